@@ -1,0 +1,43 @@
+# make demo | make test — the two commands; everything they need is put into .tools and .venv.
+.PHONY: demo test check format lock clean
+SHELL := /bin/bash
+# with it set, every process compiles torch's sources anew
+unexport PYTHONDONTWRITEBYTECODE
+export UV_PYTHON_DOWNLOADS := never
+PYTHON ?= python3
+UV := .tools/bin/uv
+BIN := .venv/bin
+
+demo: .venv/.ready
+	$(BIN)/tracer demo
+
+test: .venv/.ready
+	$(BIN)/python -m pytest
+
+check: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.tools/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tracer needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) -V 2>&1). Try make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .tools uv
+
+.venv/.ready: .tools/bin/uv requirements.lock pyproject.toml
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps -e .
+	touch $@
+
+lock: .tools/bin/uv
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --python-version 3.11 pyproject.toml --extra test -o requirements.lock
+
+clean:
+	rm -rf .venv .tools .cache

@@ -1,0 +1,16 @@
+"""Robust fine-tuning of contrastive image-text models (TRACER, arXiv 2605.29380): trainer, teacher and averaging kernels."""
+
+from importlib import import_module
+from importlib.metadata import version
+
+__version__ = version("tracer")
+
+_LAZY = {"Teacher": "tracer.teacher", "Trainer": "tracer.trainer"}
+__all__ = ["Teacher", "Trainer", "__version__"]
+
+
+def __getattr__(name: str):
+    """Import what needs torch only when it is asked for."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'tracer' has no attribute {name!r}")

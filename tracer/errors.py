@@ -1,0 +1,15 @@
+"""What a user did wrong, as opposed to what this project did wrong."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Bad input: its text is one sentence that says what is wrong, where, and what to do. Commands print it and exit with 2."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """' (did you mean X?)' for the closest valid name, or a list of the valid ones if nothing is close."""
+    choices = sorted(valid)
+    close = get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else f" (valid: {', '.join(choices)})"
