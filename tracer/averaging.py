@@ -1,0 +1,239 @@
+"""Averaging kernels: how a teacher weighs the students of the past. The one definition shared by trainer and theory.
+
+A teacher is a weighted average of the iterates W_0 (the pretrained anchor), W_1, ..., taken at the clock's update nodes:
+
+    teacher_n = sum_j w_j W_j,    streaming form:  teacher_n = teacher_{n-1} + r_n (W_n - teacher_{n-1}).
+
+A kernel is a pure function of the clock: it gives the rates r_n, and everything else follows from them here. Nothing but the
+averaged weights and the step has to be saved for a teacher to go on exactly where it stopped.
+
+Source: TRACER, arXiv 2605.29380 (EMA, and WMA with a Beta kernel); the weights by differences of the Beta distribution function,
+and the power law, are this project's.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When a teacher is updated during a run.
+
+    Attributes:
+        total_steps: optimiser steps of the whole run, the horizon T.
+        update_every: optimiser steps between two teacher updates, k.
+
+    Raises:
+        ValueError: if either is below 1, or no update falls within the run.
+    """
+
+    total_steps: int
+    update_every: int = 1
+
+    def __post_init__(self):
+        if self.total_steps < 1:
+            raise ValueError(f"total_steps must be at least 1, not {self.total_steps}")
+        if not 1 <= self.update_every <= self.total_steps:
+            raise ValueError(f"update_every must lie between 1 and total_steps = {self.total_steps}, not {self.update_every}")
+
+    @property
+    def updates(self) -> int:
+        """Teacher updates in the whole run; update n follows step n * update_every, and n = 0 is the start."""
+        return self.total_steps // self.update_every
+
+    def updates_at(self, step: int) -> bool:
+        """Whether the teacher is updated once `step` steps are done."""
+        return step > 0 and step % self.update_every == 0
+
+    def progress(self, update: np.ndarray | int) -> np.ndarray:
+        """Share of the run (0 to 1) that is done at each update."""
+        return np.asarray(update) * self.update_every / self.total_steps
+
+
+class Kernel(ABC):
+    """A rule that weighs past students. Subclasses give the rates, and their name in configurations as `kind`; the rest follows."""
+
+    @abstractmethod
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        """Rates r_n in [0, 1] at the given update numbers n >= 1, in their shape."""
+
+    def rate(self, clock: Clock, update: int) -> float:
+        """Rate r_n of one update: the share that the newest student takes in the teacher."""
+        return float(self.rates(clock, np.asarray([update]))[0])
+
+    def weights(self, clock: Clock, update: int | None = None) -> np.ndarray:
+        """Weights of the students at updates 0 ... n in the teacher after update n (default: the last), (n + 1,), summing to 1."""
+        last = clock.updates if update is None else update
+        rates = np.concatenate([[1.0], self.rates(clock, np.arange(1, last + 1))])
+        kept_afterwards = np.concatenate([np.cumprod((1.0 - rates)[:0:-1])[::-1], [1.0]])
+        return rates * kept_afterwards
+
+    def anchor_weight(self, clock: Clock, update: int | None = None) -> float:
+        """Share of the pretrained model in the teacher after update n (default: the last)."""
+        return float(self.weights(clock, update)[0])
+
+    def mean_age(self, clock: Clock, update: int | None = None) -> float:
+        """Mean age of the students in the teacher after update n, in units of progress (1 is the whole run)."""
+        weights = self.weights(clock, update)
+        nodes = clock.progress(np.arange(len(weights)))
+        return float(weights @ (nodes[-1] - nodes))
+
+
+@dataclass(frozen=True)
+class Static(Kernel):
+    """The pretrained model itself: r_n = 0 (self-distillation from a fixed teacher)."""
+
+    kind: Literal["static"] = field(default="static", kw_only=True, repr=False)
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        return np.zeros(np.shape(updates))
+
+
+@dataclass(frozen=True)
+class Exponential(Kernel):
+    """Exponential moving average: r_n = 1 - m.
+
+    Attributes:
+        momentum: m, the share of the old teacher kept at each update, 0 <= m < 1.
+        time_constant_progress: instead of `momentum`: the average's memory as a share of the run, so that
+            m = exp(-update_every / (time_constant_progress * total_steps)) follows horizon and update period.
+        initial_momentum: where a linear warm-up of the momentum starts.
+        warmup_progress: share of the run over which the momentum is warmed up.
+
+    Raises:
+        ValueError: unless exactly one of momentum and time_constant_progress is given, and each lies in its range.
+    """
+
+    momentum: float | None = None
+    time_constant_progress: float | None = None
+    initial_momentum: float = 0.0
+    warmup_progress: float = 0.0
+    kind: Literal["exponential"] = field(default="exponential", kw_only=True, repr=False)
+
+    def __post_init__(self):
+        if (self.momentum is None) == (self.time_constant_progress is None):
+            raise ValueError("an exponential kernel takes either momentum or time_constant_progress: give exactly one")
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}: 1 never moves, which is the static kernel")
+        if self.time_constant_progress is not None:
+            _require_positive(time_constant_progress=self.time_constant_progress)
+        if not 0 <= self.initial_momentum < 1:
+            raise ValueError(f"initial_momentum must lie in [0, 1), not {self.initial_momentum}")
+        if not 0 <= self.warmup_progress <= 1:
+            raise ValueError(f"warmup_progress must lie in [0, 1], not {self.warmup_progress}")
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        final = self._final_momentum(clock)
+        if self.warmup_progress == 0:
+            return np.full(np.shape(updates), 1.0 - final)
+        warmed = np.minimum(1.0, clock.progress(updates) / self.warmup_progress)
+        return 1.0 - (self.initial_momentum + (final - self.initial_momentum) * warmed)
+
+    def _final_momentum(self, clock: Clock) -> float:
+        if self.time_constant_progress is None:
+            return self.momentum or 0.0
+        return float(np.exp(-clock.update_every / (self.time_constant_progress * clock.total_steps)))
+
+
+@dataclass(frozen=True)
+class PowerLaw(Kernel):
+    """Power-law average: r_n = beta / (beta + n), weights growing like j^(beta - 1); it needs no horizon.
+
+    Attributes:
+        beta: > 0; towards 0 it is the static teacher, large values forget the past.
+
+    Raises:
+        ValueError: if beta is not positive.
+    """
+
+    beta: float
+    kind: Literal["power_law"] = field(default="power_law", kw_only=True, repr=False)
+
+    def __post_init__(self):
+        _require_positive(beta=self.beta)
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        return self.beta / (self.beta + updates)
+
+
+@dataclass(frozen=True)
+class Uniform(Kernel):
+    """Plain mean of all students and the anchor: r_n = 1 / (n + 1), the power law with beta = 1."""
+
+    kind: Literal["uniform"] = field(default="uniform", kw_only=True, repr=False)
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        return 1.0 / (1.0 + updates)
+
+
+@dataclass(frozen=True)
+class Beta(Kernel):
+    """Weighted moving average (WMA) by a Beta density over the horizon: the teacher of TRACER (a = b = 1/2 there).
+
+    `weighting="cdf"` gives each update the mass of the Beta distribution on the stretch of progress it stands for (between the
+    midpoints to its neighbours), so that the mean age does not move with the update period. `weighting="pdf"` samples the density
+    at the update, alpha_j = pdf((j k + 1/2) / (T + 1)), as published; with long periods that over-weights the anchor.
+
+    Attributes:
+        a, b: shape parameters, > 0; a below 1 weighs the anchor's side, b below 1 the newest side.
+        weighting: "cdf" or "pdf".
+
+    Raises:
+        ValueError: if a or b is not positive, if the weighting is unknown, or (in use) past the clock's last update.
+    """
+
+    a: float = 0.5
+    b: float = 0.5
+    weighting: Literal["cdf", "pdf"] = "cdf"
+    kind: Literal["beta"] = field(default="beta", kw_only=True, repr=False)
+
+    def __post_init__(self):
+        _require_positive(a=self.a, b=self.b)
+        if self.weighting not in ("cdf", "pdf"):
+            raise ValueError(f"weighting must be 'cdf' or 'pdf', not {self.weighting!r}")
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        updates = np.asarray(updates)
+        if updates.size and updates.max() > clock.updates:
+            raise ValueError(
+                f"update {updates.max()} lies beyond the clock's last one, {clock.updates}: a Beta kernel ends with its horizon"
+            )
+        return self._density_rates(clock, updates) if self.weighting == "pdf" else self._mass_rates(clock, updates)
+
+    def _mass_rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        start, end = self._boundaries(clock, updates - 1), self._boundaries(clock, updates)
+        lower_end = special.betainc(self.a, self.b, end)
+        # near the end F is close to 1 and its differences would cancel: take them from the other tail
+        mass = np.where(
+            lower_end < 0.5,
+            lower_end - special.betainc(self.a, self.b, start),
+            special.betaincc(self.a, self.b, start) - special.betaincc(self.a, self.b, end),
+        )
+        return _shares(mass, lower_end)
+
+    @staticmethod
+    def _boundaries(clock: Clock, updates: np.ndarray) -> np.ndarray:
+        """Progress at which the stretch of each update ends: the midpoint to the next, 1 for the last."""
+        midpoints = ((updates + 0.5) * clock.update_every + 0.5) / (clock.total_steps + 1)
+        return np.where(updates >= clock.updates, 1.0, midpoints)
+
+    def _density_rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        nodes = (np.arange(clock.updates + 1) * clock.update_every + 0.5) / (clock.total_steps + 1)
+        log_density = special.xlogy(self.a - 1, nodes) + special.xlog1py(self.b - 1, -nodes)
+        density = np.exp(log_density - log_density.max())
+        return _shares(density, np.cumsum(density))[updates]
+
+
+def _shares(newest: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """newest / total; 1 where both underflow, since weights that start so steeply leave the newest student all there is so far."""
+    return np.divide(newest, total, out=np.ones_like(total), where=total > 0)
+
+
+def _require_positive(**parameters: float) -> None:
+    for name, value in parameters.items():
+        if not (value > 0 and np.isfinite(value)):
+            raise ValueError(f"{name} must be positive and finite, not {value}")
