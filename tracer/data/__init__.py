@@ -1,0 +1,1 @@
+"""Sources of image-text pairs and labelled evaluation sets."""

@@ -1,0 +1,98 @@
+"""Training batches as a pure function of the seed and the step, so that a resumed run sees exactly what it would have seen."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tracer.data.sets import CaptionedImages
+from tracer.errors import UserError
+from tracer.models.dual_encoder import Encoder
+
+
+class Batch(NamedTuple):
+    """Inputs of one optimiser step: images (n, ...) and tokens (n, context)."""
+
+    images: Tensor
+    tokens: Tensor
+
+
+class Batches(Dataset):
+    """Batch t of a run for every step t.
+
+    Each epoch is one permutation of the pairs, cut into whole batches. The permutation depends on (seed, epoch) alone; the captions
+    drawn and the random crops depend on (seed, step) alone.
+
+    Args:
+        pairs: what to draw from.
+        encoder: gives `augment` and `tokenize`.
+        batch_size: pairs per batch.
+        total_steps: number of batches.
+        seed: of everything random here.
+
+    Raises:
+        UserError: if the pairs do not fill one batch, or a batch has no second pair to contrast with.
+    """
+
+    def __init__(self, pairs: CaptionedImages, encoder: Encoder, batch_size: int, total_steps: int, seed: int):
+        if batch_size < 2:
+            raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
+        if len(pairs) < batch_size:
+            raise UserError(f"the training set has {len(pairs)} pairs, fewer than one batch of {batch_size}: lower batch_size")
+        self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
+        self.augment, self.tokenize = encoder.augment, encoder.tokenize
+        self.per_epoch = len(pairs) // batch_size
+
+    def __len__(self) -> int:
+        return self.total_steps
+
+    def __getitem__(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.per_epoch)
+        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
+        chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+        rng = np.random.default_rng([self.seed, 1, step])
+        captions = [_draw(self.pairs.captions[i], rng) for i in chosen]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**63)))
+            images = self.augment([self.pairs.images[i] for i in chosen])
+        return Batch(images, self.tokenize(captions))
+
+
+def load(batches: Dataset[Batch], first_step: int, total_steps: int, workers: int = 0) -> Iterator[Batch]:
+    """Batches from `first_step` to the end in order, prepared by `workers` background processes (0: in this one).
+
+    Raises:
+        UserError: as preparing a batch does.
+    """
+    loader = DataLoader(
+        _Guarded(batches),
+        batch_size=None,
+        sampler=range(first_step, total_steps),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(0),
+    )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+class _Guarded(Dataset):
+    """Hands a user's error over as a value: raised in a worker, torch would bury its sentence in a traceback."""
+
+    def __init__(self, batches: Dataset[Batch]):
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch | UserError:
+        try:
+            return self.batches[step]
+        except UserError as error:
+            return error
+
+
+def _draw(captions: Sequence[str], rng: np.random.Generator) -> str:
+    return captions[int(rng.integers(len(captions)))]

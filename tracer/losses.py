@@ -1,0 +1,82 @@
+"""Losses of contrastive fine-tuning and distillation: pure functions of logits, features and weights.
+
+Logits are (n, n): row i holds image i against every text, so the transpose holds text i against every image. Names and
+definitions follow CLIP-KD (arXiv 2307.12732) and TRACER (arXiv 2605.29380). No loss sends a gradient into a teacher: whoever
+computes the teacher's logits does so without one, and `tracer.objective` detaches them once more.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def contrastive(logits: Tensor) -> Tensor:
+    """CLIP's symmetric cross-entropy of (n, n) logits, each image with its own text; a scalar."""
+    targets = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+def linearised_contrastive(image: Tensor, text: Tensor, embedding_penalty: float) -> Tensor:
+    """The contrastive loss at small logits, with a quadratic penalty rho on the image embeddings (n, k); a scalar.
+
+    -1/n sum_i <f_i, z_i - mean(z)> + rho/(2n) sum_i |f_i|^2, after Nakada et al., arXiv 2302.06232.
+    """
+    centred = text - text.mean(dim=0, keepdim=True)
+    return (0.5 * embedding_penalty * image.square() - image * centred).sum() / len(image)
+
+
+def contrastive_relational(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """CRD: KL(teacher || student) of the batch softmax, mean over samples and both directions; a scalar."""
+    return (_batch_kl(student_logits, teacher_logits) + _batch_kl(student_logits.T, teacher_logits.T)) / 2
+
+
+def feature(student: Tensor, teacher: Tensor) -> Tensor:
+    """One tower's part of FD: mean squared difference over all elements of the (n, k) features; a scalar.
+
+    Being a mean over the k dimensions, its weight has to grow with k: the published 2000 belongs to k = 512.
+    """
+    return F.mse_loss(student, teacher)
+
+
+def interactive_contrastive(image_to_teacher_text: Tensor, text_to_teacher_image: Tensor) -> Tensor:
+    """ICL: cross-entropy of student images against teacher texts and of student texts against teacher images; a scalar.
+
+    Both logits are (n, n) with the student's sample on the row and the student's logit scale.
+    """
+    targets = torch.arange(len(image_to_teacher_text), device=image_to_teacher_text.device)
+    return (F.cross_entropy(image_to_teacher_text, targets) + F.cross_entropy(text_to_teacher_image, targets)) / 2
+
+
+def cross_kd(image_to_teacher_text: Tensor, teacher_logits: Tensor) -> Tensor:
+    """CrossKD: KL(teacher || student images against teacher texts), mean over samples and both directions; a scalar."""
+    return contrastive_relational(image_to_teacher_text, teacher_logits)
+
+
+def squared_distance(parameters: list[Tensor], anchor: list[Tensor]) -> Tensor:
+    """L2-SP (arXiv 1802.01483): half the squared distance of the weights to the pretrained ones; a scalar."""
+    return 0.5 * torch.stack([(p - a).square().sum() for p, a in zip(parameters, anchor, strict=True)]).sum()
+
+
+def cross_projection_norm(image_projection: Tensor, text_projection: Tensor) -> Tensor:
+    """Frobenius norm of W_I^T W_T, the projections being (k, width) each; a scalar.
+
+    Computed from the (k, k) Gram matrices, |W_I^T W_T|^2 = tr(W_I W_I^T W_T W_T^T), so that no (width, width) matrix is formed.
+    """
+    gram_image, gram_text = image_projection @ image_projection.T, text_projection @ text_projection.T
+    return (gram_image * gram_text).sum().sqrt()
+
+
+def orthogonality(projection: Tensor) -> Tensor:
+    """CaRot's constraint (arXiv 2311.01723): Frobenius norm of W^T W - I for a projection W (k, width); a scalar."""
+    gram = projection.T @ projection
+    return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+
+
+def _batch_kl(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """KL(teacher || student) of row softmaxes, mean over rows."""
+    return F.kl_div(
+        F.log_softmax(student_logits, dim=-1),
+        F.log_softmax(teacher_logits, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )

@@ -1,0 +1,1 @@
+"""Models with two towers: what trainer and losses rely on, and what satisfies it."""

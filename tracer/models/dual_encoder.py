@@ -1,0 +1,69 @@
+"""What a model with an image and a text tower is to the rest of the package."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """Embeddings of one batch of pairs.
+
+    Attributes:
+        image: (n, k) image embeddings, L2-normalised by a CLIP, plain in a linear model.
+        text: (n, k) text embeddings of the same pairs.
+        logit_scale: scalar, the factor 1 / temperature.
+    """
+
+    image: Tensor
+    text: Tensor
+    logit_scale: Tensor
+
+
+class DualEncoder(nn.Module, ABC):
+    """What trainer, losses and evaluation ask of a model with two towers; a wrapper of a few lines makes one of any such model."""
+
+    logit_scale: Tensor
+    """The factor 1 / temperature that the logits are scaled by, a scalar."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, tokens: Tensor) -> Features:
+        """Features of a batch of pairs, by both towers in one call (which is what wrappers for several processes see)."""
+
+    @abstractmethod
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Image embeddings (n, k), before any normalisation."""
+
+    @abstractmethod
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Text embeddings (n, k), before any normalisation."""
+
+    @abstractmethod
+    def projections(self) -> tuple[Tensor, Tensor]:
+        """The last linear maps of image and text tower, each (k, width of the tower)."""
+
+    @abstractmethod
+    def clamp_logit_scale(self, maximum: float) -> None:
+        """Bring a trained logit scale back to at most `maximum`."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model with what turns images and captions into its inputs.
+
+    Attributes:
+        model: the two towers.
+        preprocess: n uint8 images (height, width, 3) to the tensor that `model` takes.
+        augment: the same for training, where it may draw random crops from torch's generator.
+        tokenize: captions to token ids (n, context).
+        architecture: the name it was built by.
+    """
+
+    model: DualEncoder
+    preprocess: Callable[[Sequence[np.ndarray]], Tensor]
+    augment: Callable[[Sequence[np.ndarray]], Tensor]
+    tokenize: Callable[[Sequence[str]], Tensor]
+    architecture: str

@@ -1,0 +1,95 @@
+"""The teacher: an averaged copy of the student, driven by a kernel and a clock."""
+
+import copy
+from typing import Any, Literal
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+
+from tracer.averaging import Clock, Kernel
+from tracer.models.dual_encoder import Features
+
+BufferPolicy = Literal["average", "copy"]
+
+
+class Teacher:
+    """A weighted average of the student's past weights, starting as its faithful copy.
+
+        teacher = Teacher(model, kernel=Beta(0.5, 0.5), clock=Clock(total_steps=1000))
+        for images, tokens in batches:
+            target = teacher(images, tokens)
+            ...
+            optimizer.step()
+            teacher.update()
+
+    The average is kept in float32 (float64 for a float64 student): a bfloat16 average would lose updates smaller than 1/256 of a
+    weight. It is always in eval mode and never receives a gradient. A model wrapped by `torch.compile` or DistributedDataParallel
+    is unwrapped first.
+
+    Args:
+        student: the module that is trained; it is followed, not changed.
+        kernel: the averaging kernel.
+        clock: horizon and update period.
+        buffers: what to do with saved floating-point buffers such as batch-norm statistics at an update: average them like
+            weights, or copy the student's. All other buffers are copied.
+    """
+
+    def __init__(self, student: nn.Module, kernel: Kernel, clock: Clock, buffers: BufferPolicy = "average"):
+        if buffers not in ("average", "copy"):
+            raise ValueError(f"buffers must be 'average' or 'copy', not {buffers!r}")
+        self.student = extract_model_from_parallel(student, keep_torch_compile=False)
+        self.kernel, self.clock, self.buffers = kernel, clock, buffers
+        self.steps = 0
+        self.module: Any = _master_copy(self.student)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, tokens: Tensor) -> Features:
+        """The teacher's features of a batch."""
+        return self.module(images, tokens)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Count one optimiser step, and average the student in if the clock says so."""
+        self.steps += 1
+        if not self.clock.updates_at(self.steps):
+            return
+        rate = self.kernel.rate(self.clock, self.steps // self.clock.update_every)
+        if rate == 0:
+            return
+        averaged, copied = self._tensors(self.module)
+        newest, constants = self._tensors(self.student)
+        torch._foreach_lerp_(averaged, [new.to(old.dtype) for new, old in zip(newest, averaged, strict=True)], rate)
+        for mine, theirs in zip(copied, constants, strict=True):
+            mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors from which `load_state_dict` goes on exactly: the average and the number of steps counted."""
+        return {"steps": torch.tensor(self.steps), **{f"module.{k}": v for k, v in self.module.state_dict().items()}}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over a state from `state_dict`; the tensors are copied."""
+        self.steps = int(state["steps"])
+        self.module.load_state_dict({k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")})
+
+    def _tensors(self, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """A module's tensors to average and those to copy.
+
+        Only buffers that are saved can be averaged: the others are constants such as attention masks, where the average of two
+        minus infinities would be NaN.
+        """
+        saved = module.state_dict(keep_vars=True)
+        averaged: list[Tensor] = list(module.parameters())
+        copied: list[Tensor] = []
+        for name, buffer in module.named_buffers():
+            average = self.buffers == "average" and name in saved and buffer.is_floating_point()
+            (averaged if average else copied).append(buffer)
+        return averaged, copied
+
+
+def _master_copy(student: nn.Module) -> nn.Module:
+    module = copy.deepcopy(student).eval().requires_grad_(False)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(torch.promote_types(tensor.dtype, torch.float32))
+    return module

@@ -1,0 +1,209 @@
+"""The one training loop. What it trains, on what, by which objective and under which teacher is chosen by its parts."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from tracer.data.batches import Batch, load
+from tracer.errors import UserError
+from tracer.evaluation import gaps
+from tracer.gradient_cache import GradientCache, concatenate
+from tracer.models.dual_encoder import DualEncoder, Features
+from tracer.objective import Objective, Pairing
+from tracer.schedules import Schedule, constant
+from tracer.state import Checkpoints, Progress
+from tracer.teacher import Teacher
+from tracer.tracking import Tracker
+
+Precision = Literal["bf16", "fp32", "fp64"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a run is stepped.
+
+    Attributes:
+        total_steps: optimiser steps.
+        precision: "bf16" autocasts the towers and keeps weights and losses in float32; "fp64" does all in float64.
+        micro_batch_size: pairs that pass the towers at once; None is the whole batch. Gradients stay those of the whole batch,
+            with all its negatives (exactly, for models whose samples do not interact, so batch-norm statistics must be frozen).
+        max_gradient_norm: gradients are scaled down to this norm; None leaves them.
+        max_logit_scale: upper bound on the logit scale of a CLIP (not its logarithm).
+        log_every_steps: steps between two lines of metrics; no other step waits for the device.
+        checkpoint_every_steps: steps between two checkpoints; the last step always has one.
+        workers: background processes that prepare batches.
+    """
+
+    total_steps: int
+    precision: Precision = "fp32"
+    micro_batch_size: int | None = None
+    max_gradient_norm: float | None = None
+    max_logit_scale: float = 100.0
+    log_every_steps: int = 10
+    checkpoint_every_steps: int = 1000
+    workers: int = 0
+
+
+class Trainer:
+    """Fine-tunes a dual encoder.
+
+    Args:
+        model: the student; a `DualEncoder` module. It is moved to the device and trained in place.
+        batches: a dataset whose item t is the `Batch` of step t.
+        objective: what is minimised.
+        optimizer: over the model's parameters; each group's `lr` at this point is the peak that `schedule` multiplies.
+        loop: how the run is stepped.
+        teacher: required if the objective has a distillation term; built from `model` before this call.
+        anchor: the pretrained model, for L2-SP and for the distances in the log; it is not changed.
+        schedule: multiplier of the learning rate by step.
+        checkpoints: where the run is saved and resumed from; None saves nothing.
+        trackers: where scalars go.
+        on_step: called after each step with the number of steps done (progress bars, snapshots).
+
+    Raises:
+        UserError: if a term lacks its teacher or anchor, or several processes are used.
+    """
+
+    def __init__(
+        self,
+        model: DualEncoder,
+        batches: Dataset,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        loop: Loop,
+        *,
+        teacher: Teacher | None = None,
+        anchor: DualEncoder | None = None,
+        schedule: Schedule = constant,
+        checkpoints: Checkpoints | None = None,
+        trackers: Sequence[Tracker] = (),
+        on_step: Callable[[int], None] = lambda step: None,
+    ):
+        if objective.needs_teacher and teacher is None:
+            raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
+        if objective.needs_anchor and anchor is None:
+            raise UserError("the l2_sp term needs the pretrained weights: give the trainer an anchor")
+        self.accelerator = Accelerator()
+        if self.accelerator.num_processes > 1:
+            raise UserError(f"this trainer runs in one process and was started in {self.accelerator.num_processes}: launch one")
+        self.batches, self.objective, self.loop, self.schedule = batches, objective, loop, schedule
+        self.teacher, self.anchor = teacher, anchor
+        self.checkpoints, self.trackers, self.on_step = checkpoints, trackers, on_step
+        self._dtype = torch.float64 if loop.precision == "fp64" else torch.float32
+        for module in (model, anchor, teacher.module if teacher else None):
+            if module is not None:
+                module.to(self.accelerator.device, self._dtype)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.student: DualEncoder = self.accelerator.unwrap_model(self.model)
+        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.progress = Progress(self.student, self.optimizer, teacher)
+
+    def fit(self) -> None:
+        """Train to the last step, from the newest checkpoint if there is one.
+
+        Raises:
+            UserError: if the loss stops being finite, or a checkpoint cannot be read or written.
+        """
+        if self.checkpoints:
+            self.checkpoints.restore(self.progress)
+        self.model.train()
+        for batch in self._remaining():
+            logged = (self.progress.step + 1) % self.loop.log_every_steps == 0
+            saved = self.checkpoints is not None and self._saves_after(self.progress.step + 1)
+            report = self._step(batch, reported=logged or saved)
+            self.progress.step += 1
+            if report:
+                self._require_finite(report)
+            if logged:
+                for tracker in self.trackers:
+                    tracker.log(report, step=self.progress.step)
+            if saved and self.checkpoints:
+                self.checkpoints.save(self.progress)
+            self.on_step(self.progress.step)
+        self.model.eval()
+
+    def _remaining(self) -> Iterator[Batch]:
+        device = self.accelerator.device
+        for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers):
+            yield Batch(*(part.to(device, self._dtype if part.is_floating_point() else None, non_blocking=True) for part in batch))
+
+    def _saves_after(self, step: int) -> bool:
+        return step % self.loop.checkpoint_every_steps == 0 or step == self.loop.total_steps
+
+    def _step(self, batch: Batch, reported: bool) -> dict[str, float]:
+        """One optimiser step; a report of it on the steps that ask for one."""
+        multiplier = self.schedule(self.progress.step)
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * multiplier
+        self.optimizer.zero_grad(set_to_none=True)
+        pairing, terms = self._backward(batch)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.loop.max_gradient_norm:
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), self.loop.max_gradient_norm, norm)
+        report = self._report(pairing, terms, norm) if reported else {}
+        self.optimizer.step()
+        self.student.clamp_logit_scale(self.loop.max_logit_scale)
+        if self.teacher:
+            self.teacher.update()
+        return report
+
+    def _backward(self, batch: Batch) -> tuple[Pairing, dict[str, Tensor]]:
+        """Gradients of the objective on the batch, left on the parameters."""
+        chunks = self._chunks(batch)
+        cache = GradientCache(partial(self._features, self.model), chunks) if len(chunks) > 1 else None
+        student = cache.features if cache else self._features(self.model, batch)
+        pairing = Pairing(student, self._target(chunks))
+        terms = {**self.objective.of_features(pairing), **self.objective.of_weights(self.student, self.anchor)}
+        self.accelerator.backward(self.objective.total(terms))
+        if cache:
+            cache.backward(self.accelerator.backward)
+        return pairing, terms
+
+    def _target(self, chunks: list[Batch]) -> Features | None:
+        if self.teacher is None:
+            return None
+        return concatenate([self._features(self.teacher, chunk) for chunk in chunks])
+
+    def _features(self, towers: DualEncoder | Teacher, batch: Batch) -> Features:
+        """Features in float32 or wider: only the towers are autocast, losses in bfloat16 logits would err by percents."""
+        bf16 = self.loop.precision == "bf16"
+        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bf16):
+            features = towers(batch.images, batch.tokens)
+        return Features(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in features))
+
+    def _chunks(self, batch: Batch) -> list[Batch]:
+        size = self.loop.micro_batch_size or len(batch.images)
+        pieces = zip(batch.images.split(size), batch.tokens.split(size), strict=True)
+        return [Batch(images, tokens) for images, tokens in pieces]
+
+    def _report(self, pairing: Pairing, terms: dict[str, Tensor], gradient_norm: Tensor) -> dict[str, float]:
+        """Scalars of the step, taken before the weights change; this is where the host waits for the device."""
+        values = {
+            "loss": self.objective.total(terms),
+            **{f"terms.{name}": value for name, value in terms.items()},
+            "logit_scale": pairing.student.logit_scale,
+            "gradient_norm": gradient_norm,
+        }
+        if self.anchor:
+            values["gap.student_anchor"] = gaps.distance(self.student, self.anchor)
+        if self.teacher:
+            values["gap.student_teacher"] = gaps.distance(self.student, self.teacher.module)
+            values["gap.batch_kl"] = gaps.batch_kl(pairing)
+        names, scalars = list(values), torch.stack([value.detach().double() for value in values.values()]).tolist()
+        return {**dict(zip(names, scalars, strict=True)), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+
+    def _require_finite(self, report: dict[str, float]) -> None:
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(report[name]):
+                raise UserError(
+                    f"the {name} is {report[name]} at step {self.progress.step}: lower optimization.learning_rate or raise"
+                    " optimization.warmup_steps (nothing was saved since it broke, so the last checkpoint is sound)"
+                )
