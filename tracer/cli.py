@@ -1,0 +1,114 @@
+"""The command line. Heavy imports happen inside the commands, so that --help answers at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracer import __version__
+from tracer.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code. A user's error is one sentence on stderr and code 2."""
+    options = _parser().parse_args(arguments)
+    # OpenMP threads that spin while they wait stall one another when runs share a machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        options.command(options)
+    except UserError as error:
+        print(f"tracer: {error}".replace("\n", "\ntracer: "), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("tracer", description="Robust fine-tuning of CLIP models.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="fine-tune a small real CLIP with every strategy and compare them")
+    demo.add_argument("--output", type=Path, default=Path("demo"), help="folder for results.json, figures and report.html")
+    demo.add_argument("--seeds", type=int, default=3, help="pairs of a pretraining and a fine-tuning seed (default: 3)")
+    demo.add_argument("--steps", type=int, default=None, help="fine-tuning steps of each run")
+    demo.add_argument("--pretrain", action="store_true", help="pretrain the checkpoints anew instead of using the shipped ones")
+    demo.set_defaults(command=_demo)
+
+    pretrain = commands.add_parser("pretrain", help="pretrain the embedded CLIP on captioned glyphs")
+    pretrain.add_argument("--seed", type=int, default=0, help="seed of the world and of the weights")
+    pretrain.add_argument("--output", type=Path, default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
+    pretrain.set_defaults(command=_pretrain)
+
+    train = commands.add_parser("train", help="fine-tune as a YAML file says")
+    _add_configuration(train)
+    train.add_argument("--print-config", action="store_true", help="print the whole configuration, and do nothing else")
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("evaluate", help="judge a model on a suite")
+    _add_configuration(evaluate)
+    evaluate.add_argument("--weights", type=Path, help="weights to judge instead of model.pretrained")
+    evaluate.set_defaults(command=_evaluate)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", help="YAML file; left out, the defaults hold")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example optimization.learning_rate=1e-5")
+
+
+def _configuration(options: argparse.Namespace):
+    from tracer import config
+
+    given = [options.config, *options.overrides] if options.config and "=" in options.config else options.overrides
+    path = Path(options.config) if options.config and "=" not in options.config else None
+    return config.load(path, given)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from tracer.demo import demo
+
+    demo(options.output, options.seeds, options.steps, options.pretrain)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from tracer import console
+    from tracer.pretrain import STEPS, pretrain
+
+    output = options.output or Path(f"runs/glyphs-{options.seed}.safetensors")
+    with console.progress(f"pretraining, seed {options.seed}", STEPS) as advance:
+        report = pretrain(options.seed, output, on_step=advance)
+    console.report(report, output)
+
+
+def _train(options: argparse.Namespace) -> None:
+    run = _configuration(options)
+    if options.print_config:
+        from tracer.config import dump
+
+        print(dump(run), end="")
+        return
+    from tracer import console
+    from tracer import run as running
+
+    with console.progress("fine-tuning", run.optimization.total_steps) as advance:
+        result = running.fine_tune(run, advance)
+    report = running.judge(run, result.student)
+    console.report(report, run.output)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from tracer import console
+    from tracer import run as running
+    from tracer.models import clip
+
+    run = _configuration(options)
+    encoder = clip.create(run.model.architecture, str(options.weights) if options.weights else run.model.pretrained)
+    console.report(running.judge(run, encoder), run.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The comparison that demo and experiments make: every strategy on the embedded world, its settings chosen on validation."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tracer.config import Run, validate
+from tracer.evaluation.intervals import Interval, interval
+from tracer.strategies import STRATEGIES
+from tracer.study import Row
+
+# Shared by all strategies. The published weight of the feature term, 2000, belongs to 512 dimensions; here there are 64.
+COMMON: dict[str, Any] = {
+    "optimization": {"total_steps": 300, "batch_size": 64, "learning_rate": 1e-3},
+    "strategy": {"terms": {"fd": 250.0}},
+    "checkpoint_every_steps": 1000,
+    "keep_checkpoints": 1,
+}
+# What experiments/tuning chose for each strategy on the validation suite.
+CHOSEN: dict[str, dict[str, Any]] = {
+    "zero_shot": {},
+    "flyp": {},
+    "l2_sp": {"strength": 0.01},
+    "static_distillation": {"strength": 0.9},
+    "ema_distillation": {"strength": 0.9},
+    "tracer": {"strength": 0.9},
+    "wise_ft": {"interpolation": 0.5},
+}
+WISE_FT_CURVE = (0.25, 0.5, 0.75)
+MEASURES = {
+    "ID": ("id", "accuracy"),
+    "OOD": ("ood", "accuracy"),
+    "knowledge": ("knowledge", "accuracy"),
+    "ID ECE": ("id", "ece"),
+    "OOD ECE": ("ood", "ece"),
+}
+
+
+def configuration(
+    method: str,
+    pretrained: str,
+    seed: int,
+    output: Path,
+    *,
+    split: str = "test",
+    optimization: Mapping[str, Any] | None = None,
+    strategy: Mapping[str, Any] | None = None,
+) -> Run:
+    """The run of a strategy from one pretrained checkpoint and fine-tuning seed, in a folder of its own below `output`.
+
+    `optimization` and `strategy` override what was chosen.
+    """
+    values = {
+        **COMMON,
+        "output": str(output / f"{method}-{pretrained}-{seed}"),
+        "seed": seed,
+        "model": {"architecture": "glyphs", "pretrained": pretrained},
+        "evaluation": {"split": split},
+        "optimization": COMMON["optimization"] | (optimization or {}),
+        "strategy": COMMON["strategy"] | {"name": method} | CHOSEN[method] | (strategy or {}),
+    }
+    return validate(values, "the comparison")
+
+
+def measure(row: Row, name: str) -> float:
+    """One of `MEASURES` of a row, in units of 1."""
+    kind, metric = MEASURES[name]
+    return row["report"][kind][metric]
+
+
+def table(rows: Iterable[Row]) -> dict[str, dict[str, Interval]]:
+    """For each method the mean and interval of each measure, over pretraining seeds (runs of one are averaged first)."""
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row["method"], []).append(row)
+    return {
+        method: {name: interval([measure(row, name) for row in runs], [row["pretrained"] for row in runs]) for name in MEASURES}
+        for method, runs in grouped.items()
+    }
+
+
+def kept_knowledge(summary: Mapping[str, Mapping[str, Interval]], method: str) -> float:
+    """Share of the knowledge that FLYP loses which a method keeps: 0 for FLYP itself, 1 for the pretrained model."""
+    known = {name: summary[name]["knowledge"].mean for name in ("zero_shot", "flyp", method)}
+    return (known[method] - known["flyp"]) / (known["zero_shot"] - known["flyp"])
+
+
+assert set(CHOSEN) == set(STRATEGIES)

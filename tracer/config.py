@@ -1,0 +1,251 @@
+"""The configuration of a run: strict YAML, every error of which is reported at once, a sentence each."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
+from tracer.errors import UserError, nearest
+from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
+
+StrategyName = Literal["zero_shot", "flyp", "l2_sp", "static_distillation", "ema_distillation", "tracer", "wise_ft"]
+AnyKernel = Annotated[Static | Exponential | Uniform | PowerLaw | Beta, Field(discriminator="kind")]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+assert set(get_args(StrategyName)) == set(STRATEGIES)
+
+
+class Section(BaseModel):
+    """A part of a configuration: immutable, and without room for a misspelt key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Model(Section):
+    """What is fine-tuned."""
+
+    architecture: str = Field("glyphs", description="'glyphs', the embedded model, or the name of an open_clip model")
+    pretrained: str | None = Field(
+        "0", description="for glyphs the seed of a shipped checkpoint or a file; else an open_clip tag or a file"
+    )
+    batch_norm: Literal["frozen", "tracked"] = Field("frozen", description="what training does to batch-norm statistics")
+
+
+class EmbeddedData(Section):
+    """Scikit-learn's handwritten digits, the task of the embedded world."""
+
+    kind: Literal["embedded"] = "embedded"
+
+
+class CsvData(Section):
+    """Pairs from a CSV file."""
+
+    kind: Literal["csv"]
+    path: Path = Field(description="the file; image paths in it are relative to its folder")
+    image_column: str = "filepath"
+    caption_column: str = "title"
+
+
+class FolderData(Section):
+    """One folder of images a class, captioned by templates."""
+
+    kind: Literal["folder"]
+    path: Path
+    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name")
+
+
+class EmbeddedSuite(Section):
+    """The suite of the embedded world."""
+
+    kind: Literal["embedded"] = "embedded"
+    split: Literal["validation", "test"] = "test"
+
+
+class FolderSuite(Section):
+    """Sets of class folders."""
+
+    kind: Literal["folder"]
+    id: Path = Field(description="the task's own test images")
+    ood: dict[str, Path] = Field(default_factory=dict, description="name and folder of each shifted set")
+    knowledge: dict[str, Path] = Field(default_factory=dict, description="name and folder of other things the model knows")
+    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1)
+
+
+class Terms(Section):
+    """Weights of the distillation terms, before they are scaled by `strength`."""
+
+    crd: Weight = PUBLISHED_DISTILLATION["crd"]
+    fd: Weight = Field(PUBLISHED_DISTILLATION["fd"], description="a mean over embedding dimensions: it grows with the width")
+    icl: Weight = PUBLISHED_DISTILLATION["icl"]
+    cross_kd: Weight = PUBLISHED_DISTILLATION["cross_kd"]
+
+
+class StrategySection(Section):
+    """How knowledge is kept."""
+
+    name: StrategyName = "tracer"
+    strength: Weight = Field(0.9, description="lambda: scales all distillation terms, or is the weight of L2-SP")
+    terms: Terms = Terms()
+    cross_projection_norm: Weight = Field(0.0, description="weight of |W_I^T W_T|, 0.05 as published")
+    orthogonality: Weight = Field(0.0, description="weight of |W_I^T W_I - I|")
+    kernel: AnyKernel | None = Field(None, description="the teacher's averaging kernel; default: the strategy's own")
+    update_every_steps: Count = 1
+    buffers: Literal["average", "copy"] = "average"
+    interpolation: float = Field(0.5, ge=0, le=1, description="wise_ft: share of the fine-tuned weights")
+
+    def objective_weights(self) -> dict[str, float]:
+        """Weight of each term of the objective."""
+        preset = STRATEGIES[self.name]
+        weights = {"contrastive": 1.0}
+        if preset.kernel is not None:
+            weights |= {name: self.strength * weight for name, weight in self.terms}
+        if preset.anchored:
+            weights["l2_sp"] = self.strength
+        return weights | {
+            "cross_projection_norm": self.cross_projection_norm,
+            "orthogonality": self.orthogonality,
+        }
+
+
+class Optimization(Section):
+    """AdamW and its schedule."""
+
+    total_steps: Count = 300
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    micro_batch_size: Count | None = Field(None, description="pairs that pass the towers at once; gradients do not change")
+    learning_rate: Positive = 1e-3
+    weight_decay: Weight = Field(0.1, description="on matrices only: not on norms, biases and the logit scale")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    max_gradient_norm: Positive | None = 1.0
+    max_logit_scale: Positive = 100.0
+    precision: Literal["bf16", "fp32", "fp64"] = "fp32"
+
+
+def _embedded_by_default(values: Any) -> Any:
+    return {"kind": "embedded", **values} if isinstance(values, dict) else values
+
+
+AnyData = Annotated[EmbeddedData | CsvData | FolderData, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)]
+AnySuite = Annotated[EmbeddedSuite | FolderSuite, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)]
+
+
+class Run(Section):
+    """One fine-tuning run."""
+
+    output: Path = Field(Path("runs/latest"), description="folder for everything the run writes")
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: Model = Model()
+    data: AnyData = EmbeddedData()
+    evaluation: AnySuite | None = Field(EmbeddedSuite(), description="what the result is judged on; null judges nothing")
+    strategy: StrategySection = StrategySection()
+    optimization: Optimization = Optimization()
+    log_every_steps: Count = 10
+    checkpoint_every_steps: Count = 500
+    keep_checkpoints: Count = 2
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="background processes that read images")
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Run:
+    """A run from a YAML file (None: the defaults) and `section.key=value` overrides.
+
+    Raises:
+        UserError: with every error of the configuration, a line each.
+    """
+    return validate(_merged(_read(path) if path else {}, overrides), str(path or "the command line"))
+
+
+def validate(values: dict[str, Any], origin: str) -> Run:
+    """A run from nested values; `origin` says in error messages where they came from."""
+    try:
+        return Run.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{origin}: {_sentence(problem)}" for problem in error.errors())) from None
+
+
+def dump(run: Run) -> str:
+    """The YAML that `load` turns back into this run."""
+    return yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}; check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        raise UserError(f"{path} is not YAML{f' (line {place.line + 1})' if place else ''}: mend its syntax") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}, not sections with keys: write lines such as 'seed: 0'")
+    return values
+
+
+def _merged(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise UserError(f"{override!r} is not an override: write section.key=value")
+        *sections, last = key.split(".")
+        target = values
+        for section in sections:
+            if not isinstance(target.get(section), dict):
+                target[section] = {}
+            target = target[section]
+        try:
+            target[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"the value in {override!r} is not YAML: mend its brackets or quote it") from None
+    return values
+
+
+def _sentence(problem: Any) -> str:
+    """One of pydantic's problems in a sentence: where, what, and what to do."""
+    path, given = ".".join(str(part) for part in problem["loc"]), problem["input"]
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        *section, key = problem["loc"]
+        return f"there is no key {path!r}{nearest(str(key), _keys_of(section))}; rename or remove it"
+    if problem["type"] == "missing":
+        return f"{path} is missing: give it a value"
+    if problem["type"] == "literal_error":
+        choices = [choice.strip(" '") for choice in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        return f"{path} cannot be {given!r}{nearest(str(given), choices)}; choose one of {', '.join(choices)}"
+    if problem["type"] == "union_tag_invalid":
+        choices = [choice.strip(" '") for choice in problem["ctx"]["expected_tags"].split(",")]
+        return f"{path}.kind cannot be {problem['ctx']['tag']!r}{nearest(problem['ctx']['tag'], choices)}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{path} needs a key 'kind' that says which one it is: add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path} is {given!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys_of(section: Iterable[str | int]) -> list[str]:
+    """Valid keys of the section at a path of pydantic's (in which the tag of a union is a part of its own)."""
+    schema: Any = Run.model_json_schema()
+    definitions, node = schema["$defs"], schema
+    for part in section:
+        node = node["properties"][str(part)] if str(part) in node.get("properties", {}) else _tagged(node, part)
+        node = _resolved(node, definitions)
+    return [key for key in node.get("properties", {}) if key != "kind"]
+
+
+def _resolved(node: Any, definitions: Any) -> Any:
+    options = [option for option in node.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        return _resolved(options[0], definitions)
+    if "$ref" in node:
+        return definitions[node["$ref"].rsplit("/", 1)[1]]
+    if "discriminator" in node:
+        return {"tags": {tag: definitions[ref.rsplit("/", 1)[1]] for tag, ref in node["discriminator"]["mapping"].items()}}
+    return node
+
+
+def _tagged(node: Any, tag: str | int) -> Any:
+    return node.get("tags", {}).get(str(tag), {})

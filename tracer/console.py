@@ -1,0 +1,46 @@
+"""What commands show on a terminal: progress bars and tables."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console()
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar; it gives a function that takes the number of steps done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def report(judged: dict[str, Any] | None, output: Path) -> None:
+    """The table of an evaluation, in percent, and where it was written."""
+    if judged is not None:
+        table = Table(title="percent", title_justify="left")
+        for heading in ("set", "images", "accuracy", "ECE", "NLL (nats)", "Brier"):
+            table.add_column(heading, justify="left" if heading == "set" else "right")
+        for name, row in judged["sets"].items():
+            table.add_row(name, str(row["count"]), *_cells(row))
+        for name in ("ood", "knowledge"):
+            if judged[name]:
+                table.add_row(f"mean of {name}", "", *_cells(judged[name]), style="bold")
+        console.print(table)
+    console.print(f"written to {output}")
+
+
+def _cells(row: dict[str, float]) -> list[str]:
+    return [f"{100 * row['accuracy']:.1f}", f"{100 * row['ece']:.1f}", f"{row['nll']:.3f}", f"{row['brier']:.3f}"]

@@ -1,0 +1,142 @@
+"""Figures in one style: one colour per strategy everywhere, safe for colour-blind readers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from tracer import comparison
+from tracer.data.sets import Suite
+from tracer.evaluation.metrics import BINS
+from tracer.study import Row
+
+# Okabe and Ito's palette
+COLORS = {
+    "zero_shot": "#000000",
+    "flyp": "#D55E00",
+    "l2_sp": "#999999",
+    "static_distillation": "#56B4E9",
+    "ema_distillation": "#E69F00",
+    "tracer": "#0072B2",
+    "wise_ft": "#009E73",
+}
+LABELS = {
+    "zero_shot": "zero-shot",
+    "flyp": "FLYP",
+    "l2_sp": "L2-SP",
+    "static_distillation": "static distillation",
+    "ema_distillation": "EMA distillation",
+    "tracer": "TRACER (WMA)",
+    "wise_ft": "WiSE-FT",
+}
+STYLE: Any = {
+    "figure.dpi": 130,
+    "savefig.bbox": "tight",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+}
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure and close it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    plt.close(figure)
+    return path
+
+
+def trade_off(rows: Sequence[Row]) -> Figure:
+    """OOD and knowledge accuracy against ID accuracy: a large point a strategy, a small one each run, WiSE-FT as a curve."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+        for axis, measure in zip(axes, ("OOD", "knowledge"), strict=True):
+            for method in [method for method in COLORS if method != "wise_ft"]:
+                points = _points([row for row in rows if row["method"] == method], measure)
+                axis.plot(*points.T, ".", color=COLORS[method], alpha=0.35)
+                axis.plot(*points.mean(0), "o", color=COLORS[method], label=LABELS[method], markersize=8)
+            axis.plot(*_interpolations(rows, measure).T, ".--", color=COLORS["wise_ft"], label=LABELS["wise_ft"], zorder=1)
+            axis.set(xlabel="ID accuracy (%)", ylabel=f"{measure} accuracy (%)")
+        axes[0].legend(fontsize=8, loc="best")
+    return figure
+
+
+def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "flyp", "ema_distillation", "tracer")) -> Figure:
+    """Reliability diagrams on all OOD images, all seeds together: bars are accuracy, the diagonal is perfect calibration."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(methods), figsize=(2.4 * len(methods), 2.7), sharey=True, layout="constrained")
+        summary = comparison.table(rows)
+        for axis, method in zip(axes, methods, strict=True):
+            accuracy = _pooled_accuracy([row["report"]["reliability"]["ood"] for row in rows if row["method"] == method])
+            axis.bar((np.arange(BINS) + 0.5) / BINS, accuracy, 0.9 / BINS, color=COLORS[method])
+            axis.plot([0, 1], [0, 1], "k:", linewidth=1)
+            axis.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
+            axis.set_title(f"{LABELS[method]}\nOOD ECE {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=9)
+        axes[0].set_ylabel("accuracy")
+    return figure
+
+
+def gaps(rows: Sequence[Row], methods: Sequence[str] = ("static_distillation", "ema_distillation", "tracer")) -> Figure:
+    """The teacher's distance from the student over training, in weights and in what they say of a batch; a line a seed."""
+    panels = {
+        "student - teacher distance\nover student - anchor distance": lambda m: m["gap.student_teacher"] / m["gap.student_anchor"],
+        "KL(teacher || student) of the batch": lambda m: m["gap.batch_kl"],
+    }
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+        for axis, (label, gap) in zip(axes, panels.items(), strict=True):
+            for method in methods:
+                lines = [row["metrics"] for row in rows if row["method"] == method]
+                for number, line in enumerate(lines):
+                    name = LABELS[method] if number == 0 else None
+                    steps = [m["step"] for m in line]
+                    axis.semilogy(steps, [gap(m) for m in line], color=COLORS[method], label=name, alpha=0.8)
+            axis.set(xlabel="step", ylabel=label)
+        axes[0].legend(fontsize=8)
+    return figure
+
+
+def samples(suite: Suite, per_set: int = 10) -> Figure:
+    """Sample images of every set, a row each."""
+    sets = suite.sets()
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = plt.subplots(len(sets), 1, figsize=(7, 0.72 * len(sets)), layout="constrained")
+        for axis, (name, images) in zip(axes, sets.items(), strict=True):
+            chosen = np.linspace(0, len(images) - 1, per_set).round().astype(int)
+            axis.imshow(np.concatenate([images.images[i] for i in chosen], axis=1))
+            axis.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+    return figure
+
+
+def _interpolations(rows: Sequence[Row], measure: str) -> np.ndarray:
+    """(points, 2): means over runs along WiSE-FT's coefficient, from zero-shot to FLYP."""
+    by_coefficient: dict[float, list[Row]] = {}
+    ends = {"zero_shot": 0.0, "flyp": 1.0}
+    for row in rows:
+        if row["method"] in (*ends, "wise_ft"):
+            coefficient = ends[row["method"]] if row["method"] in ends else row["strength"]
+            by_coefficient.setdefault(coefficient, []).append(row)
+    return np.array([_points(group, measure).mean(0) for _, group in sorted(by_coefficient.items())])
+
+
+def _points(rows: Sequence[Row], measure: str) -> np.ndarray:
+    """(runs, 2): ID accuracy and a measure, in percent."""
+    return 100 * np.array([[comparison.measure(row, name) for name in ("ID", measure)] for row in rows])
+
+
+def _pooled_accuracy(diagrams: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Accuracy by bin of several diagrams together, 0 where no image fell."""
+    counts = np.array([diagram["counts"] for diagram in diagrams])
+    right = np.array([diagram["accuracy"] for diagram in diagrams]) * counts
+    return right.sum(0) / np.maximum(counts.sum(0), 1)

@@ -1,0 +1,161 @@
+"""A run from its configuration: build the parts, fine-tune, judge, and write it all down."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tracer import config as configuration
+from tracer import schedules
+from tracer.averaging import Clock
+from tracer.config import CsvData, FolderData, FolderSuite, Run
+from tracer.data import files, world
+from tracer.data.batches import Batches
+from tracer.data.sets import CaptionedImages, Suite
+from tracer.errors import UserError
+from tracer.evaluation.interpolation import interpolate
+from tracer.evaluation.suite import evaluate
+from tracer.models import clip
+from tracer.models.dual_encoder import DualEncoder, Encoder
+from tracer.objective import Objective
+from tracer.state import Checkpoints
+from tracer.strategies import STRATEGIES
+from tracer.teacher import Teacher
+from tracer.tracking import JsonLines, services
+from tracer.trainer import Loop, Trainer
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves in memory.
+
+    Attributes:
+        student: the encoder to use: the fine-tuned model, or its interpolation for wise_ft.
+        anchor: the pretrained model.
+        teacher: the teacher at the end, if there was one.
+    """
+
+    student: Encoder
+    anchor: DualEncoder
+    teacher: DualEncoder | None
+
+
+def training_pairs(run: Run) -> CaptionedImages:
+    """The pairs that a run is fine-tuned on."""
+    if isinstance(run.data, CsvData):
+        return files.captioned_csv(run.data.path, run.data.image_column, run.data.caption_column)
+    if isinstance(run.data, FolderData):
+        return files.class_folders(run.data.path, run.data.templates).captioned()
+    return world.task("train").captioned()
+
+
+def evaluation_suite(section: configuration.EmbeddedSuite | FolderSuite) -> Suite:
+    """The suite that a configuration names."""
+    if isinstance(section, FolderSuite):
+
+        def read(folders: dict[str, Path]) -> dict[str, Any]:
+            return {name: files.class_folders(folder, section.templates) for name, folder in folders.items()}
+
+        return Suite(files.class_folders(section.id, section.templates), read(section.ood), read(section.knowledge))
+    return world.suite(section.split)
+
+
+def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> Result:
+    """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one.
+
+    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors and (with a teacher) teacher.safetensors into `run.output`.
+
+    Raises:
+        UserError: for bad input, or if the folder holds a run of another configuration.
+    """
+    encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm)
+    anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
+    preset = STRATEGIES[run.strategy.name]
+    teacher = None
+    if preset.trained:
+        trainer = _trainer(run, encoder, anchor, on_step)
+        trainer.fit()
+        teacher = trainer.teacher.module if trainer.teacher else None
+    if preset.interpolated:
+        mixed = interpolate(anchor, encoder.model, run.strategy.interpolation)
+        encoder = Encoder(mixed, encoder.preprocess, encoder.augment, encoder.tokenize, encoder.architecture)
+    clip.save(encoder.model, run.output / "student.safetensors")
+    if teacher is not None:
+        clip.save(teacher, run.output / "teacher.safetensors")
+    return Result(encoder, anchor, teacher)
+
+
+def judge(run: Run, encoder: Encoder) -> dict[str, Any] | None:
+    """The report of a model on the run's suite, also written to evaluation.json; None where the run has no suite."""
+    if run.evaluation is None:
+        return None
+    report = evaluate(encoder, evaluation_suite(run.evaluation))
+    run.output.mkdir(parents=True, exist_ok=True)
+    (run.output / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trained parameters in two groups: matrices, which decay, and norms, biases and the logit scale, which do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, on_step: Callable[[int], None]) -> Trainer:
+    steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
+    if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
+        raise UserError(f"optimization.warmup_steps is {optimization.warmup_steps} and leaves none of the {steps} steps: lower it")
+    pairs = training_pairs(run)
+    torch.manual_seed(run.seed)
+    checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
+    resumed_at = checkpoints.step()
+    teacher = None
+    kernel = STRATEGIES[strategy.name].kernel
+    if kernel is not None:
+        clock = Clock(steps, strategy.update_every_steps)
+        teacher = Teacher(encoder.model, strategy.kernel or kernel, clock, strategy.buffers)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(encoder.model, optimization.weight_decay),
+        lr=optimization.learning_rate,
+        betas=optimization.betas,
+        fused=True,
+    )
+    run.output.mkdir(parents=True, exist_ok=True)
+    (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
+    cosine = optimization.schedule == "cosine"
+    return Trainer(
+        encoder.model,
+        Batches(pairs, encoder, optimization.batch_size, steps, run.seed),
+        Objective(strategy.objective_weights()),
+        optimizer,
+        Loop(
+            total_steps=steps,
+            precision=optimization.precision,
+            micro_batch_size=optimization.micro_batch_size,
+            max_gradient_norm=optimization.max_gradient_norm,
+            max_logit_scale=optimization.max_logit_scale,
+            log_every_steps=run.log_every_steps,
+            checkpoint_every_steps=run.checkpoint_every_steps,
+            workers=run.workers,
+        ),
+        teacher=teacher,
+        anchor=anchor,
+        schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
+        checkpoints=checkpoints,
+        trackers=[JsonLines(run.output / "metrics.jsonl", resumed_at), *services(run.trackers, run.output)],
+        on_step=on_step,
+    )
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """What must not change between a checkpoint and its resumption."""
+    kept = ("seed", "model", "data", "strategy", "optimization")
+    return {name: part for name, part in run.model_dump(mode="json").items() if name in kept}
