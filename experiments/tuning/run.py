@@ -1,0 +1,101 @@
+"""Choose each strategy's setting on the validation suite. Writes results.json beside this file.
+
+The rule, the same for every strategy: among settings whose ID accuracy is at most one point below FLYP's, the one with the highest
+mean OOD accuracy; all measured on the validation suite, as means over the shipped checkpoints and one fine-tuning seed that no
+other experiment uses. FLYP's learning rate, shared by all, is the one with the highest validation ID accuracy.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tracer import comparison, console
+from tracer.models.glyphs import shipped
+from tracer.study import Job, Row, study
+
+HERE = Path(__file__).parent
+STEPS = 300
+SEED = 100
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+STRENGTHS = {
+    "l2_sp": (0.003, 0.03, 0.3, 3.0),
+    "static_distillation": (0.1, 0.3, 0.9, 3.0),
+    "ema_distillation": (0.1, 0.3, 0.9, 3.0),
+    "tracer": (0.1, 0.3, 0.9, 3.0),
+}
+INTERPOLATIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+TOLERATED_ID_LOSS = 0.01
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--runs", type=Path, default=Path("runs/tuning"), help="folder of the single runs")
+    options.add_argument("--processes", type=int, default=2)
+    arguments = options.parse_args()
+
+    rates = {
+        rate: _runs(arguments, "flyp", f"flyp-rate-{rate}", learning_rate=rate, interpolations=INTERPOLATIONS)
+        for rate in LEARNING_RATES
+    }
+    best_rate = max(rates, key=lambda rate: _mean([row for row in rates[rate] if row["method"] == "flyp"], "ID"))
+    flyp = [row for row in rates[best_rate] if row["method"] == "flyp"]
+    least_id = _mean(flyp, "ID") - TOLERATED_ID_LOSS
+    candidates = {
+        method: {
+            strength: _runs(arguments, method, f"{method}-{strength}", learning_rate=best_rate, strength=strength)
+            for strength in strengths
+        }
+        for method, strengths in STRENGTHS.items()
+    }
+    candidates["wise_ft"] = {
+        coefficient: [row for row in rates[best_rate] if row["method"] == "wise_ft" and row["strength"] == coefficient]
+        for coefficient in INTERPOLATIONS
+    }
+    results = {
+        "learning_rate": {
+            "candidates": {str(rate): _summary(rows) for rate, rows in rates.items()},
+            "chosen": best_rate,
+        },
+        **{method: _choice(settings, least_id) for method, settings in candidates.items()},
+    }
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    console.console.print({name: result["chosen"] for name, result in results.items()})
+
+
+def _runs(arguments, method: str, name: str, learning_rate: float, interpolations=(), **strategy) -> list[Row]:
+    optimization = {"total_steps": STEPS, "learning_rate": learning_rate}
+    runs = [
+        comparison.configuration(
+            method,
+            pretrained,
+            SEED,
+            arguments.runs / name,
+            split="validation",
+            optimization=optimization,
+            strategy=strategy,
+        )
+        for pretrained in shipped()
+    ]
+    jobs = [Job(run, interpolations) for run in runs]
+    with console.progress(name, sum(job.steps for job in jobs)) as advance:
+        return study(jobs, arguments.processes, advance)
+
+
+def _choice(settings: dict[float, list[Row]], least_id: float) -> dict:
+    fit = [setting for setting, rows in settings.items() if _mean(rows, "ID") >= least_id]
+    ranked = sorted(fit or settings, key=lambda setting: _mean(settings[setting], "OOD"))
+    return {"candidates": {str(setting): _summary(rows) for setting, rows in settings.items()}, "chosen": ranked[-1]}
+
+
+def _summary(rows: list[Row]) -> dict[str, float]:
+    return {
+        name: round(_mean([row for row in rows if row["method"] != "wise_ft"] or rows, name), 4) for name in comparison.MEASURES
+    }
+
+
+def _mean(rows: list[Row], measure: str) -> float:
+    return sum(comparison.measure(row, measure) for row in rows) / len(rows)
+
+
+if __name__ == "__main__":
+    main()
