@@ -12,7 +12,7 @@ from tracer.errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code. A user's error is one sentence on stderr and code 2."""
-    options = _parser().parse_args(arguments)
+    options = _options(_parser(), arguments)
     # OpenMP threads that spin while they wait stall one another when runs share a machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -20,10 +20,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"tracer: {error}".replace("\n", "\ntracer: "), file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"tracer: cannot use {error.filename}: {error.strerror}; free or choose another place", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parsed arguments, where key=value may also stand after an option (which argparse alone does not allow)."""
+    options, rest = parser.parse_known_args(arguments)
+    misplaced = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(options, "overrides")]
+    if misplaced:
+        parser.error(f"there is no argument {' '.join(misplaced)}: see --help")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,8 +110,7 @@ def _train(options: argparse.Namespace) -> None:
 
     with console.progress("fine-tuning", run.optimization.total_steps) as advance:
         result = running.fine_tune(run, advance)
-    report = running.judge(run, result.student)
-    console.report(report, run.output)
+    console.report(result.report, run.output)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -106,8 +119,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tracer.models import clip
 
     run = _configuration(options)
+    if run.evaluation is None:
+        raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
+    suite = running.evaluation_suite(run.evaluation)
     encoder = clip.create(run.model.architecture, str(options.weights) if options.weights else run.model.pretrained)
-    console.report(running.judge(run, encoder), run.output)
+    console.report(running.judge(encoder, suite, run.output), run.output)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.errors import UserError, nearest
@@ -152,6 +152,18 @@ class Run(Section):
     workers: Annotated[int, Field(ge=0)] = Field(0, description="background processes that read images")
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """What no section can check alone."""
+        optimization, steps = self.optimization, self.optimization.total_steps
+        if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
+            raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
+        if self.strategy.update_every_steps > steps:
+            raise ValueError(f"strategy.update_every_steps = {self.strategy.update_every_steps} exceeds {steps} steps: lower it")
+        if optimization.micro_batch_size and self.model.batch_norm == "tracked":
+            raise ValueError("optimization.micro_batch_size needs model.batch_norm = frozen: batch statistics span the batch")
+        return self
+
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Run:
     """A run from a YAML file (None: the defaults) and `section.key=value` overrides.
@@ -223,6 +235,8 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "union_tag_not_found":
         return f"{path} needs a key 'kind' that says which one it is: add it"
     message = problem["msg"].removeprefix("Value error, ")
+    if not path:
+        return message
     return f"{path} is {given!r}: {message[0].lower()}{message[1:]}"
 
 

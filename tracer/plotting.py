@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from tracer import comparison
 from tracer.data.sets import Suite
+from tracer.evaluation.intervals import Interval
 from tracer.evaluation.metrics import BINS
 from tracer.study import Row
 
@@ -140,3 +141,22 @@ def _pooled_accuracy(diagrams: Sequence[Mapping[str, Any]]) -> np.ndarray:
     counts = np.array([diagram["counts"] for diagram in diagrams])
     right = np.array([diagram["accuracy"] for diagram in diagrams]) * counts
     return right.sum(0) / np.maximum(counts.sum(0), 1)
+
+
+def horizons(
+    tables: Mapping[int, Mapping[str, Mapping[str, Interval]]], measures: Sequence[str] = ("ID", "OOD", "knowledge")
+) -> Figure:
+    """Accuracies against the length of the run: for each horizon a table of methods, named "method" or "method, setting"."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(measures), figsize=(3.4 * len(measures), 3.4), layout="constrained")
+        steps = sorted(tables)
+        for axis, measure in zip(axes, measures, strict=True):
+            for method in tables[steps[0]]:
+                name, _, setting = method.partition(", ")
+                values = [100 * tables[step][method][measure].mean for step in steps]
+                label = f"{LABELS[name]}, {setting}" if setting else LABELS[name]
+                axis.plot(steps, values, "o--" if "best" in setting else "o-", color=COLORS[name], label=label, markersize=4)
+            axis.set(xscale="log", xlabel="steps of the run", ylabel=f"{measure} accuracy (%)", xticks=steps, xticklabels=steps)
+            axis.minorticks_off()
+        axes[-1].legend(fontsize=8)
+    return figure

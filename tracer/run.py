@@ -1,6 +1,7 @@
 """A run from its configuration: build the parts, fine-tune, judge, and write it all down."""
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from tracer.config import CsvData, FolderData, FolderSuite, Run
 from tracer.data import files, world
 from tracer.data.batches import Batches
 from tracer.data.sets import CaptionedImages, Suite
-from tracer.errors import UserError
 from tracer.evaluation.interpolation import interpolate
 from tracer.evaluation.suite import evaluate
 from tracer.models import clip
@@ -38,11 +38,15 @@ class Result:
         student: the encoder to use: the fine-tuned model, or its interpolation for wise_ft.
         anchor: the pretrained model.
         teacher: the teacher at the end, if there was one.
+        suite: what the run is judged on, if it is.
+        report: the student's report on it.
     """
 
     student: Encoder
     anchor: DualEncoder
     teacher: DualEncoder | None
+    suite: Suite | None
+    report: dict[str, Any] | None
 
 
 def training_pairs(run: Run) -> CaptionedImages:
@@ -66,37 +70,38 @@ def evaluation_suite(section: configuration.EmbeddedSuite | FolderSuite) -> Suit
 
 
 def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> Result:
-    """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one.
+    """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
-    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors and (with a teacher) teacher.safetensors into `run.output`.
+    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors and with a suite
+    evaluation.json into `run.output`. All data are looked at before the first step.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
     """
+    suite = evaluation_suite(run.evaluation) if run.evaluation else None
     encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
     preset = STRATEGIES[run.strategy.name]
-    teacher = None
-    if preset.trained:
-        trainer = _trainer(run, encoder, anchor, on_step)
+    trainer = _trainer(run, encoder, anchor, on_step) if preset.trained else None
+    run.output.mkdir(parents=True, exist_ok=True)
+    (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
+    if trainer:
         trainer.fit()
-        teacher = trainer.teacher.module if trainer.teacher else None
     if preset.interpolated:
-        mixed = interpolate(anchor, encoder.model, run.strategy.interpolation)
-        encoder = Encoder(mixed, encoder.preprocess, encoder.augment, encoder.tokenize, encoder.architecture)
+        encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
     clip.save(encoder.model, run.output / "student.safetensors")
+    teacher = trainer.teacher.module if trainer and trainer.teacher else None
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
-    return Result(encoder, anchor, teacher)
+    report = judge(encoder, suite, run.output) if suite else None
+    return Result(encoder, anchor, teacher, suite, report)
 
 
-def judge(run: Run, encoder: Encoder) -> dict[str, Any] | None:
-    """The report of a model on the run's suite, also written to evaluation.json; None where the run has no suite."""
-    if run.evaluation is None:
-        return None
-    report = evaluate(encoder, evaluation_suite(run.evaluation))
-    run.output.mkdir(parents=True, exist_ok=True)
-    (run.output / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+def judge(encoder: Encoder, suite: Suite, output: Path) -> dict[str, Any]:
+    """The report of a model on a suite (see `evaluate`), also written to evaluation.json in `output`."""
+    report = evaluate(encoder, suite)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
 
@@ -111,8 +116,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, on_step: Callable[[int], None]) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
-    if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
-        raise UserError(f"optimization.warmup_steps is {optimization.warmup_steps} and leaves none of the {steps} steps: lower it")
     pairs = training_pairs(run)
     torch.manual_seed(run.seed)
     checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
@@ -128,8 +131,6 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, on_step: Callable[
         betas=optimization.betas,
         fused=True,
     )
-    run.output.mkdir(parents=True, exist_ok=True)
-    (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
     cosine = optimization.schedule == "cosine"
     return Trainer(
         encoder.model,

@@ -71,7 +71,8 @@ class Checkpoints:
         """Save the run as it is now."""
         path = self.folder / f"step-{progress.step:08d}.safetensors"
         save_tensors(path, progress.tensors(), {"step": progress.step, "identity": self.identity})
-        for old in self.paths()[: -self.keep]:
+        # what a kill in the middle of a save left behind is of no use to anyone
+        for old in (*self.paths()[: -self.keep], *self.folder.glob(".step-*")):
             old.unlink()
 
     def step(self) -> int:

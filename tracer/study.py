@@ -95,15 +95,15 @@ def _rows(job: Job) -> list[Row]:
 
     from tracer import run as running
     from tracer.evaluation.interpolation import interpolate
+    from tracer.evaluation.suite import evaluate
     from tracer.tracking import read
 
     result = running.fine_tune(job.run, lambda step: _count(1))
-    report = running.judge(job.run, result.student)
-    rows = [_row(job.run, job.run.strategy.name, report, read(job.run.output / "metrics.jsonl"))]
+    assert result.suite is not None, "a study judges its runs"
+    rows = [_row(job.run, job.run.strategy.name, result.report, read(job.run.output / "metrics.jsonl"))]
     for coefficient in job.interpolations:
-        mixed = interpolate(result.anchor, result.student.model, coefficient)
-        encoder = dataclasses.replace(result.student, model=mixed)
-        rows.append(_row(job.run, "wise_ft", running.judge(job.run, encoder), []) | {"strength": coefficient})
+        mixed = dataclasses.replace(result.student, model=interpolate(result.anchor, result.student.model, coefficient))
+        rows.append(_row(job.run, "wise_ft", evaluate(mixed, result.suite), []) | {"strength": coefficient})
     return rows
 
 

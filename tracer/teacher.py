@@ -39,9 +39,10 @@ class Teacher:
         if buffers not in ("average", "copy"):
             raise ValueError(f"buffers must be 'average' or 'copy', not {buffers!r}")
         self.student = extract_model_from_parallel(student, keep_torch_compile=False)
-        self.kernel, self.clock, self.buffers = kernel, clock, buffers
+        self.kernel, self.clock = kernel, clock
         self.steps = 0
         self.module: Any = _master_copy(self.student)
+        self._newest, self._average = _Slots(self.student, buffers), _Slots(self.module, buffers)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, tokens: Tensor) -> Features:
@@ -57,10 +58,10 @@ class Teacher:
         rate = self.kernel.rate(self.clock, self.steps // self.clock.update_every)
         if rate == 0:
             return
-        averaged, copied = self._tensors(self.module)
-        newest, constants = self._tensors(self.student)
-        torch._foreach_lerp_(averaged, [new.to(old.dtype) for new, old in zip(newest, averaged, strict=True)], rate)
-        for mine, theirs in zip(copied, constants, strict=True):
+        average = self._average.averaged()
+        newest = [new.to(old.dtype) for new, old in zip(self._newest.averaged(), average, strict=True)]
+        torch._foreach_lerp_(average, newest, rate)
+        for mine, theirs in zip(self._average.copied(), self._newest.copied(), strict=True):
             mine.copy_(theirs)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -72,19 +73,30 @@ class Teacher:
         self.steps = int(state["steps"])
         self.module.load_state_dict({k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")})
 
-    def _tensors(self, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-        """A module's tensors to average and those to copy.
 
-        Only buffers that are saved can be averaged: the others are constants such as attention masks, where the average of two
-        minus infinities would be NaN.
-        """
-        saved = module.state_dict(keep_vars=True)
-        averaged: list[Tensor] = list(module.parameters())
-        copied: list[Tensor] = []
-        for name, buffer in module.named_buffers():
-            average = self.buffers == "average" and name in saved and buffer.is_floating_point()
-            (averaged if average else copied).append(buffer)
-        return averaged, copied
+class _Slots:
+    """Where a module keeps the tensors that a teacher averages, and those it copies, in an order all its copies share.
+
+    Owners and names are kept, not tensors: moving a module to a device or a precision replaces its buffers. Only buffers that are
+    saved can be averaged: the others are constants such as attention masks, where the average of two minus infinities is NaN.
+    """
+
+    def __init__(self, module: nn.Module, policy: BufferPolicy):
+        parameters = {id(p): (owner, name) for owner in module.modules() for name, p in owner._parameters.items() if p is not None}
+        self._averaged = list(parameters.values())
+        self._copied: list[tuple[nn.Module, str]] = []
+        for owner in module.modules():
+            for name, buffer in owner._buffers.items():
+                if buffer is not None:
+                    saved = name not in owner._non_persistent_buffers_set
+                    average = policy == "average" and saved and buffer.is_floating_point()
+                    (self._averaged if average else self._copied).append((owner, name))
+
+    def averaged(self) -> list[Tensor]:
+        return [getattr(owner, name) for owner, name in self._averaged]
+
+    def copied(self) -> list[Tensor]:
+        return [getattr(owner, name) for owner, name in self._copied]
 
 
 def _master_copy(student: nn.Module) -> nn.Module:

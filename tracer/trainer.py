@@ -102,6 +102,7 @@ class Trainer:
                 module.to(self.accelerator.device, self._dtype)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.student: DualEncoder = self.accelerator.unwrap_model(self.model)
+        self._parameters = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.progress = Progress(self.student, self.optimizer, teacher)
 
@@ -144,10 +145,9 @@ class Trainer:
             group["lr"] = peak * multiplier
         self.optimizer.zero_grad(set_to_none=True)
         pairing, terms = self._backward(batch)
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self.loop.max_gradient_norm:
-            nn.utils.clip_grads_with_norm_(self.model.parameters(), self.loop.max_gradient_norm, norm)
+            nn.utils.clip_grads_with_norm_(self._parameters, self.loop.max_gradient_norm, norm)
         report = self._report(pairing, terms, norm) if reported else {}
         self.optimizer.step()
         self.student.clamp_logit_scale(self.loop.max_logit_scale)

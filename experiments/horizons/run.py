@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tracer import comparison, console
+from tracer import comparison, console, plotting
 from tracer.models.glyphs import shipped
 from tracer.study import Job, Row, study
 
@@ -19,6 +19,8 @@ HORIZONS = (100, 300, 1000, 3000)
 MAIN_HORIZON = 300
 SEEDS = (0, 1, 2)
 PUBLISHED_MOMENTUM = 0.9
+PUBLISHED, BEST = f"ema_distillation, momentum {PUBLISHED_MOMENTUM}", "ema_distillation, best momentum"
+COMPARED = ("zero_shot", "flyp", PUBLISHED, BEST, "tracer")
 MOMENTA = (PUBLISHED_MOMENTUM, 0.99, 0.997, 0.999)
 TUNING_SEED = 100
 TUNING_CHECKPOINTS = ("0",)
@@ -31,18 +33,19 @@ def main() -> None:
     options.add_argument("--processes", type=int, default=2)
     arguments = options.parse_args()
     results: dict[str, Any] = {"horizons": {}}
+    tables = {}
     for steps in HORIZONS:
         momentum, candidates = best_momentum(arguments, steps)
-        rows = _study(arguments, f"{steps} steps", horizon_jobs(arguments.runs, steps, momentum))
-        for row in rows:
-            row["method"] = _label(row)
+        rows = labelled(_study(arguments, f"{steps} steps", horizon_jobs(arguments.runs, steps, momentum)), momentum)
         results["horizons"][steps] = {
             "best_momentum": momentum,
             "validation": candidates,
-            "table": comparison.table(rows),
+            "table": {m: {n: i._asdict() for n, i in values.items()} for m, values in comparison.table(rows).items()},
             "rows": [_compact(row) for row in rows],
         }
-        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (HERE / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
+        tables[steps] = comparison.table(row for row in rows if row["method"] in COMPARED)
+    plotting.save(plotting.horizons(tables), HERE / "horizons.png")
 
 
 def horizon_jobs(folder: Path, steps: int, momentum: float) -> list[Job]:
@@ -59,7 +62,7 @@ def horizon_jobs(folder: Path, steps: int, momentum: float) -> list[Job]:
         )
         return Job(run, comparison.WISE_FT_CURVE if method == "flyp" else ())
 
-    seeded = [job(method, p, seed, strategy) for p in shipped() for seed in SEEDS for method, strategy in settings]
+    seeded = [job(method, p, seed, strategy) for seed in SEEDS for p in shipped() for method, strategy in settings]
     return [*(job("zero_shot", p, SEEDS[0], {}) for p in shipped()), *seeded]
 
 
@@ -93,10 +96,17 @@ def _study(arguments, name: str, jobs: list[Job]) -> list[Row]:
         return study(jobs, arguments.processes, advance)
 
 
-def _label(row: Row) -> str:
-    if row["method"] == "ema_distillation":
-        return f"ema_distillation, momentum {row['kernel']['momentum']}"
-    return f"wise_ft, {row['strength']}" if row["method"] == "wise_ft" else row["method"]
+def labelled(rows: list[Row], momentum: float) -> list[Row]:
+    """Rows with their setting in the method's name; where the best momentum is the published one, those rows stand under both."""
+    named = []
+    for row in rows:
+        method = row["method"]
+        if method == "ema_distillation":
+            settings = {PUBLISHED: PUBLISHED_MOMENTUM, BEST: momentum}
+            named += [row | {"method": name} for name, m in settings.items() if row["kernel"]["momentum"] == m]
+        else:
+            named.append(row | {"method": f"wise_ft, {row['strength']}" if method == "wise_ft" else method})
+    return named
 
 
 def _compact(row: Row) -> dict[str, Any]:

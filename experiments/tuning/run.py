@@ -17,11 +17,12 @@ HERE = Path(__file__).parent
 STEPS = 300
 SEED = 100
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+MOVING_TEACHER_STRENGTHS = (0.9, 3.0, 10.0, 30.0)
 STRENGTHS = {
-    "l2_sp": (0.003, 0.03, 0.3, 3.0),
-    "static_distillation": (0.1, 0.3, 0.9, 3.0),
-    "ema_distillation": (0.1, 0.3, 0.9, 3.0),
-    "tracer": (0.1, 0.3, 0.9, 3.0),
+    "l2_sp": (0.003, 0.03, 0.3, 1.0, 3.0),
+    "tracer": MOVING_TEACHER_STRENGTHS,
+    "ema_distillation": MOVING_TEACHER_STRENGTHS,
+    "static_distillation": (0.1, 0.3, 0.9),
 }
 INTERPOLATIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TOLERATED_ID_LOSS = 0.01

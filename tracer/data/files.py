@@ -63,7 +63,7 @@ def captioned_csv(path: Path, image_column: str, caption_column: str) -> Caption
         UserError: if the file, a column, a caption or an image is missing.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows, columns = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -72,8 +72,9 @@ def captioned_csv(path: Path, image_column: str, caption_column: str) -> Caption
         if column not in columns:
             raise UserError(f"{path} has no column {column!r}{nearest(column, columns)}: name it in the configuration")
     for number, row in enumerate(rows, 2):
-        if not (row[caption_column] or "").strip():
-            raise UserError(f"{path} line {number} has no caption: give it one or take it out")
+        for column in (image_column, caption_column):
+            if not (row[column] or "").strip():
+                raise UserError(f"{path} line {number} has nothing in column {column!r}: fill it or take the line out")
     images = [path.parent / row[image_column] for row in rows]
     absent = [image for image in images if not image.is_file()]
     if absent:

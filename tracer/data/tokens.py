@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 import torch
 
+from tracer.errors import UserError
+
 PADDING, START = 0, 1
 
 
@@ -31,17 +33,23 @@ class WordTokenizer:
         return self.end + 1
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """Ids of each caption, int64 (captions, context_length)."""
+        """Ids of each caption, int64 (captions, context_length).
+
+        Raises:
+            UserError: if a caption has an unknown word (naming the nearest) or too many.
+        """
         tokens = torch.full((len(texts), self.context_length), PADDING, dtype=torch.long)
         for row, text in enumerate(texts):
             ids = [START, *(self._id(word) for word in text.lower().split()), self.end]
             if len(ids) > self.context_length:
-                raise ValueError(f"{text!r} has {len(ids) - 2} words, but at most {self.context_length - 2} fit")
+                raise UserError(f"the caption {text!r} has {len(ids) - 2} words, but {self.context_length - 2} fit: shorten it")
             tokens[row, : len(ids)] = torch.tensor(ids)
         return tokens
 
     def _id(self, word: str) -> int:
         if word not in self.ids:
             near = get_close_matches(word, self.ids, n=1, cutoff=0.0)
-            raise ValueError(f"{word!r} is not in the vocabulary of {len(self.ids)} words; the nearest is {near[0]!r}")
+            raise UserError(
+                f"{word!r} is not among the {len(self.ids)} words of the embedded model (nearest: {near[0]!r}): reword the caption"
+            )
         return self.ids[word]

@@ -1,5 +1,6 @@
 """CLIP models, open_clip's and the embedded one: the only module that knows open_clip."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -7,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import open_clip
 import torch
+from open_clip.factory import load_state_dict
 from PIL import Image
 from torch import Tensor, nn
 
@@ -123,9 +125,9 @@ def _load(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"there is no file of weights {path}: check the path")
     try:
-        weights = load_tensors(path) if path.suffix == ".safetensors" else open_clip.load_state_dict(path)
+        weights = load_tensors(path) if path.suffix == ".safetensors" else load_state_dict(str(path))
         model.load_state_dict(weights)
-    except (RuntimeError, KeyError, TypeError, EOFError) as error:
+    except (RuntimeError, KeyError, TypeError, AttributeError, EOFError, OSError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"{path} does not fit the model ({reason}): choose the architecture it was made for") from error
 

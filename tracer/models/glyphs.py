@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tracer.data.glyphs import SIZE
 from tracer.data.tokens import WordTokenizer
 from tracer.data.world import CONTEXT_LENGTH, WORDS
 from tracer.errors import UserError, nearest
@@ -45,6 +46,13 @@ def checkpoint(seed: str) -> Path:
 
 
 def preprocess(images: Sequence[np.ndarray]) -> Tensor:
-    """n uint8 images (32, 32, 3) to float32 (n, 3, 32, 32), from [0, 255] to [-2, 2]."""
+    """n uint8 images (32, 32, 3) to float32 (n, 3, 32, 32), from [0, 255] to [-2, 2].
+
+    Raises:
+        UserError: for images of another size.
+    """
+    for image in images:
+        if image.shape != (SIZE, SIZE, 3):
+            raise UserError(f"the embedded model takes {SIZE} x {SIZE} RGB images, not {image.shape}: resize them")
     stacked = torch.from_numpy(np.stack(list(images)))
     return (stacked.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
