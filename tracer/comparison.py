@@ -24,7 +24,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "l2_sp": {"strength": 0.3},
     "static_distillation": {"strength": 0.1, **PUBLISHED_PENALTY},
     "ema_distillation": {"strength": 10.0, **PUBLISHED_PENALTY},
-    "tracer": {"strength": 10.0, **PUBLISHED_PENALTY},
+    "tracer": {"strength": 3.0, **PUBLISHED_PENALTY},
     "wise_ft": {"interpolation": 0.4},
 }
 WISE_FT_CURVE = (0.2, 0.4, 0.6, 0.8)

@@ -223,7 +223,9 @@ def _sentence(problem: Any) -> str:
     path, given = ".".join(str(part) for part in problem["loc"]), problem["input"]
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         *section, key = problem["loc"]
-        return f"there is no key {path!r}{nearest(str(key), _keys_of(section))}; rename or remove it"
+        valid = _keys_of(section)
+        hint = nearest(str(key), valid) if valid else f" ({section[-1]} takes none: perhaps another kind is meant)"
+        return f"there is no key {path!r}{hint}; rename or remove it"
     if problem["type"] == "missing":
         return f"{path} is missing: give it a value"
     if problem["type"] == "literal_error":

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -72,6 +73,13 @@ def _start_worker(counter: Any) -> None:
     global _steps_done
     torch.set_num_threads(1)
     _steps_done = counter
+    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _leave_with(parent: Any) -> None:
+    """End this process when its parent is gone: a study that was killed must not go on computing."""
+    parent.join()
+    os._exit(1)
 
 
 def _execute(job: Job) -> list[Row]:

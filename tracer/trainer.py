@@ -23,6 +23,7 @@ from tracer.teacher import Teacher
 from tracer.tracking import Tracker
 
 Precision = Literal["bf16", "fp32", "fp64"]
+_MILDER = "lower optimization.learning_rate or raise optimization.warmup_steps (what broke was not saved)"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Trainer:
                 for tracker in self.trackers:
                     tracker.log(report, step=self.progress.step)
             if saved and self.checkpoints:
+                self._require_sound_weights()
                 self.checkpoints.save(self.progress)
             self.on_step(self.progress.step)
         self.model.eval()
@@ -203,7 +205,8 @@ class Trainer:
     def _require_finite(self, report: dict[str, float]) -> None:
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(report[name]):
-                raise UserError(
-                    f"the {name} is {report[name]} at step {self.progress.step}: lower optimization.learning_rate or raise"
-                    " optimization.warmup_steps (nothing was saved since it broke, so the last checkpoint is sound)"
-                )
+                raise UserError(f"the {name} is {report[name]} at step {self.progress.step}: {_MILDER}")
+
+    def _require_sound_weights(self) -> None:
+        if not torch.stack(torch._foreach_norm(self._parameters)).isfinite().all():
+            raise UserError(f"the weights are no longer finite at step {self.progress.step}: {_MILDER}")

@@ -23,7 +23,7 @@ PUBLISHED, BEST = f"ema_distillation, momentum {PUBLISHED_MOMENTUM}", "ema_disti
 COMPARED = ("zero_shot", "flyp", PUBLISHED, BEST, "tracer")
 MOMENTA = (PUBLISHED_MOMENTUM, 0.99, 0.997, 0.999)
 TUNING_SEED = 100
-TUNING_CHECKPOINTS = ("0",)
+TUNING_CHECKPOINT = "0"
 TOLERATED_ID_LOSS = 0.01
 
 
@@ -67,28 +67,28 @@ def horizon_jobs(folder: Path, steps: int, momentum: float) -> list[Job]:
 
 
 def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
-    """The momentum chosen on validation for a horizon, and what each candidate scored there."""
-    settings: dict[Any, dict[str, Any]] = {m: {"kernel": {"kind": "exponential", "momentum": m}} for m in MOMENTA}
-    scores = {}
-    for name, strategy in {"flyp": {}, **settings}.items():
-        method = "flyp" if name == "flyp" else "ema_distillation"
-        runs = [
+    """The momentum chosen on validation for a horizon, and what FLYP and each candidate scored there."""
+    settings: dict[Any, tuple[str, dict[str, Any]]] = {"flyp": ("flyp", {})}
+    settings |= {m: ("ema_distillation", {"kernel": {"kind": "exponential", "momentum": m}}) for m in MOMENTA}
+    jobs = [
+        Job(
             comparison.configuration(
                 method,
-                pretrained,
+                TUNING_CHECKPOINT,
                 TUNING_SEED,
                 arguments.runs / "validation" / str(steps) / str(name),
                 split="validation",
                 optimization={"total_steps": steps},
                 strategy=strategy,
             )
-            for pretrained in TUNING_CHECKPOINTS
-        ]
-        rows = _study(arguments, f"{steps} steps, validation, {name}", [Job(run) for run in runs])
-        scores[name] = {m: sum(comparison.measure(row, m) for row in rows) / len(rows) for m in comparison.MEASURES}
-    least_id = scores["flyp"]["ID"] - TOLERATED_ID_LOSS
-    fit = [m for m in MOMENTA if scores[m]["ID"] >= least_id] or list(MOMENTA)
-    return max(fit, key=lambda m: scores[m]["OOD"]), {str(name): score for name, score in scores.items()}
+        )
+        for name, (method, strategy) in settings.items()
+    ]
+    rows = dict(zip(settings, _study(arguments, f"{steps} steps, validation", jobs), strict=True))
+    least_id = comparison.measure(rows["flyp"], "ID") - TOLERATED_ID_LOSS
+    fit = [m for m in MOMENTA if comparison.measure(rows[m], "ID") >= least_id] or list(MOMENTA)
+    scores = {str(name): {m: comparison.measure(row, m) for m in comparison.MEASURES} for name, row in rows.items()}
+    return max(fit, key=lambda m: comparison.measure(rows[m], "OOD")), scores
 
 
 def _study(arguments, name: str, jobs: list[Job]) -> list[Row]:

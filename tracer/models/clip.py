@@ -128,7 +128,7 @@ def _load(model: nn.Module, path: Path) -> None:
         weights = load_tensors(path) if path.suffix == ".safetensors" else load_state_dict(str(path))
         model.load_state_dict(weights)
     except (RuntimeError, KeyError, TypeError, AttributeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise UserError(f"{path} does not fit the model ({reason}): choose the architecture it was made for") from error
 
 

@@ -1,0 +1,33 @@
+"""What every test runs under: one thread, no network, and hypothesis profiles (dev, ci, deep)."""
+
+import os
+import sys
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+SLOW_ON_A_BUSY_CORE = [HealthCheck.too_slow]
+settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=SLOW_ON_A_BUSY_CORE)
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=SLOW_ON_A_BUSY_CORE)
+settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=SLOW_ON_A_BUSY_CORE)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Forget Accelerate's process-wide state, so that each test may choose its own precision."""
+    yield
+    state = sys.modules.get("accelerate.state")
+    if state is not None:
+        state.AcceleratorState._reset_state(reset_partial_state=True)
+        state.GradientState._reset_state()
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Each test starts from the same state of torch's generator, whatever ran before it."""
+    torch.manual_seed(0)

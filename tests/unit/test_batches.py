@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.models import tiny_encoder, tiny_preprocess
+from tracer.data.batches import Batches, load
+from tracer.data.sets import CaptionedImages
+from tracer.errors import UserError
+from tracer.models.dual_encoder import Encoder
+
+
+def pairs(count=10):
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(2, axis=2).repeat(3, axis=3)
+    return CaptionedImages(images, [(f"{i} 0 0", f"{i} 1 1") for i in range(count)])
+
+
+def batches(seed=0, count=10, size=3, steps=20):
+    return Batches(pairs(count), tiny_encoder(), size, steps, seed)
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_batch_depends_on_seed_and_step_alone():
+    torch.manual_seed(1)
+    first = [batches()[step] for step in range(20)]
+    torch.manual_seed(2)
+    again = [batches()[step] for step in reversed(range(20))][::-1]
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert not same(batches(seed=1)[0], first[0])
+    assert not same(first[1], first[0])
+
+
+def test_preparing_a_batch_leaves_torchs_generator_alone():
+    state = torch.get_rng_state()
+    batches()[3]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_epoch_shows_each_pair_once_as_far_as_whole_batches_go():
+    data = batches()
+    for epoch in range(3):
+        seen = [int(i) for step in range(3) for i in data[3 * epoch + step].tokens[:, 0]]
+        assert len(set(seen)) == 9
+    orders = [[int(i) for i in data[3 * epoch].tokens[:, 0]] for epoch in range(5)]
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_images_stay_with_their_captions():
+    """Image i has the value i everywhere, and captions that start with it."""
+    encoder = tiny_encoder()
+    data = Batches(pairs(), Encoder(encoder.model, tiny_preprocess, tiny_preprocess, encoder.tokenize, "tiny"), 3, 20, 0)
+    for images, tokens in load(data, 0, 20):
+        assert torch.equal(images, tokens[:, :1] / 128 - torch.ones(3, 6))
+
+
+def test_all_captions_of_an_image_are_drawn():
+    drawn = {tuple(row.tolist()) for step in range(20) for row in batches()[step].tokens}
+    assert len(drawn) == 20
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loading_starts_where_it_is_told(workers):
+    data = batches()
+    loaded = list(load(data, 15, 20, workers))
+    assert len(loaded) == 5
+    assert all(same(batch, data[15 + i]) for i, batch in enumerate(loaded))
+
+
+def test_loading_leaves_torchs_generator_alone():
+    state = torch.get_rng_state()
+    list(load(batches(), 0, 3))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Faulty(Batches):
+    def __getitem__(self, step):
+        if step == 2:
+            raise UserError("image 2 is broken: repair it")
+        return super().__getitem__(step)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_faults_of_users_keep_their_sentence(workers):
+    data = Faulty(pairs(), tiny_encoder(), 3, 20, 0)
+    with pytest.raises(UserError) as refused:
+        list(load(data, 0, 20, workers))
+    assert str(refused.value) == "image 2 is broken: repair it"
+
+
+@pytest.mark.parametrize(("count", "size", "message"), [(10, 1, "at least 2"), (10, 11, "10 pairs, fewer than")])
+def test_impossible_batches_are_refused(count, size, message):
+    with pytest.raises(UserError, match=message):
+        batches(count=count, size=size)
+
+
+def test_every_step_has_random_numbers_of_its_own():
+    """Within one epoch too, where only the position moves."""
+    encoder = tiny_encoder()
+    noise = Encoder(encoder.model, tiny_preprocess, lambda images: torch.randn(len(images), 6), encoder.tokenize, "noise")
+    data = Batches(pairs(), noise, 3, 20, 0)
+    assert len({tuple(data[step].images[0].tolist()) for step in range(20)}) == 20

@@ -1,0 +1,221 @@
+"""Every loss against its formula, written out with loops, in both directions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tests.tolerances import FLOAT32, FLOAT64, POWER
+from tracer import losses
+from tracer.models.dual_encoder import Features
+from tracer.objective import FEATURE_TERMS, Pairing
+
+TOLERANCE = {torch.float32: FLOAT32, torch.float64: FLOAT64}
+SIDES = ("image", "text")
+
+
+def log_softmax(row):
+    top = max(row)
+    normaliser = top + math.log(sum(math.exp(value - top) for value in row))
+    return [value - normaliser for value in row]
+
+
+def logits(rows, columns, scale):
+    return [[scale * sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in rows]
+
+
+def transposed(matrix):
+    return [list(column) for column in zip(*matrix, strict=True)]
+
+
+def cross_entropy(matrix):
+    return -sum(log_softmax(row)[i] for i, row in enumerate(matrix)) / len(matrix)
+
+
+def divergence(student, teacher):
+    """KL(teacher || student) of the rows' softmaxes, mean over rows."""
+    total = 0.0
+    for mine, theirs in zip(student, teacher, strict=True):
+        for q, p in zip(log_softmax(mine), log_softmax(theirs), strict=True):
+            total += math.exp(p) * (p - q)
+    return total / len(student)
+
+
+def mean_square(mine, theirs):
+    pairs = [(a, b) for x, y in zip(mine, theirs, strict=True) for a, b in zip(x, y, strict=True)]
+    return sum((a - b) ** 2 for a, b in pairs) / len(pairs)
+
+
+def both_directions(of, *matrices):
+    return (of(*matrices) + of(*map(transposed, matrices))) / 2
+
+
+def written_out(s, t):
+    """Each term by its formula; `s` and `t` hold lists "image" and "text" of features, and a "scale"."""
+    own = logits(s["image"], s["text"], s["scale"])
+    teachers = logits(t["image"], t["text"], t["scale"])
+    image_to_text = logits(s["image"], t["text"], s["scale"])
+    text_to_image = logits(s["text"], t["image"], s["scale"])
+    return {
+        "contrastive": both_directions(cross_entropy, own),
+        "crd": both_directions(divergence, own, teachers),
+        "fd": sum(mean_square(s[side], t[side]) for side in SIDES),
+        "icl": (cross_entropy(image_to_text) + cross_entropy(text_to_image)) / 2,
+        "cross_kd": both_directions(divergence, image_to_text, teachers),
+    }
+
+
+def features(side, dtype, requires_grad=False):
+    parts = (torch.tensor(side[name], dtype=dtype, requires_grad=requires_grad) for name in (*SIDES, "scale"))
+    return Features(*parts)
+
+
+@st.composite
+def sides(draw):
+    """Student and teacher features of one batch, of length at most 1, and their scales."""
+    n, k = draw(st.integers(2, 5)), draw(st.integers(1, 4))
+    raw = arrays.arrays(np.float64, (n, k), elements=st.floats(-1, 1, width=32))
+
+    def side():
+        unit = {name: (draw(raw) / math.sqrt(k)).astype(np.float32).tolist() for name in SIDES}
+        return {**unit, "scale": draw(st.floats(0.5, 20, width=32))}
+
+    return side(), side()
+
+
+def fixed_sides():
+    rng = np.random.default_rng(3)
+
+    def side(scale):
+        drawn = {name: rng.standard_normal((4, 3)) for name in SIDES}
+        unit = {name: (x / np.linalg.norm(x, axis=1, keepdims=True)).tolist() for name, x in drawn.items()}
+        return {**unit, "scale": scale}
+
+    return side(4.0), side(6.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("term", FEATURE_TERMS)
+@given(sides())
+def test_term_equals_its_formula(term, dtype, drawn):
+    student, teacher = drawn
+    value = FEATURE_TERMS[term](Pairing(features(student, dtype), features(teacher, dtype))).item()
+    expected = written_out(student, teacher)[term]
+    size = max(1.0, abs(expected), student["scale"], teacher["scale"])
+    assert value == pytest.approx(expected, abs=TOLERANCE[dtype] * size, rel=0)
+
+
+def one_direction(term):
+    """The terms by wrong formulas: one direction of two, or one tower of two."""
+
+    def wrong(s, t):
+        own, teachers = (logits(x["image"], x["text"], x["scale"]) for x in (s, t))
+        cross = logits(s["image"], t["text"], s["scale"])
+        return {
+            "contrastive": cross_entropy(own),
+            "crd": divergence(own, teachers),
+            "fd": mean_square(s["image"], t["image"]),
+            "icl": cross_entropy(cross),
+            "cross_kd": divergence(cross, teachers),
+        }[term]
+
+    return wrong
+
+
+def swapped(term):
+    return lambda s, t: written_out(t, s)[term]
+
+
+def at_the_other_scale(term):
+    return lambda s, t: written_out({**s, "scale": t["scale"]}, {**t, "scale": s["scale"]})[term]
+
+
+NULLS = {
+    **{f"{term}, one direction": (term, one_direction(term)) for term in FEATURE_TERMS},
+    **{f"{term}, student and teacher swapped": (term, swapped(term)) for term in FEATURE_TERMS if term != "fd"},
+    **{f"{term}, scales swapped": (term, at_the_other_scale(term)) for term in FEATURE_TERMS if term != "fd"},
+    "cross_kd of text against images": (
+        "cross_kd",
+        lambda s, t: both_directions(
+            divergence, logits(s["text"], t["image"], s["scale"]), logits(t["image"], t["text"], t["scale"])
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("null", NULLS)
+def test_formulas_that_are_nearly_right_are_told_apart(null):
+    term, wrong = NULLS[null]
+    student, teacher = fixed_sides()
+    gap = abs(wrong(student, teacher) - written_out(student, teacher)[term])
+    assert gap >= POWER * FLOAT32 * max(student["scale"], teacher["scale"])
+
+
+@pytest.mark.parametrize("term", FEATURE_TERMS)
+def test_gradients_equal_finite_differences(term):
+    student, teacher = (features(side, torch.float64, requires_grad=True) for side in fixed_sides())
+    target = Features(*(part.detach() for part in teacher))
+
+    def loss(*parts):
+        return FEATURE_TERMS[term](Pairing(Features(*parts), target))
+
+    assert torch.autograd.gradcheck(loss, tuple(student))
+
+
+@pytest.mark.parametrize("term", FEATURE_TERMS)
+def test_teacher_gets_no_gradient(term):
+    student, teacher = (features(side, torch.float64, requires_grad=True) for side in fixed_sides())
+    FEATURE_TERMS[term](Pairing(student, teacher)).backward()
+    assert all(part.grad is None for part in teacher)
+    assert student.image.grad.abs().sum() > 0
+
+
+@given(sides(), st.floats(0.1, 5))
+def test_linearised_contrastive_is_matrix_least_squares(drawn, rho):
+    """Theory 1.3: L = (rho / 2n) |WX - M|^2 - |ZH|^2 / (2 n rho) with M = ZH / rho."""
+    side, _ = drawn
+    embedded, text = np.array(side["image"]).T, np.array(side["text"]).T
+    n = text.shape[1]
+    centred = text @ (np.eye(n) - np.ones((n, n)) / n)
+    expected = rho / (2 * n) * np.linalg.norm(embedded - centred / rho) ** 2
+    expected -= np.linalg.norm(centred) ** 2 / (2 * n * rho)
+    value = losses.linearised_contrastive(torch.from_numpy(embedded.T), torch.from_numpy(text.T), rho).item()
+    assert value == pytest.approx(expected, abs=100 * FLOAT64)
+
+
+def test_linearised_contrastive_centres_the_texts():
+    """Its null, texts as they are, misses by far."""
+    student, _ = fixed_sides()
+    image, text = (torch.tensor(student[name]).double() for name in SIDES)
+    uncentred = (0.5 * image.square() - image * text).sum() / len(image)
+    gap = (losses.linearised_contrastive(image, text, 1.0) - uncentred).abs().item()
+    assert gap > POWER * FLOAT32
+
+
+@given(arrays.arrays(np.float64, (2, 3, 5), elements=st.floats(-2, 2, width=32)))
+def test_penalties_of_weights_equal_numpy(projections):
+    image, text = projections
+    gram = image.T @ image - np.eye(5)
+    ours_cross = losses.cross_projection_norm(torch.from_numpy(image), torch.from_numpy(text)).item()
+    ours_gram = losses.orthogonality(torch.from_numpy(image)).item()
+    # the square root turns round-off e in the square into sqrt(e) near zero: compare squares
+    assert ours_cross**2 == pytest.approx(np.linalg.norm(image.T @ text) ** 2, abs=1000 * FLOAT64)
+    assert ours_gram == pytest.approx(np.linalg.norm(gram), abs=100 * FLOAT64)
+
+
+def test_squared_distance_sums_half_squares_over_all_tensors():
+    mine = [torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])]
+    anchor = [torch.tensor([0.0, 4.0]), torch.tensor([[0.0]])]
+    assert losses.squared_distance(mine, anchor).item() == (1 + 4 + 9) / 2
+
+
+def test_gradients_of_penalties_equal_finite_differences():
+    a, b = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(losses.cross_projection_norm, (a, b))
+    assert torch.autograd.gradcheck(losses.orthogonality, (a,))
+    assert torch.autograd.gradcheck(lambda p: losses.squared_distance([p], [b.detach()]), (a,))
+    assert torch.autograd.gradcheck(lambda i, t: losses.linearised_contrastive(i, t, 0.7), (a, b))

@@ -1,0 +1,245 @@
+import copy
+import errno
+import os
+import resource
+
+import pytest
+import torch
+
+from tests.models import RandomBatches, TinyDualEncoder
+from tracer import state, storage
+from tracer.averaging import Beta, Clock
+from tracer.errors import UserError
+from tracer.objective import Objective, Pairing
+from tracer.state import Checkpoints, Progress
+from tracer.storage import load_metadata, load_tensors, save_tensors
+from tracer.teacher import Teacher
+
+IDENTITY = {"seed": 0, "optimization": {"learning_rate": 0.1, "betas": (0.9, 0.98)}}
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+    "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=0.1, fused=True),
+    "adamw of two groups": lambda parameters: torch.optim.AdamW(
+        [{"params": (parameters := list(parameters))[:3]}, {"params": parameters[3:], "weight_decay": 0.0}], lr=0.1
+    ),
+    "adagrad": lambda parameters: torch.optim.Adagrad(parameters, lr=0.1),
+}
+
+
+def started(seed=0, optimizer="adamw", teacher=True):
+    model = TinyDualEncoder(seed=seed)
+    follower = Teacher(model, Beta(), Clock(20)) if teacher else None
+    return Progress(model, OPTIMIZERS[optimizer](model.parameters()), follower)
+
+
+def advanced(progress, steps):
+    """Some steps of training with noise from torch's generator."""
+    for _ in range(steps):
+        images, tokens = RandomBatches(100)[progress.step]
+        features = progress.model(images + 0.1 * torch.randn_like(images), tokens)
+        progress.optimizer.zero_grad()
+        Objective({"contrastive": 1.0}).of_features(Pairing(features))["contrastive"].backward()
+        progress.optimizer.step()
+        if progress.teacher:
+            progress.teacher.update()
+        progress.step += 1
+    return progress
+
+
+def assert_same_tensors(mine, theirs):
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def temporaries(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("teacher", [True, False])
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_restored_run_goes_on_to_the_last_bit(self, tmp_path, optimizer, teacher):
+        checkpoints = Checkpoints(tmp_path, IDENTITY)
+        progress = advanced(started(optimizer=optimizer, teacher=teacher), 5)
+        checkpoints.save(progress)
+        expected = copy.deepcopy(advanced(progress, 3).tensors())
+        torch.manual_seed(99)
+        resumed = started(seed=4, optimizer=optimizer, teacher=teacher)
+        checkpoints.restore(resumed)
+        assert resumed.step == 5
+        assert_same_tensors(advanced(resumed, 3).tensors(), expected)
+
+    def test_nothing_saved_nothing_restored(self, tmp_path):
+        progress = started()
+        Checkpoints(tmp_path / "none", IDENTITY).restore(progress)
+        assert progress.step == 0
+
+    def test_hyperparameters_stay_those_of_the_new_run(self, tmp_path):
+        """Learning rates belong to the schedule, not to the checkpoint."""
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 2))
+        resumed = started()
+        resumed.optimizer.param_groups[0]["lr"] = 0.007
+        Checkpoints(tmp_path, IDENTITY).restore(resumed)
+        assert resumed.optimizer.param_groups[0]["lr"] == 0.007
+
+
+class TestIdentity:
+    def test_same_identity_is_accepted(self, tmp_path):
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 1))
+        assert Checkpoints(tmp_path, copy.deepcopy(IDENTITY)).step() == 1
+
+    def test_every_changed_key_is_named(self, tmp_path):
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 1))
+        changed = {"seed": 1, "optimization": {"learning_rate": 0.2, "betas": (0.9, 0.98)}}
+        with pytest.raises(UserError, match=r"^[^\n]*$") as refused:
+            Checkpoints(tmp_path, changed).restore(started())
+        assert "optimization.learning_rate was 0.1 and is 0.2" in str(refused.value)
+        assert "seed was 0 and is 1" in str(refused.value)
+        assert "betas" not in str(refused.value)
+
+    def test_added_and_dropped_keys_are_named(self, tmp_path):
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 1))
+        with pytest.raises(UserError, match=r"model was None and is 'x'.*optimization was.*is None"):
+            Checkpoints(tmp_path, {"seed": 0, "model": "x"}).step()
+
+    def test_other_models_are_refused(self, tmp_path):
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 1))
+        other = TinyDualEncoder(batch_norm=True)
+        with pytest.raises(UserError, match="another model"):
+            Checkpoints(tmp_path, IDENTITY).restore(Progress(other, OPTIMIZERS["sgd"](other.parameters()), None))
+
+    def test_checkpoint_without_teacher_is_refused_where_there_is_one(self, tmp_path):
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(teacher=False), 1))
+        with pytest.raises(UserError, match="another model or strategy"):
+            Checkpoints(tmp_path, IDENTITY).restore(started())
+
+
+class TestRotation:
+    @pytest.mark.parametrize("keep", [1, 2, 3])
+    def test_keeps_the_last(self, tmp_path, keep):
+        checkpoints, progress = Checkpoints(tmp_path, IDENTITY, keep=keep), started()
+        for _ in range(5):
+            checkpoints.save(advanced(progress, 1))
+        expected = [f"step-{step:08d}.safetensors" for step in range(6 - keep, 6)]
+        assert sorted(path.name for path in tmp_path.iterdir()) == expected
+        assert checkpoints.step() == 5
+
+    def test_other_files_are_left_alone(self, tmp_path):
+        mine = tmp_path / "step-notes.safetensors"
+        mine.write_text("mine")
+        progress = started()
+        for _ in range(4):
+            Checkpoints(tmp_path, IDENTITY, keep=1).save(advanced(progress, 1))
+        assert mine.read_text() == "mine"
+
+
+class TestDamage:
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+    def test_checkpoint_cut_short_is_told_in_a_sentence(self, tmp_path, share):
+        checkpoints = Checkpoints(tmp_path, IDENTITY)
+        checkpoints.save(advanced(started(), 1))
+        path = checkpoints.paths()[-1]
+        os.truncate(path, int(share * path.stat().st_size))
+        with pytest.raises(UserError, match=r"^[^\n]*damaged or cut short[^\n]*delete it[^\n]*$"):
+            checkpoints.restore(started())
+
+    def test_deleting_it_goes_back_to_the_one_before(self, tmp_path):
+        checkpoints, progress = Checkpoints(tmp_path, IDENTITY), started()
+        checkpoints.save(advanced(progress, 2))
+        earlier = copy.deepcopy(progress.tensors())
+        checkpoints.save(advanced(progress, 2))
+        os.truncate(checkpoints.paths()[-1], 100)
+        checkpoints.paths()[-1].unlink()
+        resumed = started(seed=3)
+        checkpoints.restore(resumed)
+        assert resumed.step == 2
+        assert_same_tensors(resumed.tensors(), earlier)
+
+    def test_absent_file_is_told_in_a_sentence(self, tmp_path):
+        for read in (load_tensors, load_metadata):
+            with pytest.raises(UserError, match="there is no file"):
+                read(tmp_path / "none.safetensors")
+
+
+def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def half_written(tensors, path, metadata=None):
+    path.write_bytes(b"half")
+    full()
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize(
+        ("module", "function", "failure"),
+        [
+            (storage, "save_file", full),
+            (storage, "save_file", half_written),
+            (os, "replace", full),
+            (os, "fsync", full),
+        ],
+        ids=["open", "write", "rename", "fsync"],
+    )
+    def test_earlier_checkpoint_survives(self, tmp_path, monkeypatch, module, function, failure):
+        checkpoints, progress = Checkpoints(tmp_path, IDENTITY, keep=1), started()
+        checkpoints.save(advanced(progress, 2))
+        earlier = copy.deepcopy(progress.tensors())
+        monkeypatch.setattr(module, function, failure)
+        with pytest.raises(UserError, match=r"^cannot write [^\n]*: the disk is full; [^\n]*$"):
+            checkpoints.save(advanced(progress, 2))
+        monkeypatch.undo()
+        assert temporaries(tmp_path) == []
+        resumed = started(seed=3)
+        checkpoints.restore(resumed)
+        assert_same_tensors(resumed.tensors(), earlier)
+
+    def test_limit_of_the_operating_system(self, tmp_path):
+        """A real refusal to write, in a child process whose files may not grow past 1 kB."""
+        checkpoints, progress = Checkpoints(tmp_path, IDENTITY), started()
+        checkpoints.save(advanced(progress, 2))
+        earlier = copy.deepcopy(progress.tensors())
+        child = os.fork()
+        if child == 0:
+            try:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+                checkpoints.save(advanced(progress, 2))
+                os._exit(1)
+            except UserError as error:
+                os._exit(42 if "cannot write" in str(error) and "\n" not in str(error) else 2)
+            except BaseException:
+                os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+        assert [path.name for path in tmp_path.iterdir()] == ["step-00000002.safetensors"]
+        resumed = started(seed=3)
+        checkpoints.restore(resumed)
+        assert_same_tensors(resumed.tensors(), earlier)
+
+    def test_file_in_the_folders_place(self, tmp_path):
+        (tmp_path / "taken").write_text("")
+        with pytest.raises(UserError, match="cannot write"):
+            save_tensors(tmp_path / "taken" / "x.safetensors", {"a": torch.zeros(1)}, {})
+
+
+class TestStorage:
+    def test_tensors_and_metadata_survive(self, tmp_path):
+        tensors = {"a": torch.randn(3, 4).T, "b": torch.tensor(5), "c": torch.arange(6)[::2]}
+        save_tensors(tmp_path / "deep" / "x.safetensors", tensors, {"list": [1, None], "text": "é"})
+        assert_same_tensors(load_tensors(tmp_path / "deep" / "x.safetensors"), tensors)
+        assert load_metadata(tmp_path / "deep" / "x.safetensors") == {"list": [1, None], "text": "é"}
+
+    def test_whole_file_replaces_the_old_one(self, tmp_path):
+        path = tmp_path / "x.safetensors"
+        for value in (1.0, 2.0):
+            save_tensors(path, {"a": torch.tensor(value)}, {})
+        assert load_tensors(path)["a"] == 2
+        assert temporaries(tmp_path) == []
+
+
+def test_random_state_round_trip():
+    kept = state.random_state()
+    first = torch.randn(5)
+    state.set_random_state(kept)
+    assert torch.equal(torch.randn(5), first)

@@ -1,0 +1,61 @@
+"""Studies: rows of several processes, in order, and not computed twice."""
+
+import json
+
+import pytest
+
+from tracer import comparison
+from tracer.errors import UserError
+from tracer.study import Job, study
+
+TWO_STEPS = {"total_steps": 2, "batch_size": 8}
+
+
+def jobs(folder, methods=("zero_shot", "flyp", "tracer")):
+    runs = [comparison.configuration(m, "0", 0, folder, split="validation", optimization=TWO_STEPS) for m in methods]
+    return [Job(run, (0.5,) if run.strategy.name == "flyp" else ()) for run in runs]
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    counted = []
+    return folder, study(jobs(folder), processes=2, on_step=counted.append), counted
+
+
+def test_rows_come_in_the_order_of_the_jobs(studied):
+    _, rows, counted = studied
+    assert [row["method"] for row in rows] == ["zero_shot", "flyp", "wise_ft", "tracer"]
+    assert counted[-1] == 4
+
+
+def test_rows_hold_what_was_measured(studied):
+    _, rows, _ = studied
+    zero_shot, flyp, wise_ft, tracer = (comparison.measure(row, "ID") for row in rows)
+    assert zero_shot > 0.8
+    assert len({zero_shot, flyp, wise_ft, tracer}) > 1
+    assert rows[2]["strength"] == 0.5
+
+
+def test_what_is_there_is_not_run_again(studied):
+    folder, rows, _ = studied
+    kept = folder / "flyp-0-0" / "rows.json"
+    stored = json.loads(kept.read_text())
+    stored["rows"][0]["report"]["id"]["accuracy"] = 0.123
+    kept.write_text(json.dumps(stored))
+    again = study(jobs(folder, ("flyp",)), processes=1)
+    assert comparison.measure(again[0], "ID") == 0.123
+    assert comparison.measure(rows[1], "ID") != 0.123
+
+
+def test_a_failing_run_ends_the_study_with_its_sentence(tmp_path):
+    broken = comparison.configuration("flyp", "0", 0, tmp_path, optimization={"total_steps": 2, "batch_size": 5000})
+    with pytest.raises(UserError, match="fewer than one batch"):
+        study([Job(broken)], processes=1)
+
+
+def test_kept_knowledge_runs_from_flyp_to_zero_shot(studied):
+    _, rows, _ = studied
+    summary = comparison.table(rows)
+    assert comparison.kept_knowledge(summary, "zero_shot") == 1
+    assert comparison.kept_knowledge(summary, "flyp") == 0
