@@ -41,7 +41,8 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
             f"--seeds is {seeds}, but {available} pretrained models are shipped: choose 1 to {available}, or --pretrain"
         )
     models = _pretrained(output, seeds) if pretrained_anew else shipped()[:seeds]
-    jobs = _jobs(output / "runs", models, {"total_steps": steps} if steps else {})
+    steps = steps or comparison.COMMON["optimization"]["total_steps"]
+    jobs = _jobs(output / "runs" / f"{steps}-steps", models, {"total_steps": steps})
     with progress(f"{len(jobs)} fine-tuning runs", sum(job.steps for job in jobs)) as advance:
         rows = study(jobs, PROCESSES, advance)
     figures = {
