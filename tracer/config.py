@@ -220,11 +220,11 @@ def _merged(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 def _sentence(problem: Any) -> str:
     """One of pydantic's problems in a sentence: where, what, and what to do."""
-    path, given = ".".join(str(part) for part in problem["loc"]), problem["input"]
+    path, given = ".".join(_place(problem["loc"])[0]), problem["input"]
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        *section, key = problem["loc"]
-        valid = _keys_of(section)
-        hint = nearest(str(key), valid) if valid else f" ({section[-1]} takes none: perhaps another kind is meant)"
+        *section, last = problem["loc"]
+        valid = _place(section)[1]
+        hint = nearest(str(last), valid) if valid else f" ({section[-1]} takes none: perhaps another kind is meant)"
         return f"there is no key {path!r}{hint}; rename or remove it"
     if problem["type"] == "missing":
         return f"{path} is missing: give it a value"
@@ -237,22 +237,28 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "union_tag_not_found":
         return f"{path} needs a key 'kind' that says which one it is: add it"
     message = problem["msg"].removeprefix("Value error, ")
-    if not path:
-        return message
-    return f"{path} is {given!r}: {message[0].lower()}{message[1:]}"
+    return f"{path} is {given!r}: {message[0].lower()}{message[1:]}" if path else message
 
 
-def _keys_of(section: Iterable[str | int]) -> list[str]:
-    """Valid keys of the section at a path of pydantic's (in which the tag of a union is a part of its own)."""
+def _place(location: Iterable[str | int]) -> tuple[list[str], list[str]]:
+    """The keys that lead to a section in the YAML, and the keys it takes.
+
+    In pydantic's locations the kind of a section is a part of its own, which the YAML does not have.
+    """
     schema: Any = Run.model_json_schema()
-    definitions, node = schema["$defs"], schema
-    for part in section:
-        node = node["properties"][str(part)] if str(part) in node.get("properties", {}) else _tagged(node, part)
-        node = _resolved(node, definitions)
-    return [key for key in node.get("properties", {}) if key != "kind"]
+    path: list[str] = []
+    node = schema
+    for part in map(str, location):
+        if part in node.get("tags", {}):
+            node = node["tags"][part]
+        else:
+            path.append(part)
+            node = _resolved(node.get("properties", {}).get(part, {}), schema["$defs"])
+    return path, [key for key in node.get("properties", {}) if key != "kind"]
 
 
 def _resolved(node: Any, definitions: Any) -> Any:
+    """A schema's node with references followed; where the kind decides, the nodes by kind as `tags`."""
     options = [option for option in node.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
         return _resolved(options[0], definitions)
@@ -261,7 +267,3 @@ def _resolved(node: Any, definitions: Any) -> Any:
     if "discriminator" in node:
         return {"tags": {tag: definitions[ref.rsplit("/", 1)[1]] for tag, ref in node["discriminator"]["mapping"].items()}}
     return node
-
-
-def _tagged(node: Any, tag: str | int) -> Any:
-    return node.get("tags", {}).get(str(tag), {})
