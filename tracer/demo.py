@@ -72,7 +72,7 @@ def _pretrained(output: Path, seeds: int) -> list[str]:
 
 
 def _jobs(folder: Path, models: list[str], optimization: dict[str, Any]) -> list[Job]:
-    coefficients = tuple(sorted({*comparison.WISE_FT_CURVE, CHOSEN["wise_ft"]["interpolation"]}))
+    coefficients = tuple(sorted({*comparison.WISE_FT_CURVE, CHOSEN["wise_ft"]["strategy"]["interpolation"]}))
     jobs = []
     for seed, pretrained in enumerate(models):
         for method in STRATEGIES:
@@ -84,7 +84,7 @@ def _jobs(folder: Path, models: list[str], optimization: dict[str, Any]) -> list
 
 def _at_chosen(rows: list[Row]) -> list[Row]:
     """The rows without WiSE-FT's curve, of which only the chosen coefficient stays."""
-    return [row for row in rows if row["method"] != "wise_ft" or row["strength"] == CHOSEN["wise_ft"]["interpolation"]]
+    return [row for row in rows if row["method"] != "wise_ft" or row["strength"] == CHOSEN["wise_ft"]["strategy"]["interpolation"]]
 
 
 def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:

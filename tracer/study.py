@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.config import Run, dump
+from tracer.config import Run
 
 Row = dict[str, Any]
 
@@ -85,7 +85,8 @@ def _leave_with(parent: Any) -> None:
 def _execute(job: Job) -> list[Row]:
     """The rows of one job, from its folder if they are there."""
     kept = job.run.output / "rows.json"
-    identity = {"config": dump(job.run), "interpolations": list(job.interpolations)}
+    run = job.run.model_dump(mode="json", exclude={"output"})
+    identity = {"run": run, "interpolations": list(job.interpolations)}
     if kept.exists():
         stored = json.loads(kept.read_text(encoding="utf-8"))
         if stored["job"] == identity:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tracer import comparison, console, plotting
+from tracer.evaluation.intervals import Interval
 from tracer.models.glyphs import shipped
 from tracer.study import Job, Row, study
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
 HORIZONS = (100, 300, 1000, 3000)
 MAIN_HORIZON = 300
 SEEDS = (0, 1, 2)
@@ -31,24 +33,28 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=Path, default=Path("runs/horizons"), help="folder of the single runs")
     options.add_argument("--processes", type=int, default=2)
+    options.add_argument("--horizons", type=int, nargs="+", default=HORIZONS)
+    options.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="fine-tuning seeds")
     arguments = options.parse_args()
-    results: dict[str, Any] = {"horizons": {}}
-    tables = {}
-    for steps in HORIZONS:
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for steps in arguments.horizons:
         momentum, candidates = best_momentum(arguments, steps)
-        rows = labelled(_study(arguments, f"{steps} steps", horizon_jobs(arguments.runs, steps, momentum)), momentum)
-        results["horizons"][steps] = {
+        rows = labelled(_study(arguments, f"{steps} steps", horizon_jobs(arguments, steps, momentum)), momentum)
+        results[str(steps)] = {
             "best_momentum": momentum,
             "validation": candidates,
             "table": {m: {n: i._asdict() for n, i in values.items()} for m, values in comparison.table(rows).items()},
             "rows": [_compact(row) for row in rows],
         }
-        (HERE / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
-        tables[steps] = comparison.table(row for row in rows if row["method"] in COMPARED)
-    plotting.save(plotting.horizons(tables), HERE / "horizons.png")
+        RESULTS.write_text(json.dumps(results) + "\n", encoding="utf-8")
+    plotting.save(plotting.horizons({int(steps): _compared(result) for steps, result in results.items()}), HERE / "horizons.png")
 
 
-def horizon_jobs(folder: Path, steps: int, momentum: float) -> list[Job]:
+def _compared(result: dict[str, Any]) -> dict[str, dict[str, Interval]]:
+    return {m: {n: Interval(**i) for n, i in result["table"][m].items()} for m in COMPARED}
+
+
+def horizon_jobs(arguments, steps: int, momentum: float) -> list[Job]:
     """The jobs of one horizon on the test suite."""
     others = ("l2_sp", "static_distillation") if steps == MAIN_HORIZON else ()
     settings: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in ("flyp", "tracer", *others)]
@@ -58,12 +64,12 @@ def horizon_jobs(folder: Path, steps: int, momentum: float) -> list[Job]:
     def job(method: str, pretrained: str, seed: int, strategy: dict[str, Any]) -> Job:
         name = f"{method}-{strategy['kernel']['momentum']}" if strategy else method
         run = comparison.configuration(
-            method, pretrained, seed, folder / str(steps) / name, optimization={"total_steps": steps}, strategy=strategy
+            method, pretrained, seed, arguments.runs / str(steps) / name, optimization={"total_steps": steps}, strategy=strategy
         )
         return Job(run, comparison.WISE_FT_CURVE if method == "flyp" else ())
 
-    seeded = [job(method, p, seed, strategy) for seed in SEEDS for p in shipped() for method, strategy in settings]
-    return [*(job("zero_shot", p, SEEDS[0], {}) for p in shipped()), *seeded]
+    seeded = [job(method, p, seed, strategy) for seed in arguments.seeds for p in shipped() for method, strategy in settings]
+    return [*(job("zero_shot", p, 0, {}) for p in shipped()), *seeded]
 
 
 def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
@@ -118,7 +124,7 @@ def _compact(row: Row) -> dict[str, Any]:
     sets = {name: round(scores["accuracy"], 4) for name, scores in row["report"]["sets"].items()}
     measures = {name: round(comparison.measure(row, name), 4) for name in comparison.MEASURES}
     return {"method": row["method"], "pretrained": row["pretrained"], "seed": row["seed"], **measures, "sets": sets} | (
-        {"gaps": gaps} if row["seed"] == SEEDS[0] else {}
+        {"gaps": gaps} if row["seed"] == 0 else {}
     )
 
 
