@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from rich import box
 from rich.table import Table
 
 from tracer import comparison, plotting
@@ -58,7 +59,10 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
     cells = _cells(summary)
     (output / "report.html").write_text(_page(cells, paths, len(models), jobs), encoding="utf-8")
     console.print(_printed(cells))
-    console.print(f"mean ± 95 % interval over {len(models)} pretrained models; pictures: {output / 'report.html'}")
+    console.print(
+        f"Percent on the test suite, mean ± 95 % interval over {len(models)} pretrained models; kept: share of the knowledge"
+    )
+    console.print(f"that FLYP loses. Pictures: {output / 'report.html'}")
 
 
 def _pretrained(output: Path, seeds: int) -> list[str]:
@@ -89,15 +93,15 @@ def _at_chosen(rows: list[Row]) -> list[Row]:
 
 def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
     """The table in percent: a heading, then a line a strategy."""
-    lines = [["strategy", *MEASURES, "knowledge kept"]]
+    lines = [["strategy", *MEASURES, "kept"]]
     for method in STRATEGIES:
-        values = [f"{100 * mean:.1f} ± {100 * half:.1f}" for mean, half in summary[method].values()]
+        values = [f"{100 * mean:.1f}±{100 * half:.1f}" for mean, half in summary[method].values()]
         lines.append([method, *values, f"{100 * comparison.kept_knowledge(summary, method):.0f}"])
     return lines
 
 
 def _printed(cells: list[list[str]]) -> Table:
-    table = Table(title="percent, test suite", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(cells[0]):
         table.add_column(heading, justify="right" if number else "left", no_wrap=not number)
     for line in cells[1:]:
