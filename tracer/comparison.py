@@ -54,7 +54,7 @@ def configuration(
     chosen = CHOSEN[method]
     values = {
         **COMMON,
-        "output": str(output / f"{method}-{pretrained}-{seed}"),
+        "output": str(output / f"{method}-{Path(pretrained).stem}-{seed}"),
         "seed": seed,
         "model": {"architecture": "glyphs", "pretrained": pretrained},
         "evaluation": {"split": split},

@@ -160,6 +160,8 @@ class Run(Section):
             raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
         if self.strategy.update_every_steps > steps:
             raise ValueError(f"strategy.update_every_steps = {self.strategy.update_every_steps} exceeds {steps} steps: lower it")
+        if self.strategy.kernel is not None and STRATEGIES[self.strategy.name].kernel is None:
+            raise ValueError(f"strategy.kernel is given, but {self.strategy.name} has no teacher: remove it or choose tracer")
         if optimization.micro_batch_size and self.model.batch_norm == "tracked":
             raise ValueError("optimization.micro_batch_size needs model.batch_norm = frozen: batch statistics span the batch")
         return self

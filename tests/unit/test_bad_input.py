@@ -103,6 +103,12 @@ class TestConfiguration:
     def test_beta_of_zero(self, train):
         assert_told(train("strategy.kernel={kind: beta, a: 0}"), "strategy.kernel", "positive")
 
+    def test_teacher_where_there_is_none(self, train):
+        assert_told(train("strategy.name=flyp", "strategy.kernel={kind: uniform}"), "strategy.kernel", "flyp")
+
+    def test_micro_batches_with_tracked_statistics(self, train):
+        assert_told(train("optimization.micro_batch_size=4", "model.batch_norm=tracked"), "model.batch_norm")
+
     def test_batch_of_one(self, train):
         assert_told(train("optimization.batch_size=1"), "optimization.batch_size")
 

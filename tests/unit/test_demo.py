@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -35,6 +36,21 @@ def test_figures_are_images_and_the_page_needs_nothing_else(shown):
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     for name in STRATEGIES:
         assert f"<td>{name}</td>" in page
+
+
+def test_models_can_be_pretrained_anew(tmp_path, monkeypatch):
+    """With the pretraining itself replaced by a copy of a shipped checkpoint: it takes minutes."""
+
+    def copied(seed, output, on_step):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(checkpoint(str(2 - seed)), output)
+
+    monkeypatch.setattr("tracer.demo.pretrain", copied)
+    folder = tmp_path / "out"
+    assert main(["demo", "--output", str(folder), "--seeds", "1", "--steps", "1", "--pretrain"]) == 0
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    assert {row["pretrained"] for row in rows} == {str(folder / "glyphs-0.safetensors")}
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["1-steps"]
 
 
 def test_more_seeds_than_checkpoints_are_refused(tmp_path, capsys):

@@ -1,0 +1,51 @@
+"""What the README shows works: its loop runs, its configuration is valid, the files it names exist."""
+
+import re
+from pathlib import Path
+
+import torch
+import yaml
+from torch.nn import functional
+
+from tests.models import RandomBatches, TinyDualEncoder
+from tracer import config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_loop_runs():
+    (loop,) = blocks("python")
+    model = TinyDualEncoder()
+    before = model.image_projection.weight.detach().clone()
+    names = {
+        "model": model,
+        "loader": [RandomBatches(3)[step] for step in range(3)],
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "your_loss": lambda student, teacher: functional.mse_loss(student.image, -teacher.image),
+    }
+    exec(loop, names)
+    assert names["teacher"].steps == 3
+    assert not torch.equal(model.image_projection.weight, before)
+    assert not torch.equal(names["teacher"].module.image_projection.weight, before)
+
+
+def test_the_configuration_is_valid():
+    (text,) = blocks("yaml")
+    assert config.validate(yaml.safe_load(text), "README").strategy.name == "tracer"
+
+
+def test_what_it_links_and_lists_exists():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    (layout,) = re.findall(r"## Layout\n\n```\n(.*?)```", README, flags=re.DOTALL)
+    listed = [
+        part.strip(",") for line in layout.splitlines() for part in line.split() if "/" in part or part.strip(",").endswith(".py")
+    ]
+    missing = [p for p in (*links, *listed) if not ((ROOT / p).exists() or (ROOT / "tracer" / p).exists())]
+    assert len(links) >= 3
+    assert len(listed) >= 10
+    assert missing == []
