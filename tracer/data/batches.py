@@ -45,20 +45,26 @@ class Batches(Dataset):
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
         self.per_epoch = len(pairs) // batch_size
+        self._kept_order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
         return self.total_steps
 
     def __getitem__(self, step: int) -> Batch:
         epoch, position = divmod(step, self.per_epoch)
-        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
-        chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+        chosen = self._order(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
         rng = np.random.default_rng([self.seed, 1, step])
         captions = [_draw(self.pairs.captions[i], rng) for i in chosen]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**63)))
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))  # this one alone: a GPU's is the model's
             images = self.augment([self.pairs.images[i] for i in chosen])
         return Batch(images, self.tokenize(captions))
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The epoch's permutation, kept until another epoch is asked for: that of a million pairs takes longer than a step."""
+        if self._kept_order[0] != epoch:
+            self._kept_order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
+        return self._kept_order[1]
 
 
 def load(batches: Dataset[Batch], first_step: int, total_steps: int, workers: int = 0) -> Iterator[Batch]:
