@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tracer: {error}".replace("\n", "\ntracer: "), file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"tracer: cannot use {error.filename}: {error.strerror}; free or choose another place", file=sys.stderr)
+        print(f"tracer: cannot use {error.filename or 'a file'}: {error.strerror or error}; choose another place", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -116,14 +116,14 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from tracer import console
     from tracer import run as running
-    from tracer.models import clip
 
     run = _configuration(options)
     if run.evaluation is None:
         raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
     suite = running.evaluation_suite(run.evaluation)
-    encoder = clip.create(run.model.architecture, str(options.weights) if options.weights else run.model.pretrained)
-    console.report(running.judge(encoder, suite, run.output), run.output)
+    encoder = running.load_encoder(run, options.weights)
+    name = f"evaluation-{options.weights.stem}" if options.weights else "evaluation"
+    console.report(running.judge(encoder, suite, run.output, name), run.output)
 
 
 if __name__ == "__main__":

@@ -82,9 +82,13 @@ def table(rows: Iterable[Row]) -> dict[str, dict[str, Interval]]:
 
 
 def kept_knowledge(summary: Mapping[str, Mapping[str, Interval]], method: str) -> float:
-    """Share of the knowledge that FLYP loses which a method keeps: 0 for FLYP itself, 1 for the pretrained model."""
+    """Share of the knowledge that FLYP loses which a method keeps: 0 for FLYP itself, 1 for the pretrained model.
+
+    NaN where FLYP loses none.
+    """
     known = {name: summary[name]["knowledge"].mean for name in ("zero_shot", "flyp", method)}
-    return (known[method] - known["flyp"]) / (known["zero_shot"] - known["flyp"])
+    lost = known["zero_shot"] - known["flyp"]
+    return (known[method] - known["flyp"]) / lost if lost else float("nan")
 
 
 assert set(CHOSEN) == set(STRATEGIES)

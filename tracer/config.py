@@ -26,11 +26,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+def _seed_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
 class Model(Section):
     """What is fine-tuned."""
 
     architecture: str = Field("glyphs", description="'glyphs', the embedded model, or the name of an open_clip model")
-    pretrained: str | None = Field(
+    pretrained: Annotated[str, BeforeValidator(_seed_as_text)] | None = Field(
         "0", description="for glyphs the seed of a shipped checkpoint or a file; else an open_clip tag or a file"
     )
     batch_norm: Literal["frozen", "tracked"] = Field("frozen", description="what training does to batch-norm statistics")
@@ -158,6 +162,8 @@ class Run(Section):
         optimization, steps = self.optimization, self.optimization.total_steps
         if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
             raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
+        if optimization.schedule == "constant" and optimization.warmup_steps:
+            raise ValueError("optimization.warmup_steps needs optimization.schedule = cosine: set it to 0")
         if self.strategy.update_every_steps > steps:
             raise ValueError(f"strategy.update_every_steps = {self.strategy.update_every_steps} exceeds {steps} steps: lower it")
         if self.strategy.kernel is not None and STRATEGIES[self.strategy.name].kernel is None:

@@ -81,7 +81,7 @@ def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "fly
             axis.bar((np.arange(BINS) + 0.5) / BINS, accuracy, 0.9 / BINS, color=COLORS[method])
             axis.plot([0, 1], [0, 1], "k:", linewidth=1)
             axis.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
-            axis.set_title(f"{LABELS[method]}\nOOD ECE {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=9)
+            axis.set_title(f"{LABELS[method]}\nmean ECE of the sets {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=9)
         axes[0].set_ylabel("accuracy")
     return figure
 

@@ -47,6 +47,10 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
     Raises:
         UserError: if a mean zero-shot accuracy is below `LEAST_ACCURACY`; nothing is written then.
     """
+    if output.suffix != ".safetensors":
+        raise UserError(f"{output} must end in .safetensors, by which weights are told from tags: rename it")
+    if seed < 0:
+        raise UserError(f"the seed is {seed}: choose 0 or more")
     torch.manual_seed(seed)
     encoder = clip.create(glyphs.ARCHITECTURE, None, batch_norm="tracked")
     folder = output.with_suffix("")

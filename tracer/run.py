@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from tracer import config as configuration
@@ -69,6 +70,13 @@ def evaluation_suite(section: configuration.EmbeddedSuite | FolderSuite) -> Suit
     return world.suite(section.split)
 
 
+def load_encoder(run: Run, weights: Path | None = None) -> Encoder:
+    """The model of a run on the device that this machine has, with other weights on top if given."""
+    encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm, weights)
+    encoder.model.to(Accelerator(mixed_precision="no").device)
+    return encoder
+
+
 def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> Result:
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
@@ -79,10 +87,13 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
         UserError: for bad input, or if the folder holds a run of another configuration.
     """
     suite = evaluation_suite(run.evaluation) if run.evaluation else None
-    encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm)
+    checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
+    checkpoints.step()  # refuses a folder that holds another run before anything is written
+    torch.manual_seed(run.seed)
+    encoder = load_encoder(run)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
     preset = STRATEGIES[run.strategy.name]
-    trainer = _trainer(run, encoder, anchor, on_step) if preset.trained else None
+    trainer = _trainer(run, encoder, anchor, checkpoints, on_step) if preset.trained else None
     run.output.mkdir(parents=True, exist_ok=True)
     (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
     if trainer:
@@ -97,11 +108,11 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     return Result(encoder, anchor, teacher, suite, report)
 
 
-def judge(encoder: Encoder, suite: Suite, output: Path) -> dict[str, Any]:
-    """The report of a model on a suite (see `evaluate`), also written to evaluation.json in `output`."""
+def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation") -> dict[str, Any]:
+    """The report of a model on a suite (see `evaluate`), also written to NAME.json in `output`."""
     report = evaluate(encoder, suite)
     output.mkdir(parents=True, exist_ok=True)
-    (output / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (output / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
 
@@ -114,12 +125,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, on_step: Callable[[int], None]) -> Trainer:
+def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Checkpoints, on_step: Callable[[int], None]) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
     pairs = training_pairs(run)
     torch.manual_seed(run.seed)
-    checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
-    resumed_at = checkpoints.step()
     teacher = None
     kernel = STRATEGIES[strategy.name].kernel
     if kernel is not None:
@@ -151,7 +160,7 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, on_step: Callable[
         anchor=anchor,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
-        trackers=[JsonLines(run.output / "metrics.jsonl", resumed_at), *services(run.trackers, run.output)],
+        trackers=[JsonLines(run.output / "metrics.jsonl", checkpoints.step()), *services(run.trackers, run.output)],
         on_step=on_step,
     )
 

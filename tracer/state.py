@@ -84,7 +84,10 @@ class Checkpoints:
         if not self.paths():
             return 0
         newest = self.paths()[-1]
-        metadata = load_metadata(newest)
+        try:
+            metadata = load_metadata(newest)
+        except UserError as error:
+            raise UserError(f"{error}, or delete it to go on from the checkpoint before it") from error
         changed = _differences(self.identity, metadata.get("identity", {}))
         if changed:
             raise UserError(

@@ -30,7 +30,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files private
         os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
     finally:
         with contextlib.suppress(OSError):
@@ -61,9 +61,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}: check the path") from error
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{path} is damaged or cut short ({error}): delete it, and a run resumes from the checkpoint before it"
-        ) from error
+        raise UserError(f"{path} is damaged or cut short ({error}): replace it") from error
 
 
 def _reason(error: Exception) -> str:

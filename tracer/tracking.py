@@ -33,7 +33,7 @@ def services(names: Sequence[str], folder: Path) -> list[Tracker]:
             tracker = openers[name]()
             tracker.start()
         except ImportError as error:
-            raise UserError(f"the tracker {name} is not installed ({error}): pip install 'tracer[trackers]'") from error
+            raise UserError(f"the tracker {name} is not installed ({error}): install tracer with its extra 'trackers'") from error
         opened.append(tracker)
     return opened
 

@@ -91,7 +91,7 @@ class Trainer:
             raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
         if objective.needs_anchor and anchor is None:
             raise UserError("the l2_sp term needs the pretrained weights: give the trainer an anchor")
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(mixed_precision="no")  # whatever the launcher says: autocast is ours
         if self.accelerator.num_processes > 1:
             raise UserError(f"this trainer runs in one process and was started in {self.accelerator.num_processes}: launch one")
         self.batches, self.objective, self.loop, self.schedule = batches, objective, loop, schedule

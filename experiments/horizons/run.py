@@ -1,8 +1,9 @@
 """The same settings at four horizons: does the teacher still regularise in a longer run? Writes results.json beside this file.
 
 FLYP, EMA distillation and TRACER at 100, 300, 1000 and 3000 steps, from every shipped checkpoint with three fine-tuning seeds; the
-other strategies stand beside them at 300 steps. EMA has momentum 0.9, as published, and the best of a grid, chosen for each horizon
-on validation: the highest mean OOD accuracy with ID within one point of FLYP's.
+other strategies stand beside them at 300 steps. EMA has the published final momentum, 0.9, without its warm-up, and the best of a
+grid, chosen for each horizon on validation from one checkpoint: the highest mean OOD accuracy with ID within one point of
+FLYP's. Its strength is held at what tuning chose at momentum 0.9.
 """
 
 import argparse

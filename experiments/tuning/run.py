@@ -3,7 +3,7 @@
 FLYP gets the learning rate with the highest ID accuracy. Every other strategy gets, by one rule, the learning rate and strength
 with the highest mean OOD accuracy among those whose ID accuracy is at most one point below FLYP's; WiSE-FT interpolates FLYP's own
 run, so that its strength is the coefficient. All are measured on the validation suite, as means over the shipped checkpoints and
-one fine-tuning seed that no other experiment uses.
+one fine-tuning seed that no test result uses.
 """
 
 import argparse

@@ -45,14 +45,16 @@ def class_folders(path: Path, templates: Sequence[str]) -> LabelledImages:
     if not path.is_dir():
         raise UserError(f"there is no folder {path}: check the path")
     for template in templates:
-        if "{}" not in template:
-            raise UserError(f"the template {template!r} has no {{}} for the class name: put one in")
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
+        if template.count("{}") != 1 or "{" in template.replace("{}", ""):
+            raise UserError(f"the template {template!r} must have one {{}}, for the class name, and no other brace: mend it")
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     found = [(image, label) for label, folder in enumerate(folders) for image in _images(folder)]
     if not found:
         raise UserError(f"{path} holds no class folders with images ({', '.join(sorted(SUFFIXES))}): check the path")
     labels = np.array([label for _, label in found], dtype=np.int64)
     names = tuple(folder.name.replace("_", " ") for folder in folders)
+    if len(set(names)) < len(names):
+        raise UserError(f"{path} has class folders whose names differ in underscores and spaces alone: rename one")
     return LabelledImages(ImageFiles([image for image, _ in found]), labels, names, tuple(templates))
 
 

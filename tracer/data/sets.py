@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tracer.errors import UserError
+
 
 @dataclass(frozen=True)
 class CaptionedImages:
@@ -70,6 +72,11 @@ class Suite:
     in_distribution: LabelledImages
     ood: Mapping[str, LabelledImages] = field(default_factory=dict)
     knowledge: Mapping[str, LabelledImages] = field(default_factory=dict)
+
+    def __post_init__(self):
+        repeated = ({"id", *self.ood} & set(self.knowledge)) | ({"id"} & set(self.ood))
+        if repeated:
+            raise UserError(f"several sets of the suite are called {', '.join(sorted(repeated))}: give each its own name")
 
     def sets(self) -> dict[str, LabelledImages]:
         """Every set by its name; the task is `id`."""

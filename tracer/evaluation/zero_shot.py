@@ -9,13 +9,16 @@ from torch import Tensor
 from tracer.data.sets import LabelledImages
 from tracer.models.dual_encoder import Encoder
 
+CAPTIONS_AT_ONCE = 256  # ImageNet's 1000 classes x 80 templates would not fit into memory together
+
 
 @torch.inference_mode()
 def classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit class embeddings (classes, k): for each class the mean of its templates' unit embeddings, normalised again."""
     captions = [template.format(name) for name in class_names for template in templates]
     device = next(encoder.model.parameters()).device
-    embeddings = F.normalize(encoder.model.encode_text(encoder.tokenize(captions).to(device)), dim=-1)
+    tokens = encoder.tokenize(captions).to(device).split(CAPTIONS_AT_ONCE)
+    embeddings = F.normalize(torch.cat([encoder.model.encode_text(chunk) for chunk in tokens]), dim=-1)
     return F.normalize(embeddings.unflatten(0, (len(class_names), len(templates))).mean(dim=1), dim=-1)
 
 

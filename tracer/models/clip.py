@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -67,7 +68,7 @@ class Clip(DualEncoder):
         self.clip.logit_scale.clamp_(max=float(np.log(maximum)))
 
 
-def create(architecture: str, pretrained: str | None, batch_norm: BatchNorm = "frozen") -> Encoder:
+def create(architecture: str, pretrained: str | None, batch_norm: BatchNorm = "frozen", weights: Path | None = None) -> Encoder:
     """A CLIP by name.
 
     Args:
@@ -75,29 +76,43 @@ def create(architecture: str, pretrained: str | None, batch_norm: BatchNorm = "f
         pretrained: a safetensors or .pt file of weights; else for "glyphs" the seed of a shipped checkpoint, and for the others a
             tag of open_clip's. None gives random weights.
         batch_norm: what training does to batch-norm statistics (see `Clip`).
+        weights: a file of fine-tuned weights to load on top; the preprocessing stays that of `pretrained`.
 
     Raises:
         UserError: for an unknown name or tag (with the nearest), or weights that are absent, damaged or of another model.
     """
-    if architecture == glyphs.ARCHITECTURE:
-        return _embedded(pretrained, batch_norm)
+    encoder = (
+        _embedded(pretrained, batch_norm)
+        if architecture == glyphs.ARCHITECTURE
+        else _open_clip(architecture, pretrained, batch_norm)
+    )
+    if weights:
+        _load(encoder.model.get_submodule("clip"), weights)
+    return encoder
+
+
+def _open_clip(architecture: str, pretrained: str | None, batch_norm: BatchNorm) -> Encoder:
     if architecture not in open_clip.list_models():
         known = [*open_clip.list_models(), glyphs.ARCHITECTURE]
         raise UserError(f"there is no architecture {architecture!r}{nearest(architecture, known)}")
-    weights = Path(pretrained) if pretrained and Path(pretrained).suffix else None
-    tag = None if weights else pretrained
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if tag and tag not in tags:
-        raise UserError(f"{architecture} has no pretrained tag {tag!r}{nearest(tag, tags)}; a file needs its suffix")
-    model, augment, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=tag)
-    if weights:
-        _load(model, weights)
-    tokenizer = open_clip.get_tokenizer(architecture)
+    file = Path(pretrained) if pretrained and Path(pretrained).suffix else None
+    tag = None if file else pretrained
+    if tag:
+        _check_tag(architecture, tag)
+    try:
+        model, augment, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=tag)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"cannot get the weights {tag!r} of {architecture} ({reason}): check the network, or give a file"
+        ) from error
+    if file:
+        _load(model, file)
     return Encoder(
         Clip(model, batch_norm),
-        _on_arrays(preprocess),
-        _on_arrays(augment),
-        lambda texts: tokenizer(list(texts)),
+        partial(_stacked, preprocess),
+        partial(_stacked, augment),
+        partial(_tokens, open_clip.get_tokenizer(architecture)),
         architecture,
     )
 
@@ -132,8 +147,23 @@ def _load(model: nn.Module, path: Path) -> None:
         raise UserError(f"{path} does not fit the model ({reason}): choose the architecture it was made for") from error
 
 
-def _on_arrays(transform: Callable[[Image.Image], Tensor]) -> Callable[[Sequence[np.ndarray]], Tensor]:
-    return lambda images: torch.stack([transform(Image.fromarray(image)) for image in images])
+def _check_tag(architecture: str, tag: str) -> None:
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags:
+        raise UserError(f"{architecture} has no pretrained tag {tag!r}{nearest(tag, tags)}; a file needs its suffix")
+    trained_with = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
+    if trained_with != bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False)):
+        other = architecture.removesuffix("-quickgelu") if not trained_with else f"{architecture}-quickgelu"
+        raise UserError(f"the weights {tag!r} were trained with another activation than {architecture} has: choose {other}")
+
+
+# functions of this module, not closures: workers that are not forked get them pickled
+def _stacked(transform: Callable[[Image.Image], Tensor], images: Sequence[np.ndarray]) -> Tensor:
+    return torch.stack([transform(Image.fromarray(image)) for image in images])
+
+
+def _tokens(tokenizer: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:
+    return tokenizer(list(texts))
 
 
 def _projection(tower: nn.Module, name: str) -> Tensor:

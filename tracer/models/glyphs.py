@@ -31,7 +31,9 @@ CHECKPOINTS = files("tracer") / "checkpoints"
 
 def shipped() -> list[str]:
     """Seeds of the shipped checkpoints."""
-    return sorted(Path(str(file)).stem.removeprefix("glyphs-") for file in CHECKPOINTS.iterdir() if file.name.endswith("s"))
+    return sorted(
+        Path(str(file)).stem.removeprefix("glyphs-") for file in CHECKPOINTS.iterdir() if file.name.endswith(".safetensors")
+    )
 
 
 def checkpoint(seed: str) -> Path:
