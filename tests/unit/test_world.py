@@ -110,7 +110,8 @@ class TestSuite:
 
     def test_every_question_is_in_the_vocabulary(self, suites):
         for images in suites["test"].sets().values():
-            TOKENIZER([template.format(name) for template in images.templates for name in images.class_names])
+            captions = [template.format(name) for template in images.templates for name in images.class_names]
+            assert len(TOKENIZER(captions).unique(dim=0)) == len(captions)
 
 
 def test_pixels_are_scaled_to_two_standard_units():
