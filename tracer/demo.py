@@ -59,10 +59,8 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
     cells = _cells(summary)
     (output / "report.html").write_text(_page(cells, paths, len(models), jobs), encoding="utf-8")
     console.print(_printed(cells))
-    console.print(
-        f"Percent on the test suite, mean ± 95 % interval over {len(models)} pretrained models; kept: share of the knowledge"
-    )
-    console.print(f"that FLYP loses. Pictures: {output / 'report.html'}")
+    console.print(f"Percent, mean ± 95 % interval over {len(models)} pretrained models; kept: of FLYP's loss.")
+    console.print(f"Pictures: {output / 'report.html'}")
 
 
 def _pretrained(output: Path, seeds: int) -> list[str]:
