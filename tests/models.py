@@ -65,10 +65,10 @@ class TinyDualEncoder(nn.Module):
 
 
 class RandomBatches(Dataset):
-    """Batches for a `TinyDualEncoder`, a pure function of the step."""
+    """Batches for a `TinyDualEncoder`, a pure function of the step; with `replay` further images if that is not 0."""
 
-    def __init__(self, steps: int, size: int = 6):
-        self.steps, self.size = steps, size
+    def __init__(self, steps: int, size: int = 6, replay: int = 0):
+        self.steps, self.size, self.replay = steps, size, replay
 
     def __len__(self) -> int:
         return self.steps
@@ -76,7 +76,9 @@ class RandomBatches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([7, step])
         images = torch.from_numpy(rng.standard_normal((self.size, PIXELS)).astype(np.float32))
-        return Batch(images, torch.from_numpy(rng.integers(WORDS, size=(self.size, CONTEXT))))
+        tokens = torch.from_numpy(rng.integers(WORDS, size=(self.size, CONTEXT)))
+        replay = torch.from_numpy(rng.standard_normal((self.replay, PIXELS)).astype(np.float32))
+        return Batch(images, tokens, replay if self.replay else None)
 
 
 class SameBatch(Dataset):

@@ -20,34 +20,38 @@ class GradientCache:
         chunks: the batch in pieces.
 
     Attributes:
-        features: of the whole batch, leaves that collect the gradient of a loss.
+        features: of the whole batch; through them the gradient of a loss reaches the chunks, where `backward` finds it.
     """
 
     def __init__(self, encode: Callable[[Batch], Features], chunks: Sequence[Batch]):
         self._encode, self._chunks = encode, chunks
         self._states: list[dict[str, Tensor]] = []
         with torch.no_grad():
-            self.features = Features(*(part.requires_grad_() for part in concatenate([self._first(chunk) for chunk in chunks])))
+            self._leaves = [self._first(chunk) for chunk in chunks]
+        self.features = concatenate(self._leaves)
 
     def backward(self, backward: Callable[[Tensor], object]) -> None:
         """Carry the collected gradients on to the weights, by `backward` on one scalar per chunk."""
-        image, text, scale = (torch.zeros_like(part) if part.grad is None else part.grad for part in self.features)
-        sizes = [len(chunk.images) for chunk in self._chunks]
-        pieces = zip(self._chunks, self._states, image.split(sizes), text.split(sizes), strict=True)
-        for number, (chunk, state, image_gradient, text_gradient) in enumerate(pieces):
+        for chunk, state, leaves in zip(self._chunks, self._states, self._leaves, strict=True):
             set_random_state(state)
-            features = self._encode(chunk)
-            surrogate = (features.image * image_gradient).sum() + (features.text * text_gradient).sum()
-            if number == 0:  # one scale serves the whole batch: its gradient counts once
-                surrogate = surrogate + features.logit_scale * scale
-            if surrogate.requires_grad:
+            pairs = zip(self._encode(chunk), leaves, strict=True)
+            collected = [(part, leaf.grad) for part, leaf in pairs if part is not None and leaf is not None]
+            surrogate = sum((part * gradient).sum() for part, gradient in collected if gradient is not None)
+            if isinstance(surrogate, Tensor) and surrogate.requires_grad:
                 backward(surrogate)
 
     def _first(self, chunk: Batch) -> Features:
+        """Features without a graph, leaves to collect gradients; detached, so that none is a buffer of the model itself."""
         self._states.append(random_state())
-        return self._encode(chunk)
+        return Features(*(part.detach().requires_grad_() for part in self._encode(chunk) if part is not None))
 
 
 def concatenate(parts: Sequence[Features]) -> Features:
-    """The features of several chunks as one batch."""
-    return Features(torch.cat([p.image for p in parts]), torch.cat([p.text for p in parts]), parts[0].logit_scale.clone())
+    """The features of several chunks as one batch; one logit scale, the first chunk's, serves it all."""
+    replay = [part.replay for part in parts if part.replay is not None]
+    return Features(
+        torch.cat([part.image for part in parts]),
+        torch.cat([part.text for part in parts]),
+        parts[0].logit_scale,
+        torch.cat(replay) if replay else None,
+    )

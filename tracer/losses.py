@@ -16,13 +16,18 @@ def contrastive(logits: Tensor) -> Tensor:
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
-def linearised_contrastive(image: Tensor, text: Tensor, embedding_penalty: float) -> Tensor:
-    """The contrastive loss at small logits, with a quadratic penalty rho on the image embeddings (n, k); a scalar.
+def linearised_contrastive(image: Tensor, text: Tensor) -> Tensor:
+    """The contrastive loss at small logits, of image and text embeddings (n, k) each; a scalar.
 
-    -1/n sum_i <f_i, z_i - mean(z)> + rho/(2n) sum_i |f_i|^2, after Nakada et al., arXiv 2302.06232.
+    -1/n sum_i <f_i, z_i - mean(z)>, after Nakada et al., arXiv 2302.06232. It is bounded below only together with a penalty such
+    as `embedding_norm`.
     """
-    centred = text - text.mean(dim=0, keepdim=True)
-    return (0.5 * embedding_penalty * image.square() - image * centred).sum() / len(image)
+    return -(image * (text - text.mean(dim=0, keepdim=True))).sum() / len(image)
+
+
+def embedding_norm(image: Tensor) -> Tensor:
+    """Half the mean squared norm of image embeddings (n, k), 1/(2n) sum_i |f_i|^2; a scalar."""
+    return 0.5 * image.square().sum() / len(image)
 
 
 def contrastive_relational(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -31,7 +36,7 @@ def contrastive_relational(student_logits: Tensor, teacher_logits: Tensor) -> Te
 
 
 def feature(student: Tensor, teacher: Tensor) -> Tensor:
-    """One tower's part of FD: mean squared difference over all elements of the (n, k) features; a scalar.
+    """FD of one tower on one set of inputs: mean squared difference over all elements of the (n, k) features; a scalar.
 
     Being a mean over the k dimensions, its weight has to grow with k: the published 2000 belongs to k = 512.
     """
@@ -52,9 +57,9 @@ def cross_kd(image_to_teacher_text: Tensor, teacher_logits: Tensor) -> Tensor:
     return contrastive_relational(image_to_teacher_text, teacher_logits)
 
 
-def squared_distance(parameters: list[Tensor], anchor: list[Tensor]) -> Tensor:
-    """L2-SP (arXiv 1802.01483): half the squared distance of the weights to the pretrained ones; a scalar."""
-    return 0.5 * torch.stack([(p - a).square().sum() for p, a in zip(parameters, anchor, strict=True)]).sum()
+def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Half the squared distance of weights to others, for L2-SP (arXiv 1802.01483) the pretrained ones; a scalar."""
+    return 0.5 * torch.stack([(p - o).square().sum() for p, o in zip(parameters, others, strict=True)]).sum()
 
 
 def cross_projection_norm(image_projection: Tensor, text_projection: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class Loop:
         precision: "bf16" autocasts the towers and keeps weights and losses in float32; "fp64" does all in float64.
         micro_batch_size: pairs that pass the towers at once; None is the whole batch. Gradients stay those of the whole batch,
             with all its negatives (exactly, for models whose samples do not interact, so batch-norm statistics must be frozen).
+            Replay images are spread evenly over the passes.
         max_gradient_norm: gradients are scaled down to this norm; None leaves them.
         max_logit_scale: upper bound on the logit scale of a CLIP (not its logarithm).
         log_every_steps: steps between two lines of metrics; no other step waits for the device.
@@ -111,7 +112,8 @@ class Trainer:
         """Train to the last step, from the newest checkpoint if there is one.
 
         Raises:
-            UserError: if the loss stops being finite, or a checkpoint cannot be read or written.
+            UserError: if the loss stops being finite, a batch lacks the replay images that a term compares, or a checkpoint
+                cannot be read or written.
         """
         if self.checkpoints:
             self.checkpoints.restore(self.progress)
@@ -135,7 +137,8 @@ class Trainer:
     def _remaining(self) -> Iterator[Batch]:
         device = self.accelerator.device
         for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers):
-            yield Batch(*(part.to(device, self._dtype if part.is_floating_point() else None, non_blocking=True) for part in batch))
+            parts = [part for part in batch if part is not None]
+            yield Batch(*(part.to(device, self._dtype if part.is_floating_point() else None, non_blocking=True) for part in parts))
 
     def _saves_after(self, step: int) -> bool:
         return step % self.loop.checkpoint_every_steps == 0 or step == self.loop.total_steps
@@ -163,7 +166,8 @@ class Trainer:
         cache = GradientCache(partial(self._features, self.model), chunks) if len(chunks) > 1 else None
         student = cache.features if cache else self._features(self.model, batch)
         pairing = Pairing(student, self._target(chunks))
-        terms = {**self.objective.of_features(pairing), **self.objective.of_weights(self.student, self.anchor)}
+        teacher = self.teacher.module if self.teacher else None
+        terms = {**self.objective.of_features(pairing), **self.objective.of_weights(self.student, self.anchor, teacher)}
         self.accelerator.backward(self.objective.total(terms))
         if cache:
             cache.backward(self.accelerator.backward)
@@ -175,16 +179,25 @@ class Trainer:
         return concatenate([self._features(self.teacher, chunk) for chunk in chunks])
 
     def _features(self, towers: DualEncoder | Teacher, batch: Batch) -> Features:
-        """Features in float32 or wider: only the towers are autocast, losses in bfloat16 logits would err by percents."""
+        """Features in float32 or wider: only the towers are autocast, losses in bfloat16 logits would err by percents.
+
+        Replay images follow the others through one forward, which is all that a wrapper sees of the model.
+        """
+        images = batch.images if batch.replay is None else torch.cat([batch.images, batch.replay])
         bf16 = self.loop.precision == "bf16"
         with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bf16):
-            features = towers(batch.images, batch.tokens)
-        return Features(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in features))
+            embedded = towers(images, batch.tokens)
+        features = Features(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in embedded if part is not None))
+        if batch.replay is None:
+            return features
+        image, replay = features.image.split([len(batch.images), len(batch.replay)])
+        return features._replace(image=image, replay=replay)
 
     def _chunks(self, batch: Batch) -> list[Batch]:
         size = self.loop.micro_batch_size or len(batch.images)
-        pieces = zip(batch.images.split(size), batch.tokens.split(size), strict=True)
-        return [Batch(images, tokens) for images, tokens in pieces]
+        images, tokens = batch.images.split(size), batch.tokens.split(size)
+        replay = [None] * len(images) if batch.replay is None else batch.replay.tensor_split(len(images))
+        return [Batch(*parts) for parts in zip(images, tokens, replay, strict=True)]
 
     def _report(self, pairing: Pairing, terms: dict[str, Tensor], gradient_norm: Tensor) -> dict[str, float]:
         """Scalars of the step, taken before the weights change; this is where the host waits for the device."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import tiny_encoder, tiny_preprocess
+from tests.models import RandomBatches, tiny_encoder, tiny_preprocess
 from tracer.data.batches import Batches, load
 from tracer.data.sets import CaptionedImages
 from tracer.errors import UserError
@@ -19,7 +19,7 @@ def batches(seed=0, count=10, size=3, steps=20):
 
 
 def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(a is b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_batch_depends_on_seed_and_step_alone():
@@ -51,8 +51,8 @@ def test_images_stay_with_their_captions():
     """Image i has the value i everywhere, and captions that start with it."""
     encoder = tiny_encoder()
     data = Batches(pairs(), Encoder(encoder.model, tiny_preprocess, tiny_preprocess, encoder.tokenize, "tiny"), 3, 20, 0)
-    for images, tokens in load(data, 0, 20):
-        assert torch.equal(images, tokens[:, :1] / 128 - torch.ones(3, 6))
+    for batch in load(data, 0, 20):
+        assert torch.equal(batch.images, batch.tokens[:, :1] / 128 - torch.ones(3, 6))
 
 
 def test_all_captions_of_an_image_are_drawn():
@@ -66,6 +66,14 @@ def test_loading_starts_where_it_is_told(workers):
     loaded = list(load(data, 15, 20, workers))
     assert len(loaded) == 5
     assert all(same(batch, data[15 + i]) for i, batch in enumerate(loaded))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_replay_images_are_loaded_with_their_batch(workers):
+    data = RandomBatches(3, replay=4)
+    loaded = list(load(data, 0, 3, workers))
+    assert [batch.replay.shape for batch in loaded] == [(4, 6)] * 3
+    assert all(same(batch, data[step]) for step, batch in enumerate(loaded))
 
 
 def test_loading_leaves_torchs_generator_alone():

@@ -35,7 +35,7 @@ def test_distance_between_precisions_is_taken_in_the_others():
 
 
 def test_batch_kl_is_that_of_the_distillation_term():
-    batch = RandomBatches(1)[0]
+    batch = RandomBatches(1)[0][:2]
     pairing = Pairing(TinyDualEncoder(seed=1)(*batch), TinyDualEncoder(seed=2)(*batch))
     gap = gaps.batch_kl(pairing)
     assert gap.item() == losses.contrastive_relational(pairing.logits, pairing.teacher_logits).item()

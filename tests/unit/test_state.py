@@ -36,7 +36,7 @@ def started(seed=0, optimizer="adamw", teacher=True):
 def advanced(progress, steps):
     """Some steps of training with noise from torch's generator."""
     for _ in range(steps):
-        images, tokens = RandomBatches(100)[progress.step]
+        images, tokens = RandomBatches(100)[progress.step][:2]
         features = progress.model(images + 0.1 * torch.randn_like(images), tokens)
         progress.optimizer.zero_grad()
         Objective({"contrastive": 1.0}).of_features(Pairing(features))["contrastive"].backward()

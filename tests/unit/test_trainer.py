@@ -22,6 +22,8 @@ from tracer.tracking import JsonLines, read
 from tracer.trainer import Loop, Trainer
 
 ALL_TERMS = {"contrastive": 1.0, "crd": 0.5, "fd": 3.0, "icl": 0.7, "cross_kd": 0.3}
+WITH_REPLAY = {**ALL_TERMS, "replay_fd": 4.0}
+UNEVEN = {"size": 7, "replay": 5}
 
 
 class Recorder:
@@ -45,19 +47,19 @@ def train(model, batches, weights, loop, *, teacher_seed=None, rate=1.0, **parts
     return trainer
 
 
-def one_step_gradients(weights, micro_batch_size=None, dropout=0.0, teacher_seed=9, size=7):
+def one_step_gradients(weights, micro_batch_size=None, dropout=0.0, teacher_seed=9, size=7, replay=0):
     """What one step of SGD with rate 1 subtracts from every parameter, in float64."""
     model = TinyDualEncoder(seed=1, dropout=dropout).double()
     before = [p.detach().clone() for p in model.parameters()]
     loop = Loop(1, precision="fp64", micro_batch_size=micro_batch_size)
     torch.manual_seed(5)
-    train(model, RandomBatches(1, size), weights, loop, teacher_seed=teacher_seed)
+    train(model, RandomBatches(1, size, replay), weights, loop, teacher_seed=teacher_seed)
     names = [name for name, _ in model.named_parameters()]
     return {n: b - p.detach() for n, b, p in zip(names, before, model.parameters(), strict=True)}
 
 
 def in_double(batch):
-    return Batch(batch.images.double(), batch.tokens)
+    return Batch(*(part.double() if part.is_floating_point() else part for part in batch if part is not None))
 
 
 def largest_difference(mine, theirs):
@@ -132,7 +134,7 @@ class TestMicroBatches:
         whole = one_step_gradients(ALL_TERMS, size=6)
         model, teacher = TinyDualEncoder(seed=1).double(), TinyDualEncoder(seed=9).double()
         objective = Objective(ALL_TERMS)
-        images, tokens = in_double(RandomBatches(1, 6)[0])
+        images, tokens, _ = in_double(RandomBatches(1, 6)[0])
         for rows in (slice(0, 3), slice(3, 6)):
             pairing = Pairing(model(images[rows], tokens[rows]), teacher(images[rows], tokens[rows]))
             (objective.total(objective.of_features(pairing)) / 2).backward()
@@ -146,10 +148,18 @@ class TestMicroBatches:
         whole = one_step_gradients(weights, teacher_seed=None)
         assert largest_difference(one_step_gradients(weights, 2, teacher_seed=None), whole) <= FLOAT64
 
+    @pytest.mark.parametrize("size", [None, 2])
+    def test_towers_outside_the_objective_get_no_gradient(self, size):
+        """Not even zeros, under which AdamW would decay them."""
+        model = TinyDualEncoder()
+        train(model, RandomBatches(1), {"embedding_norm": 1.0}, Loop(1, micro_batch_size=size))
+        got_one = {name for name, p in model.named_parameters() if p.grad is not None}
+        assert got_one == {name for name, _ in model.named_parameters() if name.startswith("image")}
+
     def test_dropout_is_the_same_in_both_passes(self):
         """The gradient is that of one random network, the one whose features entered the loss."""
         model, objective = TinyDualEncoder(seed=1, dropout=0.5).double().train(), Objective({"contrastive": 1.0})
-        images, tokens = in_double(RandomBatches(1, 7)[0])
+        images, tokens, _ = in_double(RandomBatches(1, 7)[0])
         torch.manual_seed(5)
         chunks = [model(i, t) for i, t in zip(images.split(3), tokens.split(3), strict=True)]
         features = chunks[0]._replace(image=torch.cat([c.image for c in chunks]), text=torch.cat([c.text for c in chunks]))
@@ -159,6 +169,92 @@ class TestMicroBatches:
         assert largest_difference(ours, expected) <= FLOAT64
         undropped = one_step_gradients({"contrastive": 1.0}, 3, teacher_seed=None)
         assert largest_difference(undropped, expected) >= POWER * FLOAT64
+
+
+class TestReplay:
+    def test_gradient_is_that_of_the_losses_side_by_side(self):
+        """Pairs and replay images embedded each on their own, the replay term written out."""
+        batch, model, teacher = in_double(RandomBatches(1, 7, 5)[0]), TinyDualEncoder(seed=1), TinyDualEncoder(seed=9)
+        model, teacher, objective = model.double(), teacher.double(), Objective(ALL_TERMS)
+        images, tokens, replay = batch
+        mine, theirs = (torch.nn.functional.normalize(tower.encode_image(replay), dim=-1) for tower in (model, teacher))
+        distance = (mine - theirs.detach()).square().sum() / (5 * EMBEDDING)
+        terms = objective.of_features(Pairing(model(images, tokens), teacher(images, tokens)))
+        (objective.total(terms) + WITH_REPLAY["replay_fd"] * distance).backward()
+        expected = {name: p.grad for name, p in model.named_parameters()}
+        assert largest_difference(one_step_gradients(WITH_REPLAY, **UNEVEN), expected) <= FLOAT64
+        assert largest_difference(one_step_gradients(ALL_TERMS, **UNEVEN), expected) >= POWER * FLOAT64
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 6])
+    def test_gradients_in_chunks_are_those_of_the_whole_batch(self, size):
+        """Of 7 pairs and 5 replay images: with chunks of 1 some have none."""
+        whole = one_step_gradients(WITH_REPLAY, **UNEVEN)
+        assert largest_difference(one_step_gradients(WITH_REPLAY, size, **UNEVEN), whole) <= FLOAT64
+
+    def test_mean_over_chunks_is_something_else(self):
+        """The null: 5 replay images in 3 chunks, 2 + 2 + 1, the last of which would count double."""
+        whole = one_step_gradients({"replay_fd": 1.0}, **UNEVEN)
+        model, teacher = TinyDualEncoder(seed=1).double(), TinyDualEncoder(seed=9).double()
+        _, tokens, replay = in_double(RandomBatches(1, 7, 5)[0])
+        for chunk in replay.tensor_split(3):
+            ((model(chunk, tokens).image - teacher(chunk, tokens).image.detach()).square().mean() / 3).backward()
+        image = {name: p.grad for name, p in model.named_parameters() if name.startswith("image")}
+        assert largest_difference({name: whole[name] for name in image}, image) >= POWER * FLOAT64
+
+    @pytest.mark.parametrize(("size", "calls"), [(None, 1), (3, 6)])
+    def test_both_sets_of_images_pass_in_one_forward(self, size, calls):
+        """One call a pass (each chunk has two), the only thing that a wrapper sees."""
+        model, seen = TinyDualEncoder(seed=1), []
+        model.register_forward_pre_hook(lambda module, inputs: seen.append([len(part) for part in inputs]))
+        train(model, RandomBatches(1, **UNEVEN), WITH_REPLAY, Loop(1, micro_batch_size=size), teacher_seed=9)
+        assert len(seen) == calls
+        assert [sum(lengths) for lengths in zip(*seen[-3:], strict=True)] == [12, 7]
+
+    def test_teacher_stays_as_it_is(self):
+        trainer = train(TinyDualEncoder(), RandomBatches(2, **UNEVEN), {"replay_fd": 1.0}, Loop(2), teacher_seed=9)
+        expected = TinyDualEncoder(seed=9)
+        for p, e in zip(trainer.teacher.module.parameters(), expected.parameters(), strict=True):
+            assert p.grad is None
+            assert torch.equal(p, e)
+
+    def test_background_workers_bring_the_same(self):
+        models = [TinyDualEncoder(seed=1) for _ in range(2)]
+        for model, workers in zip(models, (0, 2), strict=True):
+            train(model, RandomBatches(3, **UNEVEN), WITH_REPLAY, Loop(3, workers=workers), teacher_seed=9, rate=0.1)
+        assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True))
+
+    def test_batches_without_replay_images_are_told(self):
+        with pytest.raises(UserError, match=r"^the replay_fd term .* the batch has none: give it some$"):
+            train(TinyDualEncoder(), RandomBatches(1), WITH_REPLAY, Loop(1), teacher_seed=9)
+
+
+class TestTeachersWeights:
+    def test_static_teacher_pulls_as_the_anchor_does(self):
+        models = [TinyDualEncoder(seed=1) for _ in range(3)]
+        parts = {"l2_sp": {"anchor": TinyDualEncoder(seed=1)}, "l2_teacher": {"teacher_seed": 1}, "crd": {"teacher_seed": 1}}
+        for model, (term, part) in zip(models, parts.items(), strict=True):
+            train(model, RandomBatches(5), {"contrastive": 1.0, term: 0.5}, Loop(5), rate=0.1, **part)
+        anchored, taught, other = ([p.detach() for p in model.parameters()] for model in models)
+        assert all(torch.equal(a, t) for a, t in zip(anchored, taught, strict=True))
+        assert not any(torch.equal(a, o) for a, o in zip(anchored, other, strict=True))
+
+    def test_a_step_goes_towards_the_teacher_of_that_step(self):
+        """SGD on the distance alone goes the rate of the way off the teacher, which stays where it was."""
+        model = TinyDualEncoder(seed=1)
+        expected = [
+            torch.lerp(p.detach(), t.detach(), 0.25)
+            for p, t in zip(model.parameters(), TinyDualEncoder(seed=9).parameters(), strict=True)
+        ]
+        trainer = train(model, RandomBatches(1), {"l2_teacher": 1.0}, Loop(1), rate=0.25, teacher_seed=9)
+        for p, e in zip(model.parameters(), expected, strict=True):
+            torch.testing.assert_close(p.detach(), e)
+        for p, t in zip(trainer.teacher.module.parameters(), TinyDualEncoder(seed=9).parameters(), strict=True):
+            assert p.grad is None
+            assert torch.equal(p, t)
+
+
+# with the weight that makes it half a squared distance in the metric: FD is a mean over n k elements, and k = 3
+TERM_OF_METRIC = {"data": ("fd", 1.5), "replay": ("replay_fd", 1.5), "parameters": ("l2_teacher", 1.0)}
 
 
 class TestTheory:
@@ -171,17 +267,18 @@ class TestTheory:
         rng = np.random.default_rng(2)
         n, d, k = 12, 8, 3
         inputs = rng.standard_normal((n, d)) * np.geomspace(1, 0.1, d)
-        return inputs, rng.standard_normal((n, k)), rng.standard_normal((k, d))
+        return inputs, rng.standard_normal((n, k)), rng.standard_normal((k, d)), rng.standard_normal((5, d))
 
-    def recursion(self, problem, kernel, clock):
-        """W_{t+1} = W_t - eta (rho W_t S - C + lambda (W_t - Wbar_t) S), Wbar_t from all past weights anew."""
-        inputs, texts, start = problem
+    def recursion(self, problem, kernel, clock, metric="data"):
+        """W_{t+1} = W_t - eta (rho W_t S - C + lambda (W_t - Wbar_t) D), Wbar_t from all past weights anew."""
+        inputs, texts, start, replay = problem
         n = len(inputs)
         moment, cross = inputs.T @ inputs / n, (texts - texts.mean(axis=0)).T @ inputs / n
+        pull = {"data": moment, "replay": replay.T @ replay / len(replay), "parameters": np.eye(len(moment))}[metric]
         students, teacher = [start], start
         for step in range(1, self.STEPS + 1):
             w = students[-1]
-            gradient = self.PENALTY * w @ moment - cross + self.STRENGTH * (w - teacher) @ moment
+            gradient = self.PENALTY * w @ moment - cross + self.STRENGTH * (w - teacher) @ pull
             students.append(w - self.RATE * gradient)
             if clock.updates_at(step):
                 weights = kernel.weights(clock, step // clock.update_every)
@@ -190,21 +287,21 @@ class TestTheory:
 
     @pytest.mark.parametrize("update_every", [1, 7])
     @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
-    def test_linear_run_is_the_recursion(self, problem, kernel, update_every):
-        inputs, texts, start = problem
+    @pytest.mark.parametrize("metric", TERM_OF_METRIC)
+    def test_linear_run_is_the_recursion(self, problem, metric, kernel, update_every):
+        inputs, texts, start, replay = (torch.from_numpy(part) for part in problem)
         clock = Clock(self.STEPS, update_every)
-        model = LinearDualEncoder(torch.from_numpy(start))
+        model = LinearDualEncoder(start)
         teacher = Teacher(model, kernel, clock)
-        feature_weight = self.STRENGTH * texts.shape[1] / 2  # FD is a mean over n k elements
-        objective = Objective({"linearised_contrastive": 1.0, "fd": feature_weight}, embedding_penalty=self.PENALTY)
-        batches = SameBatch(Batch(torch.from_numpy(inputs), torch.from_numpy(texts)), self.STEPS)
-        optimizer = torch.optim.SGD(model.parameters(), lr=self.RATE)
-        Trainer(model, batches, objective, optimizer, Loop(self.STEPS, precision="fp64"), teacher=teacher).fit()
-        student, average = self.recursion(problem, kernel, clock)
+        term, scale = TERM_OF_METRIC[metric]
+        weights = {"linearised_contrastive": 1.0, "embedding_norm": self.PENALTY, term: scale * self.STRENGTH}
+        batches = SameBatch(Batch(inputs, texts, replay if metric == "replay" else None), self.STEPS)
+        train(model, batches, weights, Loop(self.STEPS, precision="fp64"), teacher=teacher, rate=self.RATE)
+        student, average = self.recursion(problem, kernel, clock, metric)
         for ours, expected in ((model.weight, student), (teacher.module.weight, average)):
             error = np.linalg.norm(ours.detach().numpy() - expected) / np.linalg.norm(expected)
             assert error <= LINEAR_RECURSION
-        assert np.linalg.norm(student - start) > 0.1
+        assert np.linalg.norm(student - problem[2]) > 0.1
 
     def test_another_kernel_is_told_apart(self, problem):
         """The null of the test above: beta off by 1 % already misses its tolerance by far."""
@@ -213,16 +310,23 @@ class TestTheory:
         wrong, _ = self.recursion(problem, Beta(0.505, 0.5), clock)
         assert np.linalg.norm(right - wrong) / np.linalg.norm(right) >= POWER * LINEAR_RECURSION
 
+    @pytest.mark.parametrize(("metric", "other"), [("data", "replay"), ("replay", "parameters"), ("parameters", "data")])
+    @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+    def test_another_metric_is_told_apart(self, problem, kernel, metric, other):
+        right, wrong = (self.recursion(problem, kernel, Clock(self.STEPS), name)[0] for name in (metric, other))
+        assert np.linalg.norm(right - wrong) / np.linalg.norm(right) >= POWER * LINEAR_RECURSION
+
 
 class TestPrecision:
+    @pytest.mark.parametrize(("weights", "replay"), [(ALL_TERMS, 0), (WITH_REPLAY, 4)], ids=["pairs", "replay"])
     @pytest.mark.parametrize("micro_batch_size", [None, 2])
-    def test_bf16_keeps_float32_weights(self, micro_batch_size):
+    def test_bf16_keeps_float32_weights(self, micro_batch_size, weights, replay):
         """Two runs of one process, too, in which neither precision stays behind."""
         exact, rounded = Recorder(), Recorder()
         for precision, tracker in (("fp32", exact), ("bf16", rounded)):
             model = TinyDualEncoder(seed=1)
             loop = Loop(3, precision=precision, micro_batch_size=micro_batch_size, log_every_steps=1)
-            train(model, RandomBatches(3), ALL_TERMS, loop, teacher_seed=9, rate=0.1, trackers=[tracker])
+            train(model, RandomBatches(3, replay=replay), weights, loop, teacher_seed=9, rate=0.1, trackers=[tracker])
             assert {p.dtype for p in model.parameters()} == {torch.float32}
         for step in (1, 2, 3):
             assert rounded.lines[step]["loss"] == pytest.approx(exact.lines[step]["loss"], rel=BFLOAT16)
@@ -351,14 +455,15 @@ class TestModes:
         assert modes == [True]
         assert not model.training
 
-    @pytest.mark.parametrize(("weights", "missing"), [({"fd": 1.0}, "teacher"), ({"l2_sp": 1.0}, "anchor")])
-    def test_missing_parts_are_named(self, weights, missing):
+    @pytest.mark.parametrize(("term", "missing"), [("fd", "teacher"), ("l2_teacher", "teacher"), ("l2_sp", "anchor")])
+    def test_missing_parts_are_named(self, term, missing):
         with pytest.raises(UserError, match=f"give .* {missing}"):
-            train(TinyDualEncoder(), RandomBatches(1), weights, Loop(1))
+            train(TinyDualEncoder(), RandomBatches(1), {term: 1.0}, Loop(1))
 
     def test_linear_model_keeps_its_shape(self):
-        """Batches cut to chunks serve a model with constant logit scale too."""
+        """Batches cut to chunks serve a model with constant logit scale too, and leave it constant."""
         model = LinearDualEncoder(torch.zeros(EMBEDDING, PIXELS))
         batch = Batch(torch.randn(6, PIXELS), torch.randn(6, EMBEDDING))
         train(model, SameBatch(batch, 1), {"contrastive": 1.0}, Loop(1, micro_batch_size=2))
         assert model.weight.abs().sum() > 0
+        assert not model.logit_scale.requires_grad

@@ -14,10 +14,18 @@ from tracer.models.dual_encoder import Encoder
 
 
 class Batch(NamedTuple):
-    """Inputs of one optimiser step: images (n, ...) and tokens (n, context)."""
+    """Inputs of one optimiser step.
+
+    Attributes:
+        images: (n, ...).
+        tokens: (n, context), the images' captions.
+        replay: (m, ...) further images, on which student and teacher are compared. They pass the image tower together with
+            `images`, so that batch norm in train mode would take its statistics over both.
+    """
 
     images: Tensor
     tokens: Tensor
+    replay: Tensor | None = None
 
 
 class Batches(Dataset):

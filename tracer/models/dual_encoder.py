@@ -16,11 +16,13 @@ class Features(NamedTuple):
         image: (n, k) image embeddings, L2-normalised by a CLIP, plain in a linear model.
         text: (n, k) text embeddings of the same pairs.
         logit_scale: scalar, the factor 1 / temperature.
+        replay: (m, k) embeddings of further images, which have no text; None where there are none.
     """
 
     image: Tensor
     text: Tensor
     logit_scale: Tensor
+    replay: Tensor | None = None
 
 
 class DualEncoder(nn.Module, ABC):
@@ -31,7 +33,10 @@ class DualEncoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, tokens: Tensor) -> Features:
-        """Features of a batch of pairs, by both towers in one call (which is what wrappers for several processes see)."""
+        """Features of a batch of pairs, by both towers in one call (which is what wrappers for several processes see).
+
+        Images may outnumber tokens: those of no pair follow the others, and so do their embeddings in `Features.image`.
+        """
 
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
