@@ -80,6 +80,27 @@ class FolderSuite(Section):
     templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1)
 
 
+class ImageNetSuite(Section):
+    """ImageNet's validation images, and data sets that shift them."""
+
+    kind: Literal["imagenet"]
+    root: Path = Field(description="where the data sets are, each in its published folder")
+    sets: tuple[Literal["v2", "r", "a", "sketch", "objectnet"], ...] = ("v2", "r", "a", "sketch", "objectnet")
+    folders: dict[Literal["id", "v2", "r", "a", "sketch", "objectnet"], Path] = Field(
+        default_factory=dict, description="folders of data sets that are in other places, relative to `root`"
+    )
+
+
+class IWildCamSuite(Section):
+    """The test splits of iWildCam in WILDS' format; ID are the cameras seen in training, OOD others."""
+
+    kind: Literal["iwildcam"]
+    path: Path = Field(description="the folder with metadata.csv")
+    categories: Path = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
+    name_column: str = Field("name", description="the column of that table with the names for captions")
+    templates: tuple[str, ...] = Field(("a photo of {}.", "{} in the wild."), min_length=1)
+
+
 class Terms(Section):
     """Weights of the distillation terms, before they are scaled by `strength`."""
 
@@ -137,7 +158,9 @@ def _embedded_by_default(values: Any) -> Any:
 
 
 AnyData = Annotated[EmbeddedData | CsvData | FolderData, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)]
-AnySuite = Annotated[EmbeddedSuite | FolderSuite, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)]
+AnySuite = Annotated[
+    EmbeddedSuite | FolderSuite | ImageNetSuite | IWildCamSuite, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)
+]
 
 
 class Run(Section):

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from torch import nn
 from tracer import config as configuration
 from tracer import schedules
 from tracer.averaging import Clock
-from tracer.config import CsvData, FolderData, FolderSuite, Run
-from tracer.data import files, world
+from tracer.config import AnySuite, CsvData, FolderData, FolderSuite, ImageNetSuite, IWildCamSuite, Run
+from tracer.data import files, imagenet, iwildcam, world
 from tracer.data.batches import Batches
 from tracer.data.sets import CaptionedImages, Suite
+from tracer.errors import UserError
 from tracer.evaluation.interpolation import interpolate
 from tracer.evaluation.suite import evaluate
 from tracer.models import clip
@@ -59,8 +60,12 @@ def training_pairs(run: Run) -> CaptionedImages:
     return world.task("train").captioned()
 
 
-def evaluation_suite(section: configuration.EmbeddedSuite | FolderSuite) -> Suite:
+def evaluation_suite(section: AnySuite) -> Suite:
     """The suite that a configuration names."""
+    if isinstance(section, ImageNetSuite):
+        return imagenet.suite(section.root, section.sets, section.folders)
+    if isinstance(section, IWildCamSuite):
+        return iwildcam.suite(section.path, section.categories, section.name_column, section.templates)
     if isinstance(section, FolderSuite):
 
         def read(folders: dict[str, Path]) -> dict[str, Any]:
@@ -104,16 +109,50 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
-    report = judge(encoder, suite, run.output) if suite else None
+    report = judge(encoder, suite, run.output, workers=run.workers) if suite else None
     return Result(encoder, anchor, teacher, suite, report)
 
 
-def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation") -> dict[str, Any]:
+def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:
     """The report of a model on a suite (see `evaluate`), also written to NAME.json in `output`."""
-    report = evaluate(encoder, suite)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    report = evaluate(encoder, suite, workers)
+    _write_json(report, output / f"{name}.json")
     return report
+
+
+def judge_interpolations(
+    run: Run, weights: Path, coefficients: Sequence[float], suite: Suite, on_judged: Callable[[int], None] = lambda judged: None
+) -> list[dict[str, Any]]:
+    """Judge every interpolation between the pretrained and fine-tuned weights on a suite (WiSE-FT, arXiv 2109.01903).
+
+    Args:
+        run: names the model and the output folder, where interpolations-NAME.json is written for weights in NAME.safetensors.
+        weights: the fine-tuned weights.
+        coefficients: shares of the fine-tuned weights, in [0, 1].
+        suite: what to judge on.
+        on_judged: called with the number of interpolations judged.
+
+    Returns:
+        For each coefficient the report of `evaluate`, with the coefficient as `interpolation`.
+
+    Raises:
+        UserError: if there are no pretrained weights, or the weights do not fit the model.
+    """
+    if run.model.pretrained is None:
+        raise UserError("model.pretrained is null, so there are no pretrained weights to interpolate with: name them")
+    anchor, student = load_encoder(run), load_encoder(run, weights)
+    reports = []
+    for judged, coefficient in enumerate(coefficients, 1):
+        mixed = dataclasses.replace(student, model=interpolate(anchor.model, student.model, coefficient))
+        reports.append({"interpolation": coefficient, **evaluate(mixed, suite, run.workers)})
+        on_judged(judged)
+    _write_json(reports, run.output / f"interpolations-{weights.stem}.json")
+    return reports
+
+
+def _write_json(values: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

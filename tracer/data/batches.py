@@ -1,7 +1,7 @@
 """Training batches as a pure function of the seed and the step, so that a resumed run sees exactly what it would have seen."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from tracer.data.sets import CaptionedImages
 from tracer.errors import UserError
 from tracer.models.dual_encoder import Encoder
+
+Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
@@ -81,29 +83,38 @@ def load(batches: Dataset[Batch], first_step: int, total_steps: int, workers: in
     Raises:
         UserError: as preparing a batch does.
     """
+    yield from in_order(batches, range(first_step, total_steps), workers)
+
+
+def in_order(items: Dataset[Item], positions: Sequence[int], workers: int = 0) -> Iterator[Item]:
+    """The items at some positions, in that order, prepared by `workers` background processes (0: in this one).
+
+    Raises:
+        UserError: as preparing an item does.
+    """
     loader = DataLoader(
-        _Guarded(batches),
+        _Guarded(items),
         batch_size=None,
-        sampler=range(first_step, total_steps),
+        sampler=positions,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item
 
 
-class _Guarded(Dataset):
+class _Guarded(Dataset[Item | UserError]):
     """Hands a user's error over as a value: raised in a worker, torch would bury its sentence in a traceback."""
 
-    def __init__(self, batches: Dataset[Batch]):
-        self.batches = batches
+    def __init__(self, items: Dataset[Item]):
+        self.items = items
 
-    def __getitem__(self, step: int) -> Batch | UserError:
+    def __getitem__(self, position: int) -> Item | UserError:
         try:
-            return self.batches[step]
+            return self.items[position]
         except UserError as error:
             return error
 

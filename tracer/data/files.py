@@ -14,10 +14,15 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 
 
 class ImageFiles(Sequence[np.ndarray]):
-    """Images read when asked for, each uint8 (height, width, 3)."""
+    """Images read when asked for, each uint8 (height, width, 3).
 
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = paths
+    Args:
+        paths: the files.
+        border: pixels to cut off each side.
+    """
+
+    def __init__(self, paths: Sequence[Path], border: int = 0):
+        self.paths, self.border = paths, border
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -31,9 +36,10 @@ class ImageFiles(Sequence[np.ndarray]):
         path = self.paths[index]
         try:
             with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
+                pixels = np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"cannot read the image {path} ({error}): repair it or take it out") from error
+        return pixels[self.border : pixels.shape[0] - self.border, self.border : pixels.shape[1] - self.border]
 
 
 def class_folders(path: Path, templates: Sequence[str]) -> LabelledImages:
@@ -44,11 +50,9 @@ def class_folders(path: Path, templates: Sequence[str]) -> LabelledImages:
     """
     if not path.is_dir():
         raise UserError(f"there is no folder {path}: check the path")
-    for template in templates:
-        if template.count("{}") != 1 or "{" in template.replace("{}", ""):
-            raise UserError(f"the template {template!r} must have one {{}}, for the class name, and no other brace: mend it")
+    check_templates(templates)
     folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    found = [(image, label) for label, folder in enumerate(folders) for image in _images(folder)]
+    found = [(image, label) for label, folder in enumerate(folders) for image in images_under(folder)]
     if not found:
         raise UserError(f"{path} holds no class folders with images ({', '.join(sorted(SUFFIXES))}): check the path")
     labels = np.array([label for _, label in found], dtype=np.int64)
@@ -58,25 +62,20 @@ def class_folders(path: Path, templates: Sequence[str]) -> LabelledImages:
     return LabelledImages(ImageFiles([image for image, _ in found]), labels, names, tuple(templates))
 
 
+def check_templates(templates: Sequence[str]) -> None:
+    """Raise a UserError for a caption template that does not have one `{}` for the class name."""
+    for template in templates:
+        if template.count("{}") != 1 or "{" in template.replace("{}", ""):
+            raise UserError(f"the template {template!r} must have one {{}}, for the class name, and no other brace: mend it")
+
+
 def captioned_csv(path: Path, image_column: str, caption_column: str) -> CaptionedImages:
     """Pairs from a CSV file with a header; image paths are relative to its folder.
 
     Raises:
         UserError: if the file, a column, a caption or an image is missing.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path} ({error}): check that it is a CSV file in UTF-8") from error
-    for column in (image_column, caption_column):
-        if column not in columns:
-            raise UserError(f"{path} has no column {column!r}{nearest(column, columns)}: name it in the configuration")
-    for number, row in enumerate(rows, 2):
-        for column in (image_column, caption_column):
-            if not (row[column] or "").strip():
-                raise UserError(f"{path} line {number} has nothing in column {column!r}: fill it or take the line out")
+    rows = csv_rows(path, (image_column, caption_column))
     images = [path.parent / row[image_column] for row in rows]
     absent = [image for image in images if not image.is_file()]
     if absent:
@@ -84,5 +83,28 @@ def captioned_csv(path: Path, image_column: str, caption_column: str) -> Caption
     return CaptionedImages(ImageFiles(images), [(row[caption_column],) for row in rows])
 
 
-def _images(folder: Path) -> list[Path]:
+def csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, in which nothing is missing from the columns named.
+
+    Raises:
+        UserError: if the file, a column or a value is missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, present = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path} ({error}): check that it is a CSV file in UTF-8") from error
+    for column in columns:
+        if column not in present:
+            raise UserError(f"{path} has no column {column!r}{nearest(column, present)}: name it in the configuration")
+    for number, row in enumerate(rows, 2):
+        for column in columns:
+            if not (row[column] or "").strip():
+                raise UserError(f"{path} line {number} has nothing in column {column!r}: fill it or take the line out")
+    return rows
+
+
+def images_under(folder: Path) -> list[Path]:
+    """The images in a folder and its subfolders, in order; none if there is no folder."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
