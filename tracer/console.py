@@ -1,13 +1,17 @@
 """What commands show on a terminal: progress bars and tables."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from tracer.data.images import CorruptSample
+
+SHOWN = 3  # corrupt pairs named on the terminal
 
 console = Console()
 
@@ -40,6 +44,16 @@ def report(judged: dict[str, Any] | None, output: Path) -> None:
                 table.add_row(f"mean of {name}", "", *_cells(judged[name]), style="bold")
         console.print(table)
     console.print(f"written to {output}")
+
+
+def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
+    """The first corrupt training pairs that were passed over, if there were any, and the file that lists all."""
+    if corrupt:
+        first = "; ".join(f"{error.sample} ({error.reason})" for error in corrupt[:SHOWN])
+        further = f" and {len(corrupt) - SHOWN} more" if len(corrupt) > SHOWN else ""
+        console.print(
+            f"passed over {len(corrupt)} corrupt training pairs: {first}{further}; {path} lists them", markup=False, soft_wrap=True
+        )
 
 
 def _cells(row: dict[str, float]) -> list[str]:

@@ -29,11 +29,6 @@ def test_unequal_lengths_are_refused():
         labelled(labels=np.array([0]))
 
 
-def test_repeated_classes_are_refused():
-    with pytest.raises(ValueError, match="cat"):
-        labelled(class_names=("cat", "cat"))
-
-
 def test_suite_names_its_sets():
     task, shifted, other = labelled(), labelled(), labelled()
     assert Suite(task, {"sketch": shifted}, {"cars": other}).sets() == {"id": task, "sketch": shifted, "cars": other}
