@@ -120,6 +120,7 @@ def _train(options: argparse.Namespace) -> None:
 
     with console.progress("fine-tuning", run.optimization.total_steps) as advance:
         result = running.fine_tune(run, advance)
+    console.skipped(result.skipped, run.output / "skipped.jsonl")
     console.report(result.report, run.output)
 
 

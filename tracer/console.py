@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tracer.data.images import CorruptSample
+
+SHOWN = 3  # corrupt pairs named on the terminal
+
 console = Console()
 MEASURES = ("accuracy", "macro F1", "ECE", "NLL (nats)", "Brier")
 
@@ -57,6 +61,16 @@ def _table(first: str, *others: str) -> Table:
     for heading in others:
         table.add_column(heading, justify="right")
     return table
+
+
+def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
+    """The first corrupt training pairs that were passed over, if there were any, and the file that lists all."""
+    if corrupt:
+        first = "; ".join(f"{error.sample} ({error.reason})" for error in corrupt[:SHOWN])
+        further = f" and {len(corrupt) - SHOWN} more" if len(corrupt) > SHOWN else ""
+        console.print(
+            f"passed over {len(corrupt)} corrupt training pairs: {first}{further}; {path} lists them", markup=False, soft_wrap=True
+        )
 
 
 def _cells(row: dict[str, float]) -> list[str]:

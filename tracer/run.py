@@ -15,10 +15,12 @@ from torch import nn
 from tracer import config as configuration
 from tracer import schedules
 from tracer.averaging import Clock
-from tracer.config import AnySuite, CsvData, FolderData, FolderSuite, ImageNetSuite, IWildCamSuite, Run
-from tracer.data import files, imagenet, iwildcam, world
+from tracer.config import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
+from tracer.data import files, imagenet, iwildcam, sources, world
 from tracer.data.batches import Batches
-from tracer.data.sets import CaptionedImages, Suite
+from tracer.data.images import CorruptSample
+from tracer.data.sets import Suite
+from tracer.data.skips import MAX_CORRUPT_SHARE, Skips
 from tracer.errors import UserError
 from tracer.evaluation.interpolation import interpolate
 from tracer.evaluation.suite import evaluate
@@ -42,6 +44,7 @@ class Result:
         teacher: the teacher at the end, if there was one.
         suite: what the run is judged on, if it is.
         report: the student's report on it.
+        skipped: the corrupt training pairs that were passed over, in the order met.
     """
 
     student: Encoder
@@ -49,15 +52,7 @@ class Result:
     teacher: DualEncoder | None
     suite: Suite | None
     report: dict[str, Any] | None
-
-
-def training_pairs(run: Run) -> CaptionedImages:
-    """The pairs that a run is fine-tuned on."""
-    if isinstance(run.data, CsvData):
-        return files.captioned_csv(run.data.path, run.data.image_column, run.data.caption_column)
-    if isinstance(run.data, FolderData):
-        return files.class_folders(run.data.path, run.data.templates).captioned()
-    return world.task("train").captioned()
+    skipped: Sequence[CorruptSample] = ()
 
 
 def evaluation_suite(section: AnySuite) -> Suite:
@@ -86,7 +81,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors and with a suite
-    evaluation.json into `run.output`. All data are looked at before the first step.
+    evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. All data are listed before the
+    first step, and opened when they are used.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
@@ -110,7 +106,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
     report = judge(encoder, suite, run.output, workers=run.workers) if suite else None
-    return Result(encoder, anchor, teacher, suite, report)
+    skipped = trainer.skips.samples if trainer and trainer.skips else ()
+    return Result(encoder, anchor, teacher, suite, report, skipped)
 
 
 def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:
@@ -166,7 +163,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Checkpoints, on_step: Callable[[int], None]) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
-    pairs = training_pairs(run)
+    pairs = sources.training_pairs(run.data)
+    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
     torch.manual_seed(run.seed)
     teacher = None
     kernel = STRATEGIES[strategy.name].kernel
@@ -182,7 +180,7 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Check
     cosine = optimization.schedule == "cosine"
     return Trainer(
         encoder.model,
-        Batches(pairs, encoder, optimization.batch_size, steps, run.seed),
+        Batches(pairs, encoder, optimization.batch_size, steps, run.seed, share),
         Objective(strategy.objective_weights()),
         optimizer,
         Loop(
@@ -199,12 +197,16 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Check
         anchor=anchor,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
+        skips=Skips(run.output / "skipped.jsonl", share, len(pairs), checkpoints.step())
+        if isinstance(run.data, ReadData)
+        else None,
         trackers=[JsonLines(run.output / "metrics.jsonl", checkpoints.step()), *services(run.trackers, run.output)],
         on_step=on_step,
     )
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """What must not change between a checkpoint and its resumption."""
+    """What must not change between a checkpoint and its resumption; a run that met too many corrupt pairs may be allowed more."""
     kept = ("seed", "model", "data", "strategy", "optimization")
-    return {name: part for name, part in run.model_dump(mode="json").items() if name in kept}
+    values = run.model_dump(mode="json", exclude={"data": {"max_corrupt_share"}})
+    return {name: part for name, part in values.items() if name in kept}

@@ -19,6 +19,8 @@ FIRST_TIME = 1e-7
 """In units of the fastest mode's time scale: until then, the solution is its own expansion."""
 STEPS_PER_E_FOLD = 20
 """Grid steps for each factor e in time; on this grid the integration errs by about 1e-10."""
+SMALLEST_MASS = 1e-280
+"""Of a Beta distribution, below which its density and mass underflow and only their ratio is computed."""
 _ROOT = np.sqrt(6)
 RADAU_NODES = np.array([(4 - _ROOT) / 10, (4 + _ROOT) / 10, 1])
 RADAU_WEIGHTS = np.array(
@@ -83,7 +85,8 @@ class Hazard:
 
     def x_of(self, progress: np.ndarray) -> np.ndarray:
         """x of p, without loss of digits near 0."""
-        return -np.expm1(np.log1p(-np.minimum(progress, 1 - 1e-16)) / self.stretch)
+        with np.errstate(divide="ignore"):
+            return -np.expm1(np.log1p(-progress) / self.stretch)
 
 
 def hazard(kernel: Kernel) -> Hazard:
@@ -112,9 +115,12 @@ def _beta_hazard(a: float, b: float) -> Hazard:
     stretch = max(1.0, 1.0 / b)
 
     def per_log_x(x: float) -> float:
-        p = stretched.progress(x)
-        density = p ** (a - 1.0) / (special.beta(a, b) * special.betainc(a, b, p))
-        return stretch * x * (1.0 - x) ** max(0.0, stretch * b - 1.0) * density
+        p, left = stretched.progress(x), (1.0 - x) ** stretch
+        mass = special.betainc(a, b, p) if p < 0.5 else special.betaincc(b, a, left)  # from the end whose distance has its digits
+        if mass < SMALLEST_MASS:  # DLMF 8.17.8
+            return stretch * x * a / (p * (1.0 - x) * special.hyp2f1(a + b, 1.0, a + 1.0, p))
+        density = special.xlogy(a - 1.0, p) + special.xlog1py(max(0.0, stretch * b - 1.0), -x) - special.betaln(a, b)
+        return stretch * x * np.exp(density) / mass
 
     stretched = Hazard(a, per_log_x, stretch)
     return stretched

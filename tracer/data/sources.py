@@ -1,0 +1,40 @@
+"""The training pairs that a configuration names."""
+
+from collections.abc import Sequence
+
+from tracer.config import AnyData, CaptionedFolderData, CsvData, FolderData, IWildCamData, ParquetData, WebDatasetData
+from tracer.data import files, iwildcam, label_spaces, shards, world
+from tracer.data.sets import CaptionedImages
+
+
+def training_pairs(data: AnyData) -> CaptionedImages:
+    """The pairs of a `data` section.
+
+    Raises:
+        UserError: if something of the data is missing or wrong; images are not looked into here.
+    """
+    match data:
+        case CsvData():
+            return files.captioned_csv(data.path, data.image_column, data.caption_column)
+        case ParquetData():
+            return files.captioned_parquet(data.path, data.image_column, data.caption_column)
+        case CaptionedFolderData():
+            return files.captioned_folder(data.path)
+        case FolderData(class_names="imagenet"):
+            names = dict(zip(label_spaces.imagenet_synsets(), label_spaces.imagenet_class_names(), strict=True))
+            return files.named_folders(data.path, templates(data.templates), names)
+        case FolderData():
+            return files.class_folders(data.path, templates(data.templates)).captioned()
+        case WebDatasetData():
+            return shards.webdataset(data.path, data.caption)
+        case IWildCamData():
+            written = templates(data.templates)
+            return iwildcam.labelled(data.path, "train", data.categories, data.name_column, written).captioned()
+        case _:
+            return world.task("train").captioned()
+
+
+def templates(written: Sequence[str]) -> tuple[str, ...]:
+    """Templates as a configuration writes them, in which "openai" stands for OpenAI's 80."""
+    known = {"openai": label_spaces.openai_templates()}
+    return tuple(template for entry in written for template in known.get(entry, (entry,)))
