@@ -72,7 +72,8 @@ def evaluation_suite(section: AnySuite) -> Suite:
 
 def load_encoder(run: Run, weights: Path | None = None) -> Encoder:
     """The model of a run on the device that this machine has, with other weights on top if given."""
-    encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm, weights)
+    model = run.model
+    encoder = clip.create(model.architecture, model.pretrained, model.batch_norm, weights, trust_archive=model.trust_archive)
     encoder.model.to(Accelerator(mixed_precision="no").device)
     return encoder
 
@@ -93,6 +94,9 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     torch.manual_seed(run.seed)
     encoder = load_encoder(run)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
+    clip.freeze(encoder.model, run.model.freeze)
+    if run.model.gradient_checkpointing:
+        clip.checkpoint_gradients(encoder.model)
     preset = STRATEGIES[run.strategy.name]
     trainer = _trainer(run, encoder, anchor, checkpoints, on_step) if preset.trained else None
     run.output.mkdir(parents=True, exist_ok=True)
@@ -101,6 +105,7 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
         trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
+    clip.save_configuration(encoder.model, run.output)
     clip.save(encoder.model, run.output / "student.safetensors")
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
     if teacher is not None:
@@ -171,6 +176,10 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Check
     if kernel is not None:
         clock = Clock(steps, strategy.update_every_steps)
         teacher = Teacher(encoder.model, strategy.kernel or kernel, clock, strategy.buffers)
+    if run.model.compile:
+        encoder.model.compile()  # in place: the class and the names of the weights stay
+        if teacher:
+            teacher.module.compile()
     optimizer = torch.optim.AdamW(
         parameter_groups(encoder.model, optimization.weight_decay),
         lr=optimization.learning_rate,
