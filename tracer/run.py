@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from tracer import config as configuration
-from tracer import schedules
+from tracer import processes, schedules
 from tracer.averaging import Clock
 from tracer.config import CsvData, FolderData, FolderSuite, Run
 from tracer.data import files, world
@@ -27,7 +26,7 @@ from tracer.objective import Objective
 from tracer.state import Checkpoints
 from tracer.strategies import STRATEGIES
 from tracer.teacher import Teacher
-from tracer.tracking import JsonLines, services
+from tracer.tracking import JsonLines, Tracker, services
 from tracer.trainer import Loop, Trainer
 
 
@@ -73,7 +72,7 @@ def evaluation_suite(section: configuration.EmbeddedSuite | FolderSuite) -> Suit
 def load_encoder(run: Run, weights: Path | None = None) -> Encoder:
     """The model of a run on the device that this machine has, with other weights on top if given."""
     encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm, weights)
-    encoder.model.to(Accelerator(mixed_precision="no").device)
+    encoder.model.to(processes.device())
     return encoder
 
 
@@ -81,7 +80,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors and with a suite
-    evaluation.json into `run.output`. All data are looked at before the first step.
+    evaluation.json into `run.output`. All data are looked at before the first step. Of several processes (see `Trainer`) the first
+    alone writes and judges; the others return without a report as soon as the training is over.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
@@ -94,18 +94,24 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
     preset = STRATEGIES[run.strategy.name]
     trainer = _trainer(run, encoder, anchor, checkpoints, on_step) if preset.trained else None
-    run.output.mkdir(parents=True, exist_ok=True)
-    (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
+    if processes.is_first():
+        run.output.mkdir(parents=True, exist_ok=True)
+        (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
     if trainer:
         trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
-    clip.save(encoder.model, run.output / "student.safetensors")
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
+    report = _finish(run, encoder, teacher, suite) if processes.is_first() else None
+    return Result(encoder, anchor, teacher, suite, report)
+
+
+def _finish(run: Run, encoder: Encoder, teacher: DualEncoder | None, suite: Suite | None) -> dict[str, Any] | None:
+    """Save what was trained and judge it."""
+    clip.save(encoder.model, run.output / "student.safetensors")
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
-    report = judge(encoder, suite, run.output) if suite else None
-    return Result(encoder, anchor, teacher, suite, report)
+    return judge(encoder, suite, run.output) if suite else None
 
 
 def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation") -> dict[str, Any]:
@@ -127,6 +133,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Checkpoints, on_step: Callable[[int], None]) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
+    processes.equal_share(optimization.batch_size, "optimization.batch_size")  # refused before anything is written
     pairs = training_pairs(run)
     torch.manual_seed(run.seed)
     teacher = None
@@ -160,9 +167,13 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Check
         anchor=anchor,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
-        trackers=[JsonLines(run.output / "metrics.jsonl", checkpoints.step()), *services(run.trackers, run.output)],
+        trackers=_trackers(run, checkpoints.step()) if processes.is_first() else (),
         on_step=on_step,
     )
+
+
+def _trackers(run: Run, resumed_at: int) -> list[Tracker]:
+    return [JsonLines(run.output / "metrics.jsonl", resumed_at), *services(run.trackers, run.output)]
 
 
 def _identity(run: Run) -> dict[str, Any]:
