@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from tracer import config as configuration
-from tracer import schedules
+from tracer import processes, schedules
 from tracer.averaging import Clock
 from tracer.config import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
 from tracer.data import files, imagenet, iwildcam, sources, world
@@ -30,7 +29,7 @@ from tracer.objective import Objective
 from tracer.state import Checkpoints
 from tracer.strategies import STRATEGIES
 from tracer.teacher import Teacher
-from tracer.tracking import JsonLines, services
+from tracer.tracking import JsonLines, Tracker, services
 from tracer.trainer import Loop, Trainer
 
 
@@ -74,7 +73,7 @@ def load_encoder(run: Run, weights: Path | None = None) -> Encoder:
     """The model of a run on the device that this machine has, with other weights on top if given."""
     model = run.model
     encoder = clip.create(model.architecture, model.pretrained, model.batch_norm, weights, trust_archive=model.trust_archive)
-    encoder.model.to(Accelerator(mixed_precision="no").device)
+    encoder.model.to(processes.device())
     return encoder
 
 
@@ -83,7 +82,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors and with a suite
     evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. All data are listed before the
-    first step, and opened when they are used.
+    first step, and opened when they are used. Of several processes (see `Trainer`) the first alone writes and judges; the others
+    return without a report as soon as the training is over.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
@@ -99,20 +99,26 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
         clip.checkpoint_gradients(encoder.model)
     preset = STRATEGIES[run.strategy.name]
     trainer = _trainer(run, encoder, anchor, checkpoints, on_step) if preset.trained else None
-    run.output.mkdir(parents=True, exist_ok=True)
-    (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
+    if processes.is_first():
+        run.output.mkdir(parents=True, exist_ok=True)
+        (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
     if trainer:
         trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
-    clip.save_configuration(encoder.model, run.output)
-    clip.save(encoder.model, run.output / "student.safetensors")
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
-    if teacher is not None:
-        clip.save(teacher, run.output / "teacher.safetensors")
-    report = judge(encoder, suite, run.output, workers=run.workers) if suite else None
+    report = _finish(run, encoder, teacher, suite) if processes.is_first() else None
     skipped = trainer.skips.samples if trainer and trainer.skips else ()
     return Result(encoder, anchor, teacher, suite, report, skipped)
+
+
+def _finish(run: Run, encoder: Encoder, teacher: DualEncoder | None, suite: Suite | None) -> dict[str, Any] | None:
+    """Save what was trained and judge it."""
+    clip.save_configuration(encoder.model, run.output)
+    clip.save(encoder.model, run.output / "student.safetensors")
+    if teacher is not None:
+        clip.save(teacher, run.output / "teacher.safetensors")
+    return judge(encoder, suite, run.output, workers=run.workers) if suite else None
 
 
 def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:
@@ -168,6 +174,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Checkpoints, on_step: Callable[[int], None]) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
+    processes.equal_share(optimization.batch_size, "optimization.batch_size")  # refused before anything is written
     pairs = sources.training_pairs(run.data)
     share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
     torch.manual_seed(run.seed)
@@ -206,12 +213,22 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Check
         anchor=anchor,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
-        skips=Skips(run.output / "skipped.jsonl", share, len(pairs), checkpoints.step())
+        skips=Skips(run.output / _own("skipped.jsonl"), share, len(pairs), checkpoints.step())
         if isinstance(run.data, ReadData)
         else None,
-        trackers=[JsonLines(run.output / "metrics.jsonl", checkpoints.step()), *services(run.trackers, run.output)],
+        trackers=_trackers(run, checkpoints.step()) if processes.is_first() else (),
         on_step=on_step,
     )
+
+
+def _own(name: str) -> str:
+    """A file's name for this process, where each writes its own."""
+    stem, _, suffix = name.partition(".")
+    return name if processes.is_first() else f"{stem}-{processes.index()}.{suffix}"
+
+
+def _trackers(run: Run, resumed_at: int) -> list[Tracker]:
+    return [JsonLines(run.output / "metrics.jsonl", resumed_at), *services(run.trackers, run.output)]
 
 
 def _identity(run: Run) -> dict[str, Any]:
