@@ -1,7 +1,8 @@
 """The linearised contrastive problem: matrix least squares against the contrastive target matrix."""
 
+import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
 
@@ -49,14 +50,26 @@ class Problem:
     pairs: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self):
-        second_moment = positive_semidefinite("second_moment", self.second_moment)
-        d = len(second_moment)
-        initial_weights = matrix("initial_weights", self.initial_weights, columns=d)
+        object.__setattr__(self, "second_moment", positive_semidefinite("second_moment", self.second_moment))
+        self._check()
+
+    def _check(self) -> None:
+        """Check everything but the second moment itself."""
+        initial_weights = matrix("initial_weights", self.initial_weights, columns=len(self.second_moment))
         cross = matrix("cross_covariance", self.cross_covariance, *initial_weights.shape)
         not_negative(embedding_penalty=self.embedding_penalty, weight_decay=self.weight_decay)
-        for name, array in (("second_moment", second_moment), ("initial_weights", initial_weights), ("cross_covariance", cross)):
-            object.__setattr__(self, name, array)
+        object.__setattr__(self, "initial_weights", initial_weights)
+        object.__setattr__(self, "cross_covariance", cross)
         self._require_a_minimum()
+
+    def _changed(self, **fields) -> "Problem":
+        """The problem with other fields and the same second moment, whose eigen-decomposition it takes over."""
+        other = copy.copy(self)
+        for name, value in fields.items():
+            object.__setattr__(other, name, value)
+        other.__dict__.pop("initial_modes", None)
+        other._check()
+        return other
 
     @classmethod
     def from_pairs(
@@ -213,11 +226,11 @@ class Problem:
 
     def starting_from(self, weights: np.ndarray) -> "Problem":
         """The same problem from other initial weights (k, d)."""
-        return replace(self, initial_weights=weights)
+        return self._changed(initial_weights=weights)
 
     def with_weight_decay(self, weight_decay: float) -> "Problem":
         """The same problem with another mu."""
-        return replace(self, weight_decay=weight_decay)
+        return self._changed(weight_decay=weight_decay)
 
     def in_batches(self, batch_size: int, *, replacement: bool = False) -> "Problem":
         """The problem whose full-batch trajectory is the expected one of random batches, centred within the batch.
@@ -237,4 +250,4 @@ class Problem:
         factor = (batch_size - 1) / batch_size
         if self.samples is not None and not replacement:
             factor *= self.samples / (self.samples - 1)
-        return replace(self, cross_covariance=factor * self.cross_covariance, pairs=None)
+        return self._changed(cross_covariance=factor * self.cross_covariance, pairs=None)
