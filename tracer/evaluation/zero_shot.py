@@ -14,7 +14,12 @@ CAPTIONS_AT_ONCE = 256  # ImageNet's 1000 classes x 80 templates would not fit i
 
 @torch.inference_mode()
 def classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Unit class embeddings (classes, k): for each class the mean of its templates' unit embeddings, normalised again."""
+    """Unit class embeddings (classes, k): for each class the mean of its templates' unit embeddings, normalised again.
+
+    An encoder with a head that knows all the classes has learnt other embeddings for them, of any length: then those.
+    """
+    if encoder.head is not None and encoder.head.knows(class_names):
+        return encoder.head.embeddings(class_names)
     captions = [template.format(name) for name in class_names for template in templates]
     device = next(encoder.model.parameters()).device
     tokens = encoder.tokenize(captions).to(device).split(CAPTIONS_AT_ONCE)

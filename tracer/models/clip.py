@@ -59,6 +59,9 @@ class Clip(DualEncoder):
     def encode_text(self, tokens: Tensor) -> Tensor:
         return self.clip.encode_text(tokens)
 
+    def image_tower(self) -> nn.Module:
+        return self.clip.visual
+
     def projections(self) -> tuple[Tensor, Tensor]:
         text_tower = getattr(self.clip, "text", self.clip)
         return _projection(self.clip.visual, "proj"), _projection(text_tower, "text_projection")
