@@ -13,6 +13,7 @@ and the power law, are this project's.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -28,13 +29,16 @@ class Clock:
         update_every: optimiser steps between two teacher updates, k.
 
     Raises:
-        ValueError: if either is below 1, or no update falls within the run.
+        ValueError: if either is no whole number or below 1, or no update falls within the run.
     """
 
     total_steps: int
     update_every: int = 1
 
     def __post_init__(self):
+        for name, value in (("total_steps", self.total_steps), ("update_every", self.update_every)):
+            if not isinstance(value, Integral):
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
         if self.total_steps < 1:
             raise ValueError(f"total_steps must be at least 1, not {self.total_steps}")
         if not 1 <= self.update_every <= self.total_steps:

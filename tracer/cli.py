@@ -5,9 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracer import __version__
 from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    from tracer.config import Run
+    from tracer.data.sets import Suite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_configuration(evaluate)
     evaluate.add_argument("--weights", type=Path, help="weights to judge instead of model.pretrained")
     evaluate.add_argument("--head", type=Path, help="head.safetensors of a linear_probe, ft or lp_ft run, to classify by")
+    evaluate.add_argument(
+        "--interpolations",
+        metavar="0,0.5,1",
+        help="judge mixtures of the pretrained and these shares of the other weights (WiSE-FT)",
+    )
     evaluate.set_defaults(command=_evaluate)
 
     strategies = commands.add_parser("strategies", help="list the strategies that strategy.name takes")
@@ -121,6 +131,7 @@ def _train(options: argparse.Namespace) -> None:
 
     with console.progress("fine-tuning", stages.steps(run)) as advance:
         result = running.fine_tune(run, advance)
+    console.skipped(result.skipped, run.output / "skipped.jsonl")
     console.report(result.report, run.output)
 
 
@@ -132,9 +143,38 @@ def _evaluate(options: argparse.Namespace) -> None:
     if run.evaluation is None:
         raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
     suite = running.evaluation_suite(run.evaluation)
+    if options.interpolations is not None:
+        _evaluate_interpolations(run, suite, options)
+        return
     encoder = running.load_encoder(run, options.weights, options.head)
     name = f"evaluation-{options.weights.stem}" if options.weights else "evaluation"
-    console.report(running.judge(encoder, suite, run.output, name), run.output)
+    console.report(running.judge(encoder, suite, run.output, name, run.workers), run.output)
+
+
+def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Namespace) -> None:
+    coefficients = _coefficients(options.interpolations)
+    if options.weights is None:
+        raise UserError("--interpolations mixes model.pretrained with other weights: name those by --weights")
+    if not suite.ood:
+        raise UserError("--interpolations compares ID with OOD accuracy, and evaluation has no OOD sets: name some")
+    from tracer import console, plotting
+    from tracer import run as running
+
+    with console.progress("interpolations", len(coefficients)) as advance:
+        reports = running.judge_interpolations(run, options.weights, coefficients, suite, advance)
+    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{options.weights.stem}.png")
+    console.interpolations(reports, run.output)
+
+
+def _coefficients(text: str) -> list[float]:
+    """Shares given as "0,0.5,1", in order."""
+    try:
+        coefficients = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        coefficients = []
+    if not coefficients or not all(0 <= coefficient <= 1 for coefficient in coefficients):
+        raise UserError(f"--interpolations is {text!r}: give numbers from 0 to 1 with commas between them, such as 0,0.5,1")
+    return coefficients
 
 
 def _strategies(options: argparse.Namespace) -> None:

@@ -34,6 +34,13 @@ def _seed_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+def _alone(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Templates = Annotated[tuple[str, ...], BeforeValidator(_alone)]
+
+
 class Model(Section):
     """What is fine-tuned."""
 
@@ -50,7 +57,15 @@ class EmbeddedData(Section):
     kind: Literal["embedded"] = "embedded"
 
 
-class CsvData(Section):
+class ReadData(Section):
+    """Pairs whose images are read from files, and may be damaged."""
+
+    max_corrupt_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="corrupt pairs that are passed over, as a share of all; with more the run stops"
+    )
+
+
+class CsvData(ReadData):
     """Pairs from a CSV file."""
 
     kind: Literal["csv"]
@@ -59,12 +74,49 @@ class CsvData(Section):
     caption_column: str = "title"
 
 
-class FolderData(Section):
+class ParquetData(ReadData):
+    """Pairs from a Parquet file."""
+
+    kind: Literal["parquet"]
+    path: Path = Field(description="the file; image paths in it are relative to its folder")
+    image_column: str = "filepath"
+    caption_column: str = "title"
+
+
+class CaptionedFolderData(ReadData):
+    """Images with a text file of captions beside each, one a line."""
+
+    kind: Literal["captioned_folder"]
+    path: Path
+
+
+class FolderData(ReadData):
     """One folder of images a class, captioned by templates."""
 
     kind: Literal["folder"]
     path: Path
-    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name")
+    templates: Templates = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name, or openai")
+    class_names: Literal["folders", "imagenet"] = Field(
+        "folders", description="classes are called like their folders, or the folders are synsets and OpenAI's names for them hold"
+    )
+
+
+class WebDatasetData(ReadData):
+    """WebDataset shards."""
+
+    kind: Literal["webdataset"]
+    path: str = Field(description="the tar files, with braces: shards/{00000..00012}.tar")
+    caption: str = Field("txt", description="the member with the caption: txt, or json.KEY for a key in a JSON member")
+
+
+class IWildCamData(ReadData):
+    """The training split of iWildCam in WILDS' format."""
+
+    kind: Literal["iwildcam"]
+    path: Path = Field(description="the folder with metadata.csv")
+    categories: Path = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
+    name_column: str = Field("name", description="the column of that table with the names for captions")
+    templates: Templates = Field(("a photo of {}.", "{} in the wild."), min_length=1)
 
 
 class EmbeddedSuite(Section):
@@ -82,6 +134,27 @@ class FolderSuite(Section):
     ood: dict[str, Path] = Field(default_factory=dict, description="name and folder of each shifted set")
     knowledge: dict[str, Path] = Field(default_factory=dict, description="name and folder of other things the model knows")
     templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1)
+
+
+class ImageNetSuite(Section):
+    """ImageNet's validation images, and data sets that shift them."""
+
+    kind: Literal["imagenet"]
+    root: Path = Field(description="where the data sets are, each in its published folder")
+    sets: tuple[Literal["v2", "r", "a", "sketch", "objectnet"], ...] = ("v2", "r", "a", "sketch", "objectnet")
+    folders: dict[Literal["id", "v2", "r", "a", "sketch", "objectnet"], Path] = Field(
+        default_factory=dict, description="folders of data sets that are in other places, relative to `root`"
+    )
+
+
+class IWildCamSuite(Section):
+    """The test splits of iWildCam in WILDS' format; ID are the cameras seen in training, OOD others."""
+
+    kind: Literal["iwildcam"]
+    path: Path = Field(description="the folder with metadata.csv")
+    categories: Path = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
+    name_column: str = Field("name", description="the column of that table with the names for captions")
+    templates: tuple[str, ...] = Field(("a photo of {}.", "{} in the wild."), min_length=1)
 
 
 class Terms(Section):
@@ -143,8 +216,14 @@ def _embedded_by_default(values: Any) -> Any:
     return {"kind": "embedded", **values} if isinstance(values, dict) else values
 
 
-AnyData = Annotated[EmbeddedData | CsvData | FolderData, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)]
-AnySuite = Annotated[EmbeddedSuite | FolderSuite, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)]
+AnySuite = Annotated[
+    EmbeddedSuite | FolderSuite | ImageNetSuite | IWildCamSuite, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)
+]
+AnyData = Annotated[
+    EmbeddedData | CsvData | ParquetData | CaptionedFolderData | FolderData | WebDatasetData | IWildCamData,
+    Field(discriminator="kind"),
+    BeforeValidator(_embedded_by_default),
+]
 
 
 class Run(Section):

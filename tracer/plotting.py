@@ -120,6 +120,18 @@ def samples(suite: Suite, per_set: int = 10) -> Figure:
     return figure
 
 
+def interpolations(reports: Sequence[Mapping[str, Any]]) -> Figure:
+    """Mean OOD against ID accuracy along WiSE-FT's path, each point with its share of the fine-tuned weights."""
+    points = 100 * np.array([[report["id"]["accuracy"], report["ood"]["accuracy"]] for report in reports])
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+        axis.plot(*points.T, "o--", color=COLORS["wise_ft"])
+        for report, point in zip(reports, points, strict=True):
+            axis.annotate(f"{report['interpolation']:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=8)
+        axis.set(xlabel="ID accuracy (%)", ylabel="mean OOD accuracy (%)", title="share of the fine-tuned weights")
+    return figure
+
+
 def _interpolations(rows: Sequence[Row], measure: str) -> np.ndarray:
     """(points, 2): means over runs along WiSE-FT's coefficient, from zero-shot to FLYP."""
     by_coefficient: dict[float, list[Row]] = {}

@@ -15,16 +15,18 @@ from torch import nn
 from tracer import config as configuration
 from tracer import schedules, stages
 from tracer.averaging import Clock
-from tracer.config import CsvData, EmbeddedData, FolderData, FolderSuite, Run
-from tracer.data import files, world
+from tracer.config import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
+from tracer.data import files, imagenet, iwildcam, sources, world
 from tracer.data.batches import Batches
+from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages, LabelledImages, Suite
+from tracer.data.skips import MAX_CORRUPT_SHARE, Skips
 from tracer.errors import UserError, nearest
 from tracer.evaluation.interpolation import interpolate, model_stock
 from tracer.evaluation.suite import evaluate
 from tracer.evaluation.zero_shot import classifier
 from tracer.models import clip
-from tracer.models.classifier import Classifier
+from tracer.models.classifier import Classifier, read_labels
 from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.head import Head
 from tracer.objective import Objective
@@ -46,6 +48,7 @@ class Result:
         teacher: the teacher at the end, if there was one.
         suite: what the run is judged on, if it is.
         report: the student's report on it.
+        skipped: the corrupt training pairs that were passed over, in the order met.
     """
 
     student: Encoder
@@ -53,33 +56,15 @@ class Result:
     teacher: DualEncoder | None
     suite: Suite | None
     report: dict[str, Any] | None
+    skipped: Sequence[CorruptSample] = ()
 
 
-def training_pairs(run: Run) -> CaptionedImages:
-    """The pairs that a run is fine-tuned on."""
-    if isinstance(run.data, CsvData):
-        return files.captioned_csv(run.data.path, run.data.image_column, run.data.caption_column)
-    return training_images(run).captioned()
-
-
-def training_images(run: Run) -> LabelledImages:
-    """The images that a run is fine-tuned on, with their labels.
-
-    Raises:
-        UserError: if its data have no labels.
-    """
-    if isinstance(run.data, FolderData):
-        return files.class_folders(run.data.path, run.data.templates)
-    if isinstance(run.data, EmbeddedData):
-        return world.task("train")
-    raise UserError(
-        f"strategy.name = {run.strategy.name} learns class labels, which data.kind = {run.data.kind} lacks: "
-        "take class folders, or another strategy"
-    )
-
-
-def evaluation_suite(section: configuration.EmbeddedSuite | FolderSuite) -> Suite:
+def evaluation_suite(section: AnySuite) -> Suite:
     """The suite that a configuration names."""
+    if isinstance(section, ImageNetSuite):
+        return imagenet.suite(section.root, section.sets, section.folders)
+    if isinstance(section, IWildCamSuite):
+        return iwildcam.suite(section.path, section.categories, section.name_column, section.templates)
     if isinstance(section, FolderSuite):
 
         def read(folders: dict[str, Path]) -> dict[str, Any]:
@@ -103,8 +88,9 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
-    head.safetensors and with a suite evaluation.json into `run.output`; the runs that it begins with (`stages.earlier`) have
-    folders below. `on_step` is given the steps done in all of them. All data are looked at before the first step.
+    head.safetensors and with a suite evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are
+    any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
+    All data are listed before the first step, and opened when they are used.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
@@ -113,7 +99,7 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
     checkpoints.step()  # refuses a folder that holds another run before anything is written
     preset = STRATEGIES[run.strategy.name]
-    labelled = training_images(run) if preset.has_head else None
+    labelled = _labelled_images(run) if preset.has_head else None
     if labelled and suite:
         _require_label_space(labelled.class_names, suite)
     earlier, done = [], 0
@@ -140,16 +126,51 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
-    report = judge(encoder, suite, run.output) if suite else None
-    return Result(encoder, anchor, teacher, suite, report)
+    report = judge(encoder, suite, run.output, workers=run.workers) if suite else None
+    skipped = trainer.skips.samples if trainer and trainer.skips else ()
+    return Result(encoder, anchor, teacher, suite, report, skipped)
 
 
-def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation") -> dict[str, Any]:
+def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:
     """The report of a model on a suite (see `evaluate`), also written to NAME.json in `output`."""
-    report = evaluate(encoder, suite)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    report = evaluate(encoder, suite, workers)
+    _write_json(report, output / f"{name}.json")
     return report
+
+
+def judge_interpolations(
+    run: Run, weights: Path, coefficients: Sequence[float], suite: Suite, on_judged: Callable[[int], None] = lambda judged: None
+) -> list[dict[str, Any]]:
+    """Judge every interpolation between the pretrained and fine-tuned weights on a suite (WiSE-FT, arXiv 2109.01903).
+
+    Args:
+        run: names the model and the output folder, where interpolations-NAME.json is written for weights in NAME.safetensors.
+        weights: the fine-tuned weights.
+        coefficients: shares of the fine-tuned weights, in [0, 1].
+        suite: what to judge on.
+        on_judged: called with the number of interpolations judged.
+
+    Returns:
+        For each coefficient the report of `evaluate`, with the coefficient as `interpolation`.
+
+    Raises:
+        UserError: if there are no pretrained weights, or the weights do not fit the model.
+    """
+    if run.model.pretrained is None:
+        raise UserError("model.pretrained is null, so there are no pretrained weights to interpolate with: name them")
+    anchor, student = load_encoder(run), load_encoder(run, weights)
+    reports = []
+    for judged, coefficient in enumerate(coefficients, 1):
+        mixed = dataclasses.replace(student, model=interpolate(anchor.model, student.model, coefficient))
+        reports.append({"interpolation": coefficient, **evaluate(mixed, suite, run.workers)})
+        on_judged(judged)
+    _write_json(reports, run.output / f"interpolations-{weights.stem}.json")
+    return reports
+
+
+def _write_json(values: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -203,6 +224,9 @@ def _trainer(
         anchor=reference,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
+        skips=Skips(run.output / "skipped.jsonl", batches.max_corrupt_share, len(batches.pairs), checkpoints.step())
+        if isinstance(run.data, ReadData)
+        else None,
         trackers=[JsonLines(run.output / "metrics.jsonl", checkpoints.step()), *services(run.trackers, run.output)],
         on_step=on_step,
     )
@@ -216,16 +240,28 @@ def _learning(
     if labelled and head:
         trains_tower = STRATEGIES[run.strategy.name].trains == "image_tower_and_head"
         student, reference = Classifier(student, head, trains_tower), Classifier(anchor, copy.deepcopy(head), trains_tower)
-        pairs = CaptionedImages(labelled.images, [(labelled.class_names[label],) for label in labelled.labels])
-        encoder = dataclasses.replace(encoder, tokenize=head.labeller())
+        pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
+        encoder = dataclasses.replace(encoder, tokenize=read_labels)
     else:
-        pairs = training_pairs(run)
-    return student, reference, Batches(pairs, encoder, run.optimization.batch_size, run.optimization.total_steps, run.seed)
+        pairs = sources.training_pairs(run.data)
+    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
+    steps, size = run.optimization.total_steps, run.optimization.batch_size
+    return student, reference, Batches(pairs, encoder, size, steps, run.seed, share)
+
+
+def _labelled_images(run: Run) -> LabelledImages:
+    """The training images of a run whose strategy learns from labels."""
+    images = sources.labelled_images(run.data)
+    if images is None:
+        raise UserError(
+            f"strategy.name = {run.strategy.name} learns class labels, which data.kind = {run.data.kind} lacks: "
+            "take class folders, or another strategy"
+        )
+    return images
 
 
 def _zero_shot_head(encoder: Encoder, labelled: LabelledImages) -> Head:
     """The zero-shot classifier of the training data's classes and templates as a head."""
-    encoder.model.eval()
     return Head(labelled.class_names, classifier(encoder, labelled.class_names, labelled.templates).clone())
 
 
@@ -246,6 +282,7 @@ def _following(on_step: Callable[[int], None], steps_before: int) -> Callable[[i
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """What must not change between a checkpoint and its resumption."""
+    """What must not change between a checkpoint and its resumption; a run that met too many corrupt pairs may be allowed more."""
     kept = ("seed", "model", "data", "strategy", "optimization")
-    return {name: part for name, part in run.model_dump(mode="json").items() if name in kept}
+    values = run.model_dump(mode="json", exclude={"data": {"max_corrupt_share"}})
+    return {name: part for name, part in values.items() if name in kept}

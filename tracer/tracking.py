@@ -50,9 +50,10 @@ class JsonLines:
         self.path = path
         kept = [line for line in read(path) if line["step"] <= resumed_at]
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, path)
+        if path.exists():
+            temporary = path.with_name(f".{path.name}")
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, path)
 
     def log(self, values: dict[str, Any], step: int) -> None:
         with self.path.open("a", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tracer.data.batches import Batch, load
+from tracer.data.skips import Skips
 from tracer.errors import UserError
 from tracer.evaluation import gaps
 from tracer.gradient_cache import GradientCache, concatenate
@@ -67,6 +68,7 @@ class Trainer:
         schedule: multiplier of the learning rate by step.
         checkpoints: where the run is saved and resumed from; None saves nothing.
         trackers: where scalars go.
+        skips: where corrupt training pairs are written down; their number is logged as `data.skipped`. None: by no one.
         on_step: called after each step with the number of steps done (progress bars, snapshots).
 
     Raises:
@@ -86,6 +88,7 @@ class Trainer:
         schedule: Schedule = constant,
         checkpoints: Checkpoints | None = None,
         trackers: Sequence[Tracker] = (),
+        skips: Skips | None = None,
         on_step: Callable[[int], None] = lambda step: None,
     ):
         if objective.needs_teacher and teacher is None:
@@ -97,7 +100,7 @@ class Trainer:
             raise UserError(f"this trainer runs in one process and was started in {self.accelerator.num_processes}: launch one")
         self.batches, self.objective, self.loop, self.schedule = batches, objective, loop, schedule
         self.teacher, self.anchor = teacher, anchor
-        self.checkpoints, self.trackers, self.on_step = checkpoints, trackers, on_step
+        self.checkpoints, self.trackers, self.skips, self.on_step = checkpoints, trackers, skips, on_step
         self._dtype = torch.float64 if loop.precision == "fp64" else torch.float32
         for module in (model, anchor, teacher.module if teacher else None):
             if module is not None:
@@ -112,8 +115,8 @@ class Trainer:
         """Train to the last step, from the newest checkpoint if there is one.
 
         Raises:
-            UserError: if the loss stops being finite, a batch lacks the replay images that a term compares, or a checkpoint
-                cannot be read or written.
+            UserError: if the loss stops being finite, too many training pairs are corrupt, a batch lacks the replay images that a
+                term compares, or a checkpoint cannot be read or written.
         """
         if self.checkpoints:
             self.checkpoints.restore(self.progress)
@@ -135,10 +138,8 @@ class Trainer:
         self.model.eval()
 
     def _remaining(self) -> Iterator[Batch]:
-        device = self.accelerator.device
-        for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers):
-            parts = [part for part in batch if part is not None]
-            yield Batch(*(part.to(device, self._dtype if part.is_floating_point() else None, non_blocking=True) for part in parts))
+        for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers, self.skips):
+            yield batch.to(self.accelerator.device, self._dtype)
 
     def _saves_after(self, step: int) -> bool:
         return step % self.loop.checkpoint_every_steps == 0 or step == self.loop.total_steps
@@ -213,7 +214,8 @@ class Trainer:
             values["gap.student_teacher"] = gaps.distance(self.student, self.teacher.module)
             values["gap.batch_kl"] = gaps.batch_kl(pairing)
         names, scalars = list(values), torch.stack([value.detach().double() for value in values.values()]).tolist()
-        return {**dict(zip(names, scalars, strict=True)), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        report = {**dict(zip(names, scalars, strict=True)), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        return report if self.skips is None else {**report, "data.skipped": len(self.skips)}
 
     def _require_finite(self, report: dict[str, float]) -> None:
         for name in ("loss", "gradient_norm"):

@@ -84,6 +84,15 @@ def test_sound_input_trains(train, output, pairs):
     assert (output / "student.safetensors").is_file()
 
 
+def test_corrupt_images_within_the_limit_are_listed(train, output, pairs, capsys):
+    (pairs / "5.png").write_bytes(b"")
+    assert main(["train", f"output={output}", *QUICK, csv_data(pairs, max_corrupt_share=0.2), "optimization.batch_size=7"]) == 0
+    told = capsys.readouterr().out.replace("\n", "")
+    assert "passed over 1 corrupt training pairs" in told
+    assert "5.png (it is empty)" in told
+    assert json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])["data.skipped"] == 1
+
+
 class TestConfiguration:
     """Nothing is written for a configuration that is wrong."""
 
@@ -207,6 +216,23 @@ class TestData:
         """The caption stands first, and a row ends after it."""
         (pairs / "pairs.csv").write_text("title,filepath\nthe digit one,0.png\nthe digit two\n")
         assert_told(train(csv_data(pairs)), "pairs.csv", "line 3")
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"kind": "parquet", "path": "pairs.parquet"},
+            {"kind": "captioned_folder", "path": "."},
+            {"kind": "folder", "path": ".", "class_names": "imagenet"},
+            {"kind": "webdataset", "path": "{0..3}.tar"},
+            {"kind": "webdataset", "path": "cut.tar"},
+            {"kind": "iwildcam", "path": "."},
+        ],
+        ids=lambda settings: f"{settings['kind']} {settings['path']}",
+    )
+    def test_other_kinds_of_data_that_are_not_there(self, train, pairs, settings):
+        (pairs / "cut.tar").write_bytes(b"x" * 700)
+        settings |= {"path": str(pairs / settings["path"])}
+        assert_told(train(f"data={yaml.safe_dump(settings, default_flow_style=True)}"), str(pairs))
 
     @pytest.mark.parametrize("workers", [0, 2])
     @pytest.mark.parametrize("damage", ["nonsense", "cut short", "empty"])

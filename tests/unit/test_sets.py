@@ -29,9 +29,9 @@ def test_unequal_lengths_are_refused():
         labelled(labels=np.array([0]))
 
 
-def test_repeated_classes_are_refused():
-    with pytest.raises(ValueError, match="cat"):
-        labelled(class_names=("cat", "cat"))
+def test_captions_name_every_accepted_class():
+    grouped = labelled(class_names=("cat", "cow", "dog"), accepted=((2,), (0, 1)), labels=np.array([0, 1, 0]))
+    assert grouped.captioned().captions == [("a dog", "dog"), ("a cat", "cat", "a cow", "cow"), ("a dog", "dog")]
 
 
 def test_suite_names_its_sets():

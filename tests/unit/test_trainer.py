@@ -134,7 +134,7 @@ class TestMicroBatches:
         whole = one_step_gradients(ALL_TERMS, size=6)
         model, teacher = TinyDualEncoder(seed=1).double(), TinyDualEncoder(seed=9).double()
         objective = Objective(ALL_TERMS)
-        images, tokens, _ = in_double(RandomBatches(1, 6)[0])
+        images, tokens, *_ = in_double(RandomBatches(1, 6)[0])
         for rows in (slice(0, 3), slice(3, 6)):
             pairing = Pairing(model(images[rows], tokens[rows]), teacher(images[rows], tokens[rows]))
             (objective.total(objective.of_features(pairing)) / 2).backward()
@@ -159,7 +159,7 @@ class TestMicroBatches:
     def test_dropout_is_the_same_in_both_passes(self):
         """The gradient is that of one random network, the one whose features entered the loss."""
         model, objective = TinyDualEncoder(seed=1, dropout=0.5).double().train(), Objective({"contrastive": 1.0})
-        images, tokens, _ = in_double(RandomBatches(1, 7)[0])
+        images, tokens, *_ = in_double(RandomBatches(1, 7)[0])
         torch.manual_seed(5)
         chunks = [model(i, t) for i, t in zip(images.split(3), tokens.split(3), strict=True)]
         features = chunks[0]._replace(image=torch.cat([c.image for c in chunks]), text=torch.cat([c.text for c in chunks]))
@@ -176,7 +176,7 @@ class TestReplay:
         """Pairs and replay images embedded each on their own, the replay term written out."""
         batch, model, teacher = in_double(RandomBatches(1, 7, 5)[0]), TinyDualEncoder(seed=1), TinyDualEncoder(seed=9)
         model, teacher, objective = model.double(), teacher.double(), Objective(ALL_TERMS)
-        images, tokens, replay = batch
+        images, tokens, replay, _ = batch
         mine, theirs = (torch.nn.functional.normalize(tower.encode_image(replay), dim=-1) for tower in (model, teacher))
         distance = (mine - theirs.detach()).square().sum() / (5 * EMBEDDING)
         terms = objective.of_features(Pairing(model(images, tokens), teacher(images, tokens)))
@@ -195,7 +195,7 @@ class TestReplay:
         """The null: 5 replay images in 3 chunks, 2 + 2 + 1, the last of which would count double."""
         whole = one_step_gradients({"replay_fd": 1.0}, **UNEVEN)
         model, teacher = TinyDualEncoder(seed=1).double(), TinyDualEncoder(seed=9).double()
-        _, tokens, replay = in_double(RandomBatches(1, 7, 5)[0])
+        _, tokens, replay, *_ = in_double(RandomBatches(1, 7, 5)[0])
         for chunk in replay.tensor_split(3):
             ((model(chunk, tokens).image - teacher(chunk, tokens).image.detach()).square().mean() / 3).backward()
         image = {name: p.grad for name, p in model.named_parameters() if name.startswith("image")}

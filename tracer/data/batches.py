@@ -1,16 +1,21 @@
 """Training batches as a pure function of the seed and the step, so that a resumed run sees exactly what it would have seen."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages
+from tracer.data.skips import MAX_CORRUPT_SHARE, Skips, require_few
 from tracer.errors import UserError
 from tracer.models.dual_encoder import Encoder
+
+Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
@@ -21,11 +26,21 @@ class Batch(NamedTuple):
         tokens: (n, context), the images' captions.
         replay: (m, ...) further images, on which student and teacher are compared. They pass the image tower together with
             `images`, so that batch norm in train mode would take its statistics over both.
+        skipped: the corrupt pairs that others stand in for, if there were any; `load` takes them off.
     """
 
     images: Tensor
     tokens: Tensor
     replay: Tensor | None = None
+    skipped: tuple[CorruptSample, ...] | None = None
+
+    def to(self, device: torch.device, precision: torch.dtype) -> "Batch":
+        """The batch on a device, what is floating-point in the given precision."""
+
+        def moved(part: Tensor) -> Tensor:
+            return part.to(device, precision if part.is_floating_point() else None, non_blocking=True)
+
+        return Batch(moved(self.images), moved(self.tokens), None if self.replay is None else moved(self.replay))
 
 
 class Batches(Dataset):
@@ -34,23 +49,37 @@ class Batches(Dataset):
     Each epoch is one permutation of the pairs, cut into whole batches. The permutation depends on (seed, epoch) alone; the captions
     drawn and the random crops depend on (seed, step) alone.
 
+    A corrupt pair is passed over: the pair in its row of the next batch stands in, or of the one after that, round the epoch's end.
+    So the batch keeps its size, each row depends on (seed, step) and the files alone, and no two rows are of the same pair (unless
+    all that could stand in for one of them are corrupt too: then any other pair does).
+
     Args:
         pairs: what to draw from.
         encoder: gives `augment` and `tokenize`.
         batch_size: pairs per batch.
         total_steps: number of batches.
         seed: of everything random here.
+        max_corrupt_share: corrupt pairs that one batch bears, as a share of all pairs (those of all batches are for `Skips`).
 
     Raises:
         UserError: if the pairs do not fill one batch, or a batch has no second pair to contrast with.
     """
 
-    def __init__(self, pairs: CaptionedImages, encoder: Encoder, batch_size: int, total_steps: int, seed: int):
+    def __init__(
+        self,
+        pairs: CaptionedImages,
+        encoder: Encoder,
+        batch_size: int,
+        total_steps: int,
+        seed: int,
+        max_corrupt_share: float = MAX_CORRUPT_SHARE,
+    ):
         if batch_size < 2:
             raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
         if len(pairs) < batch_size:
             raise UserError(f"the training set has {len(pairs)} pairs, fewer than one batch of {batch_size}: lower batch_size")
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
+        self.max_corrupt_share = max_corrupt_share
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
         self.per_epoch = len(pairs) // batch_size
         self._kept_order: tuple[int, np.ndarray] = (-1, np.empty(0))
@@ -59,14 +88,38 @@ class Batches(Dataset):
         return self.total_steps
 
     def __getitem__(self, step: int) -> Batch:
-        epoch, position = divmod(step, self.per_epoch)
-        chosen = self._order(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+        images, captions, skipped = self._readable(*divmod(step, self.per_epoch))
         rng = np.random.default_rng([self.seed, 1, step])
-        captions = [_draw(self.pairs.captions[i], rng) for i in chosen]
+        drawn = [_draw(options, rng) for options in captions]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(rng.integers(2**63)))  # this one alone: a GPU's is the model's
-            images = self.augment([self.pairs.images[i] for i in chosen])
-        return Batch(images, self.tokenize(captions))
+            augmented = self.augment(images)
+        return Batch(augmented, self.tokenize(drawn), skipped=tuple(skipped) or None)
+
+    def _readable(self, epoch: int, position: int) -> tuple[list[np.ndarray], list[Sequence[str]], list[CorruptSample]]:
+        """Images and possible captions of a batch, and the corrupt pairs met on the way."""
+        skipped: dict[str, CorruptSample] = {}
+        pairs = [self._first_readable(self._candidates(epoch, position, row), skipped) for row in range(self.batch_size)]
+        return [image for image, _ in pairs], [captions for _, captions in pairs], list(skipped.values())
+
+    def _candidates(self, epoch: int, position: int, row: int) -> Iterator[int]:
+        """The pair of a row, and those that stand in for it, best first."""
+        order, start, end = self._order(epoch), position * self.batch_size, (position + 1) * self.batch_size
+        same_row = islice(chain(order[end:], order[:start]), row, None, self.batch_size)
+        return chain([order[start + row]], same_row, order[end:], order[:start])
+
+    def _first_readable(self, candidates: Iterator[int], skipped: dict[str, CorruptSample]) -> tuple[np.ndarray, Sequence[str]]:
+        for index in candidates:
+            try:
+                return self.pairs.images[index], self.pairs.captions[index]
+            except CorruptSample as error:
+                skipped[error.sample] = error
+                require_few(list(skipped.values()), self.max_corrupt_share, len(self.pairs))
+        first = next(iter(skipped.values()))
+        raise UserError(
+            f"no pair is left to stand in for corrupt ones such as {first.sample} ({first.reason}): of the "
+            f"{len(self.pairs) - self.batch_size} pairs outside the batch none can be read, so repair some, or lower batch_size"
+        )
 
     def _order(self, epoch: int) -> np.ndarray:
         """The epoch's permutation, kept until another epoch is asked for: that of a million pairs takes longer than a step."""
@@ -75,35 +128,57 @@ class Batches(Dataset):
         return self._kept_order[1]
 
 
-def load(batches: Dataset[Batch], first_step: int, total_steps: int, workers: int = 0) -> Iterator[Batch]:
+def load(
+    batches: Dataset[Batch], first_step: int, total_steps: int, workers: int = 0, skips: Skips | None = None
+) -> Iterator[Batch]:
     """Batches from `first_step` to the end in order, prepared by `workers` background processes (0: in this one).
 
+    Args:
+        batches: item t is the batch of step t.
+        first_step: the first to prepare, from 0.
+        total_steps: the end.
+        workers: processes.
+        skips: where corrupt pairs are written down, when the batch that they were drawn for is handed out.
+
     Raises:
-        UserError: as preparing a batch does.
+        UserError: as preparing a batch does, or if too many pairs are corrupt.
+    """
+    steps = range(first_step, total_steps)
+    for step, batch in zip(steps, in_order(batches, steps, workers), strict=True):
+        if skips is not None and batch.skipped:
+            skips.add(batch.skipped, step + 1)
+        yield batch._replace(skipped=None)
+
+
+def in_order(items: Dataset[Item], positions: Sequence[int], workers: int = 0) -> Iterator[Item]:
+    """The items at some positions, in that order, prepared by `workers` background processes (0: in this one).
+
+    Raises:
+        UserError: as preparing an item does.
     """
     loader = DataLoader(
-        _Guarded(batches),
+        _Guarded(items),
         batch_size=None,
-        sampler=range(first_step, total_steps),
+        sampler=positions,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item
 
 
-class _Guarded(Dataset):
+class _Guarded(Dataset[Item | UserError]):
     """Hands a user's error over as a value: raised in a worker, torch would bury its sentence in a traceback."""
 
-    def __init__(self, batches: Dataset[Batch]):
-        self.batches = batches
+    def __init__(self, items: Dataset[Item]):
+        self.items = items
 
-    def __getitem__(self, step: int) -> Batch | UserError:
+    def __getitem__(self, position: int) -> Item | UserError:
         try:
-            return self.batches[step]
+            return self.items[position]
         except UserError as error:
             return error
 

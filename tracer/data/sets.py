@@ -34,21 +34,23 @@ class LabelledImages:
 
     Attributes:
         images: n images, each uint8 (height, width, 3).
-        labels: (n,) int64, positions in `class_names`.
-        class_names: one per class.
+        labels: (n,) int64, positions in `accepted` if it is given, else in `class_names`.
+        class_names: one per class. Published tables repeat some (ImageNet's "missile" and "sunglasses", a species of iWildCam);
+            of two classes called alike a classifier always answers the first.
         templates: caption templates with one `{}` for the class name; the classifier averages their embeddings.
+        accepted: for each label the classes, as positions in `class_names`, any of which is a right answer; classes that no
+            label accepts are not to be chosen from. None: each class is its own label.
     """
 
     images: Sequence[np.ndarray] | np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
+    accepted: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self):
         if len(self.images) != len(self.labels):
             raise ValueError(f"{len(self.images)} images but {len(self.labels)} labels: each image needs its own")
-        if len(set(self.class_names)) != len(self.class_names):
-            raise ValueError(f"class names repeat: {sorted(n for n in self.class_names if self.class_names.count(n) > 1)}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,6 +58,8 @@ class LabelledImages:
     def captioned(self) -> CaptionedImages:
         """The same images, each captioned by every template filled with its class name (as FLYP does, arXiv 2212.00638)."""
         by_class = [tuple(template.format(name) for template in self.templates) for name in self.class_names]
+        if self.accepted is not None:
+            by_class = [tuple(caption for position in classes for caption in by_class[position]) for classes in self.accepted]
         return CaptionedImages(self.images, [by_class[label] for label in self.labels])
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import f1_score
 from torch import Tensor
 
 BINS = 15
@@ -19,6 +20,8 @@ class Scores:
             upwards, by about 4 points for a perfectly calibrated model.
         nll: mean negative log-likelihood (nats).
         brier: mean squared error of the probability vector against the one-hot label, summed over classes.
+        macro_f1: mean over the labels that occur of F1 = 2 TP / (2 TP + FP + FN), as WILDS computes it for iWildCam
+            (arXiv 2012.07421).
         count: images.
     """
 
@@ -26,6 +29,7 @@ class Scores:
     ece: float
     nll: float
     brier: float
+    macro_f1: float
     count: int
 
 
@@ -43,14 +47,24 @@ class Reliability:
 
 def reliability(logits: Tensor, labels: Tensor) -> Reliability:
     """The diagram of the top-1 answers of logits (n, classes) against labels (n,)."""
+    return diagram(*top_answers(logits, labels))
+
+
+def top_answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence of the top-1 answers of logits (n, classes), and whether they are right: float64 and bool (n,)."""
     confidence, answers = logits.double().softmax(dim=-1).max(dim=-1)
+    return confidence, answers == labels
+
+
+def diagram(confidence: Tensor, right: Tensor) -> Reliability:
+    """The diagram of answers given with a confidence (n,), right or not (n,)."""
     bins = torch.bucketize(confidence, torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1])
     counts = torch.bincount(bins, minlength=BINS)
 
     def mean(values: Tensor) -> list[float]:
         return (torch.bincount(bins, weights=values, minlength=BINS) / counts.clamp(min=1)).tolist()
 
-    return Reliability(counts.tolist(), mean(confidence), mean((answers == labels).double()))
+    return Reliability(counts.tolist(), mean(confidence), mean(right.double()))
 
 
 def calibration_error(diagram: Reliability) -> float:
@@ -61,12 +75,13 @@ def calibration_error(diagram: Reliability) -> float:
 
 def scores(logits: Tensor, labels: Tensor) -> Scores:
     """Scores of logits (n, classes) against labels (n,)."""
-    probabilities = logits.double().softmax(dim=-1)
+    probabilities, answers = logits.double().softmax(dim=-1), logits.argmax(dim=-1)
     classes = logits.shape[-1]
     return Scores(
-        accuracy=(logits.argmax(dim=-1) == labels).double().mean().item(),
+        accuracy=(answers == labels).double().mean().item(),
         ece=calibration_error(reliability(logits, labels)),
         nll=F.cross_entropy(logits.double(), labels).item(),
         brier=(probabilities - F.one_hot(labels, classes)).square().sum(dim=-1).mean().item(),
+        macro_f1=float(f1_score(labels, answers, labels=labels.unique(), average="macro", zero_division=0.0)),
         count=len(labels),
     )

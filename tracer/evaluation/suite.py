@@ -5,27 +5,34 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tracer.data.sets import Suite
-from tracer.evaluation.metrics import reliability, scores
-from tracer.evaluation.zero_shot import logits
+from tracer.evaluation.metrics import diagram, reliability, scores, top_answers
+from tracer.evaluation.zero_shot import classifier, logits
 from tracer.models.dual_encoder import Encoder
 
 
-def evaluate(encoder: Encoder, suite: Suite) -> dict[str, Any]:
+def evaluate(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Any]:
     """Judge a model on every set of a suite.
+
+    Args:
+        encoder: the model.
+        suite: the sets.
+        workers: background processes that read images.
 
     Returns:
         `sets`: name to the fields of `Scores`; `id`, `ood` and `knowledge`: means over the sets of each kind of accuracy, ece,
-        nll and brier (`ood.accuracy` is the field's "mean OOD"); `reliability`: the diagrams of the task and of all OOD images.
+        nll, brier and macro_f1 (`ood.accuracy` is the field's "mean OOD"); `reliability`: the diagrams of the task and of all
+        OOD images.
     """
-    answers = {name: logits(encoder, images) for name, images in suite.sets().items()}
+    answers = _answers(encoder, suite, workers)
     labels = {name: torch.as_tensor(images.labels) for name, images in suite.sets().items()}
     by_set = {name: asdict(scores(answers[name], labels[name])) for name in answers}
     diagrams = {"id": asdict(reliability(answers["id"], labels["id"]))}
     if suite.ood:
-        pooled = torch.cat([answers[n] for n in suite.ood]), torch.cat([labels[n] for n in suite.ood])
-        diagrams["ood"] = asdict(reliability(*pooled))
+        confidence, right = zip(*(top_answers(answers[name], labels[name]) for name in suite.ood), strict=True)
+        diagrams["ood"] = asdict(diagram(torch.cat(confidence), torch.cat(right)))
     return {
         "sets": by_set,
         "id": _mean([by_set["id"]]),
@@ -35,7 +42,19 @@ def evaluate(encoder: Encoder, suite: Suite) -> dict[str, Any]:
     }
 
 
+def _answers(encoder: Encoder, suite: Suite, workers: int) -> dict[str, Tensor]:
+    """Logits of every set; a classifier is built once for all sets with the same words."""
+    classifiers: dict[Any, Tensor] = {}
+    answers = {}
+    for name, images in suite.sets().items():
+        words = images.class_names, images.templates
+        if words not in classifiers:
+            classifiers[words] = classifier(encoder, *words)
+        answers[name] = logits(encoder, images, classes=classifiers[words], workers=workers)
+    return answers
+
+
 def _mean(parts: Iterable[dict[str, float]]) -> dict[str, float]:
     parts = list(parts)
-    names = ("accuracy", "ece", "nll", "brier")
+    names = ("accuracy", "ece", "nll", "brier", "macro_f1")
     return {name: sum(part[name] for part in parts) / len(parts) for name in names} if parts else {}

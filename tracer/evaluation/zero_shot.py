@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from tracer.data.batches import in_order
 from tracer.data.sets import LabelledImages
 from tracer.models.dual_encoder import Encoder
 
@@ -16,10 +18,12 @@ CAPTIONS_AT_ONCE = 256  # ImageNet's 1000 classes x 80 templates would not fit i
 def classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit class embeddings (classes, k): for each class the mean of its templates' unit embeddings, normalised again.
 
-    An encoder with a head that knows all the classes has learnt other embeddings for them, of any length: then those.
+    An encoder with a head that knows all the classes has learnt other embeddings for them, of any length: then those. The model is
+    put in eval mode.
     """
     if encoder.head is not None and encoder.head.knows(class_names):
         return encoder.head.embeddings(class_names)
+    encoder.model.eval()
     captions = [template.format(name) for name in class_names for template in templates]
     device = next(encoder.model.parameters()).device
     tokens = encoder.tokenize(captions).to(device).split(CAPTIONS_AT_ONCE)
@@ -28,14 +32,54 @@ def classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence
 
 
 @torch.inference_mode()
-def logits(encoder: Encoder, images: LabelledImages, batch_size: int = 256) -> Tensor:
-    """Logits (n, classes) of a labelled set at the model's own logit scale, float32 on the CPU; the model is put in eval mode."""
+def logits(
+    encoder: Encoder, images: LabelledImages, batch_size: int = 256, classes: Tensor | None = None, workers: int = 0
+) -> Tensor:
+    """Logits (n, labels) of a labelled set at the model's own logit scale, float32 on the CPU; the model is put in eval mode.
+
+    Args:
+        encoder: the model.
+        images: the set. Where its labels accept several classes, a label has the largest of their logits.
+        batch_size: images at once.
+        classes: the set's `classifier`, if it is at hand.
+        workers: background processes that read images.
+
+    Raises:
+        UserError: if an image cannot be read.
+    """
+    if classes is None:
+        classes = classifier(encoder, images.class_names, images.templates)
     encoder.model.eval()
     parameter = next(encoder.model.parameters())
-    classes = classifier(encoder, images.class_names, images.templates)
     parts = []
-    for start in range(0, len(images), batch_size):
-        batch = encoder.preprocess([images.images[i] for i in range(start, min(start + batch_size, len(images)))])
+    batches = _Preprocessed(encoder, images, batch_size)
+    for batch in in_order(batches, range(len(batches)), workers):
         features = F.normalize(encoder.model.encode_image(batch.to(parameter.device, parameter.dtype)), dim=-1)
         parts.append((encoder.model.logit_scale * features @ classes.T).float().cpu())
-    return torch.cat(parts)
+    answers = torch.cat(parts)
+    return answers if images.accepted is None else largest(answers, images.accepted)
+
+
+def largest(logits: Tensor, accepted: Sequence[tuple[int, ...]]) -> Tensor:
+    """The largest logit among the classes that each label accepts: (n, classes) to (n, labels).
+
+    So published evaluations score ObjectNet, some objects of which have several classes in ImageNet; for ImageNet-A and -R, where
+    a label is one class, it leaves the logits of the subset.
+    """
+    widest = max(map(len, accepted))
+    positions = torch.tensor([[*classes, *classes[:1] * (widest - len(classes))] for classes in accepted])
+    return logits[:, positions].amax(dim=-1)
+
+
+class _Preprocessed(Dataset[Tensor]):
+    """The images of a set as batches for a model."""
+
+    def __init__(self, encoder: Encoder, images: LabelledImages, batch_size: int):
+        self.preprocess, self.images, self.batch_size = encoder.preprocess, images.images, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, number: int) -> Tensor:
+        end = min((number + 1) * self.batch_size, len(self.images))
+        return self.preprocess([self.images[i] for i in range(number * self.batch_size, end)])

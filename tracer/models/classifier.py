@@ -1,5 +1,6 @@
 """A model and its linear head as a dual encoder into the space of classes, so that the one training loop trains it too."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -8,6 +9,11 @@ from torch import Tensor
 
 from tracer.models.dual_encoder import DualEncoder, Features
 from tracer.models.head import Head
+
+
+def read_labels(captions: Sequence[str]) -> Tensor:
+    """What a `Classifier` takes for tokens: labels, int64 (n,), of captions that are their digits."""
+    return torch.tensor([int(caption) for caption in captions])
 
 
 class Classifier(DualEncoder):

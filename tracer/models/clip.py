@@ -20,6 +20,10 @@ from tracer.storage import load_tensors, save_tensors
 
 BatchNorm = Literal["frozen", "tracked"]
 
+# the words that OpenAI chose for ImageNet, in the order of its synsets
+IMAGENET_CLASS_NAMES: tuple[str, ...] = tuple(open_clip.IMAGENET_CLASSNAMES)
+OPENAI_TEMPLATES: tuple[str, ...] = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
+
 
 class Clip(DualEncoder):
     """A `DualEncoder` around one of open_clip's models, whose weights keep open_clip's names in saved files.

@@ -1,11 +1,9 @@
 """A linear classifier over image embeddings: what linear probing and full fine-tuning on class labels learn."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from tracer.errors import UserError
@@ -32,12 +30,13 @@ class Head(nn.Module):
         return set(names) <= set(self.names)
 
     def embeddings(self, names: Sequence[str]) -> Tensor:
-        """(len(names), k): the embeddings of some of its classes, in the order asked for."""
-        return self.weight[self.labeller()(names).to(self.weight.device)]
+        """(len(names), k): the embeddings of some of its classes, in the order asked for; of two called alike the first's.
 
-    def labeller(self) -> Callable[[Sequence[str]], Tensor]:
-        """What turns n class names into labels, int64 (n,)."""
-        return partial(_labels, {name: label for label, name in enumerate(self.names)})
+        Asked for exactly its own classes, it gives every one its own, also those that are called alike.
+        """
+        if tuple(names) == self.names:
+            return self.weight
+        return self.weight[[self.names.index(name) for name in names]]
 
     def save(self, path: Path) -> None:
         """Save the head with the names of its classes; raises as `save_tensors` does."""
@@ -54,8 +53,3 @@ class Head(nn.Module):
         if not names or weight is None or weight.shape != (len(names), width):
             raise UserError(f"{path} holds no head for embeddings of width {width}: give a head.safetensors of this architecture")
         return cls(names, weight)
-
-
-# a function of this module, not a closure: workers that are not forked get it pickled
-def _labels(positions: dict[str, int], names: Sequence[str]) -> Tensor:
-    return torch.tensor([positions[name] for name in names])

@@ -1,0 +1,229 @@
+"""Every claim: its proof is carried out, wrong formulas fail the same proof, and its check tells it from null predictions."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sympy as sp
+from sympy.core.relational import Relational
+
+from tests.tolerances import POWER
+from tracer.errors import UserError
+from tracer.theory.claims import (
+    CLAIMS,
+    SUBJECTS,
+    batches,
+    claim,
+    drift,
+    ema,
+    endpoints,
+    linearisation,
+    mixture,
+    pareto,
+    persistence,
+    pretrained,
+    replay,
+    teachers,
+    towers,
+    wma,
+)
+from tracer.theory.claims.claim import Claim, compare, simplified
+
+SEEDS = range(3)
+
+REQUIRED = """
+target-matrix linearised-gradient clip-expansion clip-gradient-at-zero no-orthogonal-gradient in-batch-factor in-batch-trajectory
+pretrained-gradient pretrained-hessian pretrained-decoupling
+orthogonal-decomposition fine-tuning-limit weight-decay-limit l2-sp-limit static-distillation-limit spectral-limit wise-ft-limit
+moving-teacher-limit anchor-bias-l2-sp anchor-bias-distillation anchor-bias-spectral
+replay-moves-orthogonal-part replay-schur-complement ema-replay pareto-function-space pareto-parameter-space
+power-law-rates ema-weights update-period teacher-displacement energy-never-rises gap-bound
+ema-eigenvalues ema-student ema-gap ema-collapse ema-budget ema-budget-with-period ema-gap-sign ema-stability ema-flow
+wma-student wma-teacher wma-gap wma-flow wma-mixture wma-monotone wma-budget wma-stability passive-teacher
+wma-persistence-exponent wma-persistence-constant wma-impulse-growth wma-horizon wma-end-of-horizon
+orthogonal-drift-fine-tuning orthogonal-part-l2-sp orthogonal-drift-ema orthogonal-drift-wma
+svd-optimum distilled-svd-optimum logistic-growth
+"""
+
+DEFINITIONS = {"wise-ft-limit"}
+"""What needs no proof."""
+
+
+def shifted(formula, by):
+    """A formula of two arguments, plus something."""
+    return lambda *arguments: formula(*arguments) + by
+
+
+WRONG = {
+    "target-matrix, texts not centred": lambda: linearisation.target_matrix_residues(lambda texts, h: texts / linearisation.rho),
+    "clip-expansion, twice the curvature": lambda: linearisation.clip_expansion_residues(
+        lambda *norms: 2 * linearisation.small_logit_quadratic(*norms)
+    ),
+    "clip-expansion, rows only": lambda: linearisation.clip_expansion_residues(lambda n, rows, columns: rows / (2 * n**2)),
+    "in-batch-factor, that of drawing with replacement": lambda: batches.in_batch_factor_residues((batches.B - 1) / batches.B),
+    "in-batch-trajectory, no factor": lambda: batches.in_batch_trajectory_residues(sp.Integer(1)),
+    "pretrained-gradient, one direction": lambda: pretrained.gradient_residues(
+        lambda softmaxes: (softmaxes.over_texts - sp.eye(softmaxes.pairs)) / softmaxes.pairs
+    ),
+    "pretrained-hessian, means not taken off": lambda: pretrained.hessian_residues(
+        lambda softmaxes, direction: (
+            softmaxes.over_texts.multiply_elementwise(direction),
+            softmaxes.over_images.multiply_elementwise(direction),
+        )
+    ),
+    "pretrained-decoupling, penalty alone": lambda: pretrained.decoupled_residues(
+        lambda omega, s: pretrained.rho * s + pretrained.mu
+    ),
+    "fine-tuning-limit, penalty forgotten": lambda: endpoints.limit_residues(endpoints.cross / endpoints.s, sp.Integer(0)),
+    "static-distillation-limit, that of L2-SP": lambda: endpoints.limit_residues(
+        endpoints.held(endpoints.strength), endpoints.held_penalty(endpoints.strength * endpoints.s)
+    ),
+    "moving-teacher-limit, an anchor bias": lambda: endpoints.moving_teacher_residues(endpoints.held(endpoints.strength)),
+    "anchor-bias-l2-sp, that of distillation": lambda: endpoints.anchor_bias_residues(
+        endpoints.strength, endpoints.DISTILLATION_BIAS
+    ),
+    "anchor-bias-distillation, that of L2-SP": lambda: endpoints.anchor_bias_residues(
+        endpoints.strength * endpoints.s, endpoints.L2_SP_BIAS
+    ),
+    "pareto, about the pretrained weights": lambda: pareto.pareto_residues(pareto.pareto_margin(pareto.start)),
+    "replay-moves-orthogonal-part, the other sign": lambda: replay.static_shift_residues(-replay.static_shift()),
+    "replay-schur-complement, no complement": lambda: replay.schur_complement_residues(replay.inner),
+    "ema-replay, a budget without m": lambda: replay.ema_shift_residues(1 / (1 - replay.m)),
+    "power-law-rates, from 1": lambda: teachers.kernel_residues(
+        teachers.power_law_weight, teachers.power_law_total, teachers.beta / (teachers.beta + teachers.t - 1)
+    ),
+    "power-law-rates, another sum": lambda: teachers.kernel_residues(
+        teachers.power_law_weight, teachers.power_law_weight, teachers.beta / (teachers.beta + teachers.t)
+    ),
+    "ema-weights, the momentum": lambda: teachers.kernel_residues(teachers.ema_weight, lambda j: teachers.m**-j, teachers.m),
+    "update-period, one step more": lambda: teachers.update_period_residues(1 - teachers.a ** (teachers.k + 1)),
+    "teacher-displacement, plain rates": lambda: teachers.displacement_residues(teachers.r),
+    "energy-never-rises, one order of the step": lambda: teachers.energy_residues(
+        lambda square, bent: teachers.eta * square, teachers.teacher_energy_loss
+    ),
+    "gap-bound, without the root": lambda: teachers.gap_bound_residues(teachers.sigma / teachers.ell),
+    "ema-eigenvalues, another sign": lambda: ema.eigenvalue_residues(ema.DISCRIMINANT - 4 * ema.m * (1 - ema.m) * ema.b),
+    "ema-student, the gap": lambda: ema.path_residues(ema.gap, (1, 0)),
+    "ema-gap, the whole stiffness": lambda: ema.path_residues(lambda t: ema.gap(t) * ema.c / ema.sigma, (1, -1)),
+    "ema-gap, one step late": lambda: ema.path_residues(lambda t: ema.gap(t - 1), (1, -1)),
+    "ema-collapse, as if alone": lambda: ema.collapse_residues((1 - ema.m) * ema.eta * ema.sigma),
+    "ema-budget, without m": lambda: ema.budget_residues(-1 / (1 - ema.m)),
+    "ema-budget-with-period, k updates' worth": lambda: ema.period_budget_residues(-ema.k * ema.m / (1 - ema.m)),
+    "ema-gap-sign, one eigenvalue": lambda: ema.gap_sign_residues(ema.TRACE / 2),
+    "ema-stability, a static teacher's": lambda: ema.stability_residues(ema.c),
+    "ema-flow, the other sign": lambda: ema.flow_residues(-ema.flow_gap()),
+    "wma-student, the teacher": lambda: wma.recursion_residues(wma.teacher_coefficient, wma.teacher_coefficient),
+    "wma-teacher, the student": lambda: wma.recursion_residues(wma.student_coefficient, wma.student_coefficient),
+    "wma-gap, one step late": lambda: wma.gap_residues(lambda t, k: wma.gap_coefficient(t - 1, k)),
+    "wma-flow, the student": lambda: wma.flow_residues(lambda power: wma.flow_coefficient(0, power)),
+    "wma-mixture, the teacher's": lambda: mixture.mixture_residues(wma.KAPPA, wma.beta * wma.p + 1),
+    "wma-monotone, rising": lambda: mixture.monotone_residues(-mixture.factor_slope()),
+    "wma-budget, an EMA's": lambda: mixture.budget_residues(-wma.beta / (wma.x * (wma.KAPPA - 1))),
+    "wma-stability, half": lambda: mixture.stability_residues(sp.Integer(1)),
+    "passive-teacher, one step late": lambda: mixture.passive_residues(mixture.passive_mean().subs(wma.t, wma.t - 1)),
+    "wma-persistence-exponent, no pull": lambda: persistence.exponent_residues(persistence.beta),
+    "wma-persistence-constant, 1": lambda: persistence.constant_residues(sp.Integer(1)),
+    "wma-impulse-growth, of the errors": lambda: persistence.impulse_residues(
+        persistence.impulse_constant(persistence.KAPPA) / persistence.q
+    ),
+    "wma-horizon, the power law": lambda: persistence.horizon_residues(
+        persistence.constant() * (persistence.x * persistence.T) ** -persistence.KAPPA
+    ),
+    "wma-end-of-horizon, half the lag": lambda: persistence.lag_residues(persistence.lag() / 2),
+    "orthogonal-drift-fine-tuning, kept": lambda: drift.fine_tuning_residues(sp.Integer(1)),
+    "orthogonal-part-l2-sp, kept": lambda: drift.l2_sp_residues(sp.Integer(1)),
+    "orthogonal-drift-ema, one step late": lambda: drift.ema_residues(lambda t: drift.ema_retained(t - 1)),
+    "orthogonal-drift-wma, no pull": lambda: drift.wma_residues(drift.beta),
+    "distilled-svd-optimum, no pull": lambda: towers.completed_square_residues(towers.optimum_target, towers.rho + towers.strength),
+    "logistic-growth, half the rate": lambda: towers.logistic_residues(towers.logistic().subs(towers.time, towers.time / 2)),
+}
+"""Formulas that are nearly right, by the claim that they would prove."""
+
+
+def test_every_required_claim_is_there_once_and_in_the_order_of_the_theory():
+    assert list(CLAIMS) == REQUIRED.split()
+    assert sum(len(subject.CLAIMS) for subject in SUBJECTS) == len(CLAIMS)
+
+
+@pytest.mark.parametrize("id", CLAIMS)
+def test_says_what_it_claims(id):
+    found = claim(id)
+    assert found.id == id
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id)
+    assert re.fullmatch(r"[A-Z][^\n]*[^.\s]\.", found.statement)
+    assert re.search(r"arXiv \d{4}\.\d{5}|this project", found.source)
+    assert isinstance(found.symbolic(), Relational)
+    latex = found.latex()
+    assert len(latex) > 4
+    assert not re.search(r"\w\*\w", latex), "sympy printed some part as code"
+    assert latex.count("{") == latex.count("}")
+    assert latex.count(r"\left") == latex.count(r"\right")
+
+
+@pytest.mark.parametrize("id", [id for id in CLAIMS if id not in DEFINITIONS])
+def test_proof_leaves_nothing(id):
+    residues = claim(id).residues()
+    assert residues
+    assert all(residue == 0 for residue in residues), residues
+
+
+def test_only_definitions_have_no_proof():
+    assert {id for id, found in CLAIMS.items() if found.proof is None} == DEFINITIONS
+    assert all(claim(id).residues() == [] for id in DEFINITIONS)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_formula_is_not_proved(name):
+    assert any(simplified(residue) != 0 for residue in WRONG[name]())
+
+
+def test_every_proof_that_takes_a_formula_is_shown_to_fail():
+    of_no_formula = {"linearised-gradient", "clip-gradient-at-zero", "no-orthogonal-gradient", "orthogonal-decomposition"}
+    of_the_same_proof = {
+        "weight-decay-limit": "fine-tuning-limit",
+        "l2-sp-limit": "static-distillation-limit",
+        "spectral-limit": "static-distillation-limit",
+        "anchor-bias-spectral": "anchor-bias-distillation",
+        "pareto-function-space": "pareto",
+        "pareto-parameter-space": "pareto",
+        "svd-optimum": "distilled-svd-optimum",
+    }
+    shown = {name.split(",")[0] for name in WRONG}
+    left = {of_the_same_proof.get(id, id) for id in CLAIMS} - of_no_formula - DEFINITIONS
+    assert shown == left
+
+
+def test_a_false_claim_keeps_its_residues():
+    t = sp.Symbol("t")
+    false = Claim(
+        "false", "Squares are cubes.", "nobody", lambda: sp.Eq(t**2, t**3), lambda rng: compare(0, 1, 1), lambda: [t**2 - t**3]
+    )
+    assert false.residues() != [0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("id", CLAIMS)
+def test_check_tells_the_claim_from_its_nulls(id, seed):
+    found = claim(id).check(np.random.default_rng(seed))
+    assert found.error <= found.tolerance
+    assert found.null_error >= POWER * found.tolerance
+
+
+def test_comparison_takes_the_best_null_relative_to_what_was_measured():
+    found = compare(np.array([1.0, 2.5]), np.array([1.0, 2.0]), 0.1, 0.0, np.array([2.0, 2.0]))
+    assert found == (0.25, 0.1, 0.5)
+    assert compare(1.0, 2.0, 0.1, 0.0, scale=4.0) == (0.25, 0.1, 0.5)
+
+
+def test_unknown_claim_names_the_nearest():
+    with pytest.raises(UserError, match=r"unknown claim 'ema-bugdet' \(did you mean 'ema-budget'\?\)"):
+        claim("ema-bugdet")
+
+
+def test_the_theory_does_without_sympy():
+    code = (
+        "import sys, tracer.theory; assert 'sympy' not in sys.modules; import tracer.theory.claims; assert 'sympy' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,191 @@
+"""Gradient flow: against closed forms at all times, and against an integrator where there is none."""
+
+import numpy as np
+import pytest
+from scipy import special
+from scipy.integrate import solve_ivp
+
+from tests.theory.cases import commuting, diagonal_problem
+from tests.theory.power import assert_agrees
+from tests.theory.tolerances import CLOSED_FORM, FLOW, INTEGRATED
+from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
+from tracer.theory import L2SP, Distillation, FineTuning, WeightDecay, WiSEFT, ema, flow, limit, wma
+
+EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
+PULLS = np.array([0.9, 0.02, 0.6, 1e-3])
+SHARES = np.concatenate([[0], np.geomspace(1e-14, 1, 43), [0.3, 0.77, 0.999, 1 - 1e-9]])
+DURATIONS = [1e-6, 1.0, 40.0, 1e4, 1e10]
+
+
+def problem_and_start(weight_decay=0.0):
+    """A problem in unit vectors and W_0 - W*, (k, d)."""
+    problem = diagonal_problem(EIGENVALUES, weight_decay=weight_decay)
+    return problem, problem.initial_weights - problem.cross_covariance / (EIGENVALUES + weight_decay)
+
+
+def exponential(time_constant, duration):
+    speed = 1 / (time_constant * duration)
+    return lambda form, times: getattr(ema, f"flow_{form}")(EIGENVALUES, PULLS, speed, times)
+
+
+def power_law(beta):
+    return lambda form, times: getattr(wma, f"flow_{form}")(EIGENVALUES, PULLS, beta, times)
+
+
+def share_left(path, form, times):
+    """What is left of each mode's initial error, (m, k, modes)."""
+    problem, before = problem_and_start()
+    values = path.gap(times) if form == "gap" else getattr(path, form)(times) - (problem.initial_weights - before)
+    return values / before
+
+
+@pytest.mark.parametrize("form", ["student", "teacher", "gap"])
+@pytest.mark.parametrize("duration", DURATIONS)
+class TestClosedForms:
+    def check(self, kernel, closed, wrong, duration, form):
+        problem, _ = problem_and_start()
+        path = flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration)
+        times = duration * SHARES
+        found = share_left(path, form, times)
+        expected, null = (forms(form, times[:, None])[:, None, :] + 0 * found for forms in (closed, wrong))
+        assert_agrees(found, expected, FLOW, nulls={} if duration < 1e-3 else {"wrong kernel": null})
+
+    @pytest.mark.parametrize("time_constant", [1e-3, 0.2, 30.0])
+    def test_exponential(self, duration, form, time_constant):
+        right, wrong = exponential(time_constant, duration), exponential(1.1 * time_constant, duration)
+        # a teacher that hardly moves in the run, or follows at once, does so with any time constant
+        if form == "teacher" and (time_constant > 1 or duration > 1e9):
+            wrong = power_law(1.0)
+        self.check(Exponential(time_constant_progress=time_constant), right, wrong, duration, form)
+
+    @pytest.mark.parametrize("kernel", [PowerLaw(0.3), PowerLaw(1.7), Uniform(), Beta(0.6, 1.0)], ids=repr)
+    def test_power_law(self, duration, form, kernel):
+        """A Beta(a, 1) kernel is the power law of exponent a over any horizon."""
+        beta = kernel.beta if isinstance(kernel, PowerLaw) else getattr(kernel, "a", 1.0)
+        self.check(kernel, power_law(beta), power_law(1.1 * beta), duration, form)
+
+    def test_static(self, duration, form):
+        def closed(form, times):
+            total = EIGENVALUES + PULLS
+            student = (PULLS + EIGENVALUES * np.exp(-total * times)) / total
+            gap = EIGENVALUES / total * np.expm1(-total * times)
+            return {"student": student, "teacher": np.ones_like(student), "gap": gap}[form]
+
+        self.check(Static(), closed, power_law(1.0), duration, form)
+
+
+class TestWithoutATeacher:
+    @pytest.mark.parametrize("strategy", [FineTuning(), WeightDecay(0.2), WiSEFT(0.3), L2SP(0.4)], ids=repr)
+    def test_decays_exponentially(self, strategy):
+        problem, _ = problem_and_start(0.05)
+        path, times = flow(problem, strategy, duration=50.0), 50 * SHARES
+        pull = 0.4 if isinstance(strategy, L2SP) else 0.0
+        rates = EIGENVALUES + 0.05 + pull + (0.2 if isinstance(strategy, WeightDecay) else 0.0)
+        end = (problem.cross_covariance + pull * problem.initial_weights) / rates
+        share = 0.3 if isinstance(strategy, WiSEFT) else 1.0
+        moved = (end - problem.initial_weights) * -np.expm1(-rates * times[:, None, None])
+        nulls = {"half": problem.initial_weights + share * moved / 2}
+        assert_agrees(path.weights(times), problem.initial_weights + share * moved, FLOW, nulls=nulls)
+        np.testing.assert_allclose(path.limit(), problem.initial_weights + share * (end - problem.initial_weights), rtol=CLOSED_FORM)
+
+    def test_comes_to_its_limit(self):
+        problem, before = problem_and_start(0.1)
+        for strategy in (FineTuning(), L2SP(0.4), Distillation(0.4, Static()), Distillation(0.4, Exponential(time_constant_progress=1e-4))):
+            path = flow(problem, strategy, duration=1e5)
+            assert_agrees(path.weights(1e5), limit(problem, strategy), FLOW, nulls={"start": problem.initial_weights})
+
+
+class TestUnseenDirections:
+    @pytest.mark.parametrize("duration", [1.0, 1e6])
+    @pytest.mark.parametrize("kernel", [Static(), Exponential(time_constant_progress=0.1), PowerLaw(0.5), Beta(0.5, 0.5)], ids=repr)
+    def test_stay(self, kernel, duration):
+        """Nothing moves where the data do not reach, in any time; with decay it fades, held by a teacher in the weights' metric."""
+        problem = diagonal_problem([1.0, 0.2, 0.0])
+        path = flow(problem, Distillation(0.7, kernel, "parameter"), duration=duration)
+        for t in (duration / 3, duration):
+            np.testing.assert_array_equal(path.weights(t)[:, 2], problem.initial_weights[:, 2])
+            np.testing.assert_array_equal(path.gap(t)[:, 2], np.zeros(3))
+        assert np.linalg.norm(path.weights(duration)[:, :2] - problem.initial_weights[:, :2]) > 0.1
+
+    def test_fade_as_a_power_law_with_weight_decay(self):
+        problem = diagonal_problem([1.0, 0.2, 0.0], weight_decay=0.1)
+        path = flow(problem, Distillation(0.7, PowerLaw(0.5), "parameter"), duration=1e4)
+        times = np.geomspace(1, 1e4, 9)
+        left = path.weights(times)[:, :, 2] / problem.initial_weights[:, 2]
+        expected = wma.flow_student(0.1, 0.7, 0.5, times)
+        nulls = {"fine-tuning": np.exp(-0.1 * times)[:, None] + 0 * left}
+        assert_agrees(left, expected[:, None] + 0 * left, FLOW, nulls=nulls)
+
+
+class TestImpulse:
+    @pytest.mark.parametrize("duration", [1e-3, 3.0, 1e4])
+    def test_exponential(self, duration):
+        """The teacher moves by its speed times the gap: the integral of the gap is (ubar - 1) / speed."""
+        problem, before = problem_and_start()
+        kernel, times = Exponential(time_constant_progress=0.2), duration * np.array([0.0, 1e-3, 0.1, 0.7, 1.0])
+        path = flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration)
+        speed = 1 / (0.2 * duration)
+        teacher = ema.flow_teacher(EIGENVALUES, PULLS, speed, times[:, None])
+        summed = before * ((teacher - 1) / speed)[:, None, :]
+        scale = 0.2 * duration
+        nulls = {"no pulls": summed / scale} if duration > 1 else {}
+        assert_agrees(path.impulse(times) / scale, PULLS * summed / scale, FLOW, nulls=nulls)
+
+    def test_static(self):
+        problem, before = problem_and_start()
+        path = flow(problem, Distillation(1.0, Static(), commuting(PULLS, problem)), duration=30.0)
+        times, total = np.array([1e-3, 0.5, 30.0]), EIGENVALUES + PULLS
+        summed = -EIGENVALUES / total * (times[:, None] + np.expm1(-total * times[:, None]) / total)
+        expected = PULLS * before * summed[:, None, :]
+        assert_agrees(path.impulse(times), expected, FLOW, nulls={"teacher = student": 0 * expected})
+
+
+def integrated(a, b, duration, progress):
+    """Student, teacher and integral of the gap of each mode under a Beta(a, b) kernel, (m, 3, modes), by LSODA.
+
+    First over ln p, then over ln (1 - p): both ends of the density are powers there.
+    """
+    modes = len(EIGENVALUES)
+
+    def slopes(state, p, left, per_log):
+        student, teacher, _ = state.reshape(3, modes)
+        density = p ** (a - 1) * left ** (b - 1) / special.beta(a, b)
+        mass = special.betainc(a, b, p) if p < 0.5 else special.betaincc(b, a, left)
+        gap = student - teacher
+        moved = np.concatenate([-EIGENVALUES * student - PULLS * gap, density / mass / duration * gap, gap])
+        return duration * per_log * moved
+
+    def solve(function, ends, state, at):
+        found = solve_ivp(function, ends, state, "LSODA", t_eval=at, rtol=1e-12, atol=1e-15)
+        assert found.success
+        return found.y.T
+
+    first = 1e-11
+    seconds = first * duration
+    start = np.concatenate([1 - EIGENVALUES * seconds, 1 - EIGENVALUES * seconds * a / (a + 1), 0 * PULLS])
+    early = np.append(np.log(progress[progress < 0.5]), np.log(0.5))
+    half = solve(lambda z, y: slopes(y, np.exp(z), -np.expm1(z), np.exp(z)), (np.log(first), np.log(0.5)), start, early)
+    late = np.log(np.maximum(1 - progress[progress >= 0.5], 1e-35))
+    rest = solve(lambda z, y: slopes(y, -np.expm1(z), np.exp(z), -np.exp(z)), (np.log(0.5), np.log(1e-35)), half[-1], late)
+    return np.concatenate([half[:-1], rest]).reshape(-1, 3, modes)
+
+
+class TestBetaKernel:
+    PROGRESS = np.array([1e-6, 1e-3, 0.1, 0.4, 0.8, 0.99, 1 - 1e-6, 1.0])
+
+    @pytest.mark.parametrize("duration", [2.0, 300.0])
+    @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.3, 0.7), (2.5, 0.4), (0.5, 2.0), (3.0, 3.0), (1.0, 1.0)])
+    def test_equals_an_integrator(self, a, b, duration):
+        problem, before = problem_and_start()
+        path = flow(problem, Distillation(1.0, Beta(a, b), commuting(PULLS, problem)), duration=duration)
+        reference = integrated(a, b, duration, self.PROGRESS)
+        times = duration * self.PROGRESS
+        other = integrated(1.05 * a, b, duration, self.PROGRESS)
+        summed = path.impulse(times) / before / PULLS / duration
+        for i, found in enumerate((share_left(path, "student", times), share_left(path, "teacher", times), summed)):
+            expected, null = (solved[:, None, i] / (duration if i == 2 else 1) + 0 * found for solved in (reference, other))
+            assert_agrees(found, expected, INTEGRATED, nulls={"a": null})
+
+    def test_b_matters(self):
+        ends = [integrated(0.5, b, 300.0, np.array([0.5, 1.0]))[-1] for b in (0.5, 0.55)]
+        assert np.max(np.abs(ends[0] - ends[1])) > 100 * INTEGRATED

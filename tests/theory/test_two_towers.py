@@ -1,0 +1,238 @@
+"""Two trained towers: the truncated SVD against descent from anywhere, the logistic modes against small steps."""
+
+from itertools import pairwise
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tolerances import FLOAT64, POWER
+from tracer.errors import UserError
+from tracer.theory.two_towers import TwoTowers, logistic, truncated
+
+# 4000 steps contract the slowest direction, of curvature 0.5, by (1 - 0.05)^4000: what is left is round-off.
+DESCENT = 1e-12
+
+# Steps of 2^-8 and less leave second-order terms of two thousandths in a slope of 1.
+ORDER = 5e-3
+
+# Two extrapolations of errors of order eta^1 and eta^2 leave eta^3, (2^-8)^3 = 6e-8, times derivatives of size 10.
+EXTRAPOLATED = 1e-6
+
+# Round-off of 1e-17 in modes left out grows by exp(c t) < 3e4 while the others converge.
+LEAKAGE = 1e-11
+
+SINGULAR_VALUES = np.array([2.0, 1.2, 0.7, 0.2])
+PENALTY = 0.8
+
+
+def orthonormal(rng, rows, columns):
+    return np.linalg.qr(rng.standard_normal((rows, columns)))[0]
+
+
+@pytest.fixture(scope="module")
+def towers():
+    rng = np.random.default_rng(0)
+    left, right = orthonormal(rng, 5, 4), orthonormal(rng, 4, 4)
+    return TwoTowers((left * SINGULAR_VALUES) @ right.T, PENALTY)
+
+
+def descend(towers, image_weights, text_weights, learning_rate, steps, target=None, strength=0.0):
+    """Gradient descent on both maps, and the maps it ends with; with a static teacher of the product, if there is one."""
+    for _ in range(steps):
+        by_image, by_text = towers.gradients(image_weights, text_weights)
+        if strength:
+            off = strength * (image_weights.T @ text_weights - target)
+            by_image, by_text = by_image + text_weights @ off.T, by_text + image_weights @ off
+        image_weights, text_weights = image_weights - learning_rate * by_image, text_weights - learning_rate * by_text
+    return image_weights, text_weights
+
+
+def product(maps):
+    return maps[0].T @ maps[1]
+
+
+def random_maps(seed, rank):
+    rng = np.random.default_rng(seed)
+    return 0.5 * rng.standard_normal((rank, 5)), 0.5 * rng.standard_normal((rank, 4))
+
+
+def distance(a, b):
+    return float(np.abs(a - b).max())
+
+
+@given(st.integers(0, 2**32), st.floats(-5, 5))
+def test_cross_covariance_is_that_of_centred_texts(seed, offset):
+    rng = np.random.default_rng(seed)
+    images, texts = rng.standard_normal((7, 3)) + 1.0, rng.standard_normal((7, 4)) + offset
+    made = TwoTowers.from_pairs(images, texts).cross_covariance
+    assert distance(made, images.T @ (texts - texts.mean(0)) / 7) < 100 * FLOAT64
+    uncentred = images.T @ texts / 7
+    if abs(offset) > 0.1:
+        assert distance(made, uncentred) > POWER * 100 * FLOAT64
+
+
+def test_loss_and_gradients_agree(towers):
+    """The loss is a polynomial of degree 4 along a line, whose derivative five points give exactly."""
+    maps, directions = random_maps(1, 3), random_maps(2, 3)
+    step = 0.1
+
+    def along(x):
+        return towers.loss(product((maps[0] + x * directions[0], maps[1] + x * directions[1])))
+
+    slope = (8 * (along(step) - along(-step)) - (along(2 * step) - along(-2 * step))) / (12 * step)
+    gradients = towers.gradients(*maps)
+    computed = sum(np.sum(g * d) for g, d in zip(gradients, directions, strict=True))
+    assert abs(slope - computed) < 100 * FLOAT64
+    other_tower = sum(np.sum(g * d) for g, d in zip(gradients, random_maps(3, 3), strict=True))
+    assert abs(slope - other_tower) > POWER * 100 * FLOAT64
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_descent_from_anywhere_ends_at_the_truncated_svd(towers, rank, seed):
+    found = product(descend(towers, *random_maps(seed, rank), 0.1, 4000))
+    assert distance(found, towers.optimum(rank)) < DESCENT
+    for null in (towers.optimum(rank + 1), towers.optimum(rank) * PENALTY, 0 * found):
+        assert distance(found, null) > POWER * DESCENT
+
+
+@given(st.integers(0, 2**32), st.floats(1e-6, 3.0), st.integers(1, 3))
+def test_no_product_of_that_rank_is_better(seed, size, rank):
+    rng = np.random.default_rng(seed)
+    towers = TwoTowers(rng.standard_normal((5, 4)), PENALTY)
+    left, values, right = np.linalg.svd(towers.optimum(rank))
+    maps = np.sqrt(values[:rank, None]) * left.T[:rank], np.sqrt(values[:rank, None]) * right[:rank]
+    there = product((maps[0] + size * rng.standard_normal((rank, 5)), maps[1] + size * rng.standard_normal((rank, 4))))
+    assert towers.loss(there) >= towers.loss(towers.optimum(rank)) - 100 * FLOAT64
+
+
+def test_other_modes_are_worse(towers):
+    """The null of the test above: the second and third mode make a product that is beaten."""
+    left, values, right = towers.modes
+    worse = (left[:, 1:3] * values[1:3]) @ right[:, 1:3].T / PENALTY
+    assert towers.loss(worse) - towers.loss(towers.optimum(2)) > POWER * 100 * FLOAT64
+
+
+@pytest.mark.parametrize("strength", [0.3, 4.0])
+def test_distilled_optimum_is_where_distilled_descent_ends(towers, strength):
+    anchor = product(random_maps(7, 2))
+    found = product(descend(towers, *random_maps(8, 2), 0.05, 8000, anchor, strength))
+    predicted = towers.distilled_optimum(2, anchor, strength)
+    assert distance(found, predicted) < DESCENT
+    mixed = (PENALTY * towers.optimum(2) + strength * anchor) / (PENALTY + strength)
+    for null in (towers.optimum(2), anchor, mixed):
+        assert distance(found, null) > POWER * DESCENT
+
+
+def test_distillation_without_strength_is_none(towers):
+    anchor = product(random_maps(7, 2))
+    assert distance(towers.distilled_optimum(2, anchor, 0.0), towers.optimum(2)) < FLOAT64
+    assert distance(anchor, towers.optimum(2)) > POWER * FLOAT64
+
+
+def exact_logistic(c, s0, rho, t):
+    with mpmath.workdps(60):
+        c, s0, rho, t = map(mpmath.mpf, (c, s0, rho, t))
+        if c == 0:
+            return s0 / (1 + 2 * rho * s0 * t)
+        return (c / rho) / (1 + (c / (rho * s0) - 1) * mpmath.exp(-2 * c * t))
+
+
+@given(
+    st.just(0.0) | st.floats(1e-12, 5),
+    st.floats(-30, 2).map(lambda x: 10.0**x),
+    st.floats(0.01, 10),
+    st.floats(0, 100),
+)
+def test_logistic_equals_its_formula_in_high_precision(c, s0, rho, t):
+    exact = exact_logistic(c, s0, rho, t)
+    assert abs(logistic(c, s0, rho, t) / exact - 1) < FLOAT64
+
+
+def test_logistic_with_one_rate_instead_of_two_is_told_apart():
+    assert abs(logistic(1.3, 0.01, 0.8, 1.0) / exact_logistic(1.3, 0.01, 0.8, 0.5) - 1) > POWER * FLOAT64
+
+
+def test_logistic_at_its_extremes():
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        values = logistic(
+            np.array([1.3, 1.3, 0.0, 1.3, 1.3]), np.array([1e-300, 1.0, 2.0, 0.0, 1e-300]), 0.5, np.array([1e9, 1e9, 1e9, 1e9, 0.0])
+        )
+    assert values == pytest.approx([2.6, 2.6, 2.0 / (1 + 2e9), 0.0, 1e-300], rel=FLOAT64, abs=0)
+
+
+def test_small_steps_follow_the_logistic_to_first_order(towers):
+    sizes, time = np.array([1e-3, 0.02, 2.0]), 2.0
+    predicted = towers.products(sizes, [time])[0]
+    rates = 2.0 ** -np.arange(8, 11)
+    stepped = [product(descend(towers, *towers.balanced_start(sizes), rate, round(time / rate))) for rate in rates]
+
+    def order(prediction):
+        return np.polyfit(np.log(rates), [np.log(np.linalg.norm(found - prediction)) for found in stepped], 1)[0]
+
+    half_way = towers.products(sizes, [time / 2])[0]
+    assert abs(order(predicted) - 1) < ORDER
+    assert abs(order(half_way) - 1) > POWER * ORDER
+    once = [2 * finer - coarser for coarser, finer in pairwise(stepped)]
+    twice = (4 * once[1] - once[0]) / 3
+    assert distance(twice, predicted) < EXTRAPOLATED
+    for null in (half_way, towers.optimum(3), product(towers.balanced_start(sizes))):
+        assert distance(twice, null) > POWER * EXTRAPOLATED
+
+
+def test_an_aligned_start_stays_on_its_modes_and_balanced(towers):
+    left, _, right = towers.modes
+    sizes = np.array([0.01, 0.5])
+    image_weights, text_weights = descend(towers, *towers.balanced_start(sizes), 0.02, 500)
+    modes = left.T @ image_weights.T @ text_weights @ right
+    others = modes - np.diag(np.diag(modes) * [1, 1, 0, 0])
+    assert np.abs(others).max() < LEAKAGE
+    assert distance(image_weights @ image_weights.T, text_weights @ text_weights.T) < LEAKAGE
+    tilted = [maps + 1e-4 * random for maps, random in zip(towers.balanced_start(sizes), random_maps(9, 2), strict=True)]
+    modes = left.T @ product(descend(towers, *tilted, 0.02, 500)) @ right
+    assert np.abs(modes - np.diag(np.diag(modes) * [1, 1, 0, 0])).max() > POWER * LEAKAGE
+
+
+def test_start_is_balanced_with_the_given_sizes_and_grows_from_them_to_the_optimum(towers):
+    sizes = np.array([0.01, 0.5])
+    image_weights, text_weights = towers.balanced_start(sizes)
+    for gram in (image_weights @ image_weights.T, text_weights @ text_weights.T):
+        assert distance(gram, np.diag(sizes)) < FLOAT64
+    start, end = towers.products(sizes, [0.0, 1e4])
+    assert distance(start, image_weights.T @ text_weights) < FLOAT64
+    assert distance(end, towers.optimum(2)) < 10 * FLOAT64
+    assert distance(start, end) > POWER * 10 * FLOAT64
+
+
+def test_rank_beyond_the_matrix_keeps_it_whole(towers):
+    assert distance(towers.optimum(9), towers.cross_covariance / PENALTY) < FLOAT64
+
+
+def test_zeros_are_no_tie():
+    target = np.diag([1.0, 0.0, 0.0])
+    assert distance(truncated(target, 2), target) < FLOAT64
+
+
+MISTAKES = {
+    "tied": (lambda towers: TwoTowers(np.diag([2.0, 1.0, 1.0])).optimum(2), "2 and 3 are tied"),
+    "rank": (lambda towers: towers.optimum(0), "rank must be at least 1"),
+    "penalty": (lambda towers: TwoTowers(np.eye(2), 0.0), "embedding_penalty must be positive"),
+    "product": (lambda towers: towers.loss(np.eye(4)), "product must have shape"),
+    "strength": (lambda towers: towers.distilled_optimum(1, np.zeros((5, 4)), -1.0), "strength must be finite and not negative"),
+    "widths": (lambda towers: towers.gradients(np.zeros((2, 5)), np.zeros((3, 4))), "text_weights must have shape"),
+    "too many sizes": (lambda towers: towers.balanced_start(np.ones(5)), "only 4 modes"),
+    "negative size": (lambda towers: towers.products(np.array([-1.0]), [0.0]), "must not be negative"),
+    "time": (lambda towers: towers.products(np.array([1.0]), [-1.0]), "time must be finite and not negative"),
+    "nan": (lambda towers: TwoTowers.from_pairs(np.full((3, 2), np.nan), np.ones((3, 2))), "images holds nan"),
+    "pairs": (lambda towers: TwoTowers.from_pairs(np.ones((3, 2)), np.ones((4, 2))), "texts must have shape"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_answered_with_one_sentence(towers, mistake):
+    call, sentence = MISTAKES[mistake]
+    with pytest.raises(UserError, match=sentence):
+        call(towers)

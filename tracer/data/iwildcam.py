@@ -1,0 +1,66 @@
+"""iWildCam as WILDS publishes it (arXiv 2012.07421): a table of images with split and class, one of classes, a folder of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tracer.data.files import check_templates, csv_rows, existing
+from tracer.data.sets import LabelledImages, Suite
+from tracer.errors import UserError, nearest
+
+
+def suite(root: Path, categories: Path, name_column: str, templates: Sequence[str]) -> Suite:
+    """The test images of cameras seen in training (`id_test` in WILDS), and of others (`test`), here called `ood_test`.
+
+    Arguments and errors are those of `labelled`.
+    """
+    seen, other = (labelled(root, split, categories, name_column, templates) for split in ("id_test", "test"))
+    return Suite(seen, {"ood_test": other})
+
+
+def labelled(root: Path, split: str, categories: Path, name_column: str, templates: Sequence[str]) -> LabelledImages:
+    """The images of one split.
+
+    Args:
+        root: the data set's folder, with metadata.csv and the images of every split in train/.
+        split: "train", "val", "test" (other cameras), "id_val" or "id_test" (the cameras of "train").
+        categories: CSV file of the classes, relative to `root`, with their numbers in column y.
+        name_column: where that file has the names for captions.
+        templates: caption templates with one `{}` for the class name.
+
+    Raises:
+        UserError: if a file, a column, an image or a class's name is missing, the split is empty, or a template has no `{}`.
+    """
+    check_templates(templates)
+    table = root / "metadata.csv"
+    rows = csv_rows(table, ("split", "filename", "y"))
+    classes = _classes(table, rows)
+    chosen = [(row["filename"], label) for row, label in zip(rows, classes, strict=True) if row["split"] == split]
+    if not chosen:
+        hint = nearest(split, {row["split"] for row in rows})
+        raise UserError(f"{table} has no images of the split {split!r}{hint}: restore the published file")
+    names = _class_names(root / categories, name_column, max(classes) + 1)
+    images = existing(table, [root / "train" / file for file, _ in chosen])
+    return LabelledImages(images, np.array([label for _, label in chosen], dtype=np.int64), names, tuple(templates))
+
+
+def _class_names(path: Path, column: str, count: int) -> tuple[str, ...]:
+    """Names of the classes 0 ... count - 1; the file has others (y = 99999), which no image shows."""
+    rows = csv_rows(path, ("y", column))
+    names: dict[int, str] = {}
+    for number, row in zip(_classes(path, rows), rows, strict=True):
+        if number < count and names.setdefault(number, row[column]) != row[column]:
+            raise UserError(f"{path} calls class {number} both {names[number]!r} and {row[column]!r}: keep one")
+    unnamed = sorted(set(range(count)) - set(names))
+    if unnamed:
+        raise UserError(f"{path} names no class {unnamed[0]}, of which metadata.csv has images: restore the published file")
+    return tuple(names[number] for number in range(count))
+
+
+def _classes(path: Path, rows: list[dict[str, str]]) -> list[int]:
+    """The classes of all rows of a table."""
+    for line, row in enumerate(rows, 2):
+        if not row["y"].strip().isdecimal():
+            raise UserError(f"{path} line {line} has {row['y']!r} in column 'y', which is not the number of a class: mend it")
+    return [int(row["y"]) for row in rows]

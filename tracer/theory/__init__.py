@@ -1,0 +1,70 @@
+"""The theory of robust contrastive fine-tuning, as a library one computes with (numpy and scipy; sympy for the proofs).
+
+    problem = theory.Problem.from_pairs(images, texts, initial_weights)  # (n, d), (n, k), (k, d)
+    path = theory.discrete(problem, theory.Distillation(0.9), learning_rate=0.1, steps=1000)
+    path.weights(1000), path.gap(np.arange(0, 1001, 10)), path.limit()
+
+Linearised, contrastive fine-tuning is matrix least squares against the contrastive target matrix; each strategy's solution splits
+into a part in the task subspace and one in its complement. Source: TRACER, arXiv 2605.29380; single docstrings say what is this
+project's own.
+"""
+
+from tracer.theory.geometry import Geometry, Risk, describe, forgetting, ood_risk
+from tracer.theory.gradient_descent import discrete
+from tracer.theory.gradient_flow import flow
+from tracer.theory.limits import anchor_bias, limit
+from tracer.theory.linearisation import Linearisation
+from tracer.theory.metrics import Inputs, Metric, Parameter, Spectral
+from tracer.theory.moments import Moments
+from tracer.theory.optima import optimum
+from tracer.theory.path import Path
+from tracer.theory.populations import Population
+from tracer.theory.problem import Problem
+from tracer.theory.stability import max_learning_rate
+from tracer.theory.strategies import (
+    L2SP,
+    LPFT,
+    STRATEGIES,
+    Distillation,
+    FineTuning,
+    Strategy,
+    WeightDecay,
+    WiSEFT,
+    ZeroShot,
+)
+from tracer.theory.subspace import Subspace
+from tracer.theory.two_towers import TwoTowers
+
+__all__ = [
+    "L2SP",
+    "LPFT",
+    "STRATEGIES",
+    "Distillation",
+    "FineTuning",
+    "Geometry",
+    "Inputs",
+    "Linearisation",
+    "Metric",
+    "Moments",
+    "Parameter",
+    "Path",
+    "Population",
+    "Problem",
+    "Risk",
+    "Spectral",
+    "Strategy",
+    "Subspace",
+    "TwoTowers",
+    "WeightDecay",
+    "WiSEFT",
+    "ZeroShot",
+    "anchor_bias",
+    "describe",
+    "discrete",
+    "flow",
+    "forgetting",
+    "limit",
+    "max_learning_rate",
+    "ood_risk",
+    "optimum",
+]

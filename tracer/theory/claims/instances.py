@@ -1,0 +1,144 @@
+"""Random instances for the claims' checks, and the plainest simulations of them, which use nothing of the theory."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tracer.theory.problem import Problem
+
+
+class Mode(NamedTuple):
+    """One eigenmode: sigma, l and eta, the first arguments of the closed forms."""
+
+    curvature: float
+    pull: float
+    learning_rate: float
+
+    @property
+    def x(self) -> float:
+        """eta (sigma + l)."""
+        return self.learning_rate * (self.curvature + self.pull)
+
+    @property
+    def data_share(self) -> float:
+        """q = sigma / (sigma + l)."""
+        return self.curvature / (self.curvature + self.pull)
+
+    @property
+    def teacher_share(self) -> float:
+        """p = l / (sigma + l)."""
+        return self.pull / (self.curvature + self.pull)
+
+
+def random_mode(rng: np.random.Generator, x: tuple[float, float] = (0.2, 0.8), share: tuple[float, float] = (0.3, 0.7)) -> Mode:
+    """A mode whose x and whose data share lie in the given ranges."""
+    total, part = rng.uniform(0.5, 2.0), rng.uniform(*share)
+    return Mode(part * total, (1 - part) * total, rng.uniform(*x) / total)
+
+
+def simulate(mode: Mode, rates: Iterable[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of student and teacher from 1, after 0, 1, ... steps, the teacher moving at the given rates."""
+    student = teacher = 1.0
+    path = [(student, teacher)]
+    for rate in rates:
+        student -= mode.learning_rate * (mode.curvature * student + mode.pull * (student - teacher))
+        teacher += rate * (student - teacher)
+        path.append((student, teacher))
+    students, teachers = np.array(path).T
+    return students, teachers
+
+
+def power_law_rates(beta: float, steps: int) -> list[float]:
+    """beta / (beta + t) for t = 1 ... steps."""
+    return [beta / (beta + step) for step in range(1, steps + 1)]
+
+
+def extrapolated(coarse, fine):
+    """The limit of a quantity whose error halves from the first to the second."""
+    return 2 * np.asarray(fine) - coarse
+
+
+class Instance(NamedTuple):
+    """Pairs whose images span four of seven dimensions, with singular values within a factor of two, and pretrained weights."""
+
+    images: np.ndarray
+    texts: np.ndarray
+    initial_weights: np.ndarray
+    embedding_penalty: float
+    weight_decay: float
+
+    @property
+    def problem(self) -> Problem:
+        """The library's view."""
+        penalties = {"embedding_penalty": self.embedding_penalty, "weight_decay": self.weight_decay}
+        return Problem.from_pairs(self.images, self.texts, self.initial_weights, **penalties)
+
+    @property
+    def second_moment(self) -> np.ndarray:
+        """Sigma, (d, d)."""
+        return self.images.T @ self.images / len(self.images)
+
+    @property
+    def cross_covariance(self) -> np.ndarray:
+        """C, (k, d)."""
+        return (self.texts - self.texts.mean(axis=0)).T @ self.images / len(self.images)
+
+    @property
+    def projector(self) -> np.ndarray:
+        """P, (d, d), through the pseudo-inverse of the images."""
+        return np.linalg.pinv(self.images) @ self.images
+
+    def on_task(self, weights: np.ndarray) -> np.ndarray:
+        """W P."""
+        return weights @ self.projector
+
+    def off_task(self, weights: np.ndarray) -> np.ndarray:
+        """W Q."""
+        return weights - self.on_task(weights)
+
+    def power(self, exponent: float) -> np.ndarray:
+        """Sigma to a power taken on its range, from the singular values of the images."""
+        _, values, rows = np.linalg.svd(self.images, full_matrices=False)
+        kept = values > 1e-9 * values[0]
+        return (rows[kept].T * (values[kept] ** 2 / len(self.images)) ** exponent) @ rows[kept]
+
+
+def random_instance(rng: np.random.Generator, weight_decay: float = 0.0) -> Instance:
+    """An instance of eight pairs, seven features and three embedding dimensions."""
+    pairs, features, embedding, rank = 8, 7, 3, 4
+    left = np.linalg.qr(rng.standard_normal((pairs, rank)))[0]
+    right = np.linalg.qr(rng.standard_normal((features, rank)))[0]
+    images = np.sqrt(pairs) * (left * rng.uniform(0.7, 1.3, rank)) @ right.T
+    texts = rng.standard_normal((pairs, embedding)) + rng.standard_normal(embedding)
+    return Instance(images, texts, rng.standard_normal((embedding, features)), rng.uniform(0.5, 1.5), weight_decay)
+
+
+def random_second_moment(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Of inputs in all directions, unlike any other."""
+    inputs = rng.standard_normal((3 * size, size))
+    return inputs.T @ inputs / len(inputs)
+
+
+def descend(
+    instance: Instance,
+    rates: Sequence[float],
+    learning_rate: float,
+    strength: float = 0.0,
+    metric: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Student and teacher after as many steps as there are rates of the teacher, by the loss's definition, (k, d) each."""
+    pull = strength * (np.eye(instance.images.shape[1]) if metric is None else metric)
+    sigma, cross = instance.second_moment, instance.cross_covariance
+    student, teacher = instance.initial_weights, instance.initial_weights
+    for rate in rates:
+        slope = instance.embedding_penalty * student @ sigma + instance.weight_decay * student - cross
+        student = student - learning_rate * (slope + (student - teacher) @ pull)
+        teacher = teacher + rate * (student - teacher)
+    return student, teacher
+
+
+def stable_learning_rate(instance: Instance, strength: float = 0.0, metric: np.ndarray | None = None) -> float:
+    """One over a bound on the curvature, teacher at rest."""
+    largest = instance.embedding_penalty * np.linalg.norm(instance.second_moment, 2) + instance.weight_decay
+    return float(1 / (largest + strength * (1.0 if metric is None else np.linalg.norm(metric, 2))))

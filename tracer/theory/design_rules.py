@@ -1,0 +1,195 @@
+"""From the claims to settings: which momentum matches a WMA teacher, how strong a pull a tolerated residual allows."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
+from tracer.errors import UserError
+from tracer.schedules import Schedule, constant
+from tracer.theory.gradient_descent import discrete
+from tracer.theory.optima import optimum
+from tracer.theory.problem import Problem
+from tracer.theory.recursion import Stepping, respond
+from tracer.theory.strategies import Distillation
+from tracer.theory.validation import not_negative
+
+STRENGTHS = 1e-6, 1e6
+EXPONENTS = 1e-3, 1e3
+
+
+class Point(NamedTuple):
+    """What a teacher gives up and what it gives, over one run.
+
+    Attributes:
+        kernel: the teacher's.
+        residual: task error left at the end over the initial one, root mean square on the data.
+        impulse: norm of the force summed over the run, each step's times its learning rate.
+    """
+
+    kernel: Kernel
+    residual: float
+    impulse: float
+
+
+def momentum_of_equal_budget(kernel: Kernel, clock: Clock, *, curvature: float, pull: float, learning_rate: float) -> float:
+    """Momentum of the EMA (updated at every step) whose gap adds up, for ever, to what the kernel's adds up to over its run.
+
+        m / (1 - m) = sum over the kernel's run of (ubar_t - u_t) / u_0.
+
+    Source: this project (the EMA's finite budget).
+
+    Args:
+        kernel, clock: the teacher to match, and its run.
+        curvature, pull: sigma and l of the mode on which budgets are compared.
+        learning_rate: eta.
+
+    Raises:
+        UserError: if curvature or pull is negative, or the learning rate not positive.
+    """
+    not_negative(curvature=curvature, pull=pull)
+    stepping = Stepping(learning_rate, clock, kernel)
+    summed = respond(np.array([curvature]), np.array([pull]), stepping, np.array([clock.total_steps]))
+    budget = max(0.0, -float(summed.decay_impulse[0, 0]) / learning_rate)
+    return budget / (1 + budget)
+
+
+def momentum_of_equal_mean_age(kernel: Kernel, clock: Clock) -> float:
+    """Momentum of the EMA, updated by the same clock, whose weights at the end of the run have the kernel's mean age.
+
+    Raises:
+        UserError: if no momentum below 1 reaches that age (that of a teacher which never moves).
+    """
+    target = kernel.mean_age(clock)
+    nearly_one = 1 - 1e-12
+
+    def excess(momentum: float) -> float:
+        return Exponential(momentum).mean_age(clock) - target
+
+    if excess(nearly_one) <= 0:
+        raise UserError(f"no momentum below 1 gives a mean age of {target:g}: that is the static teacher's")
+    return float(brentq(excess, 0.0, nearly_one, xtol=1e-14))
+
+
+def residual(problem: Problem, weights: np.ndarray) -> float:
+    """Task error of weights (k, d) over that of the initial weights, root mean square on the data; 0 at the optimum.
+
+    It is the root of 1 - adaptation.
+    """
+    target = optimum(problem)
+
+    def error(at: np.ndarray) -> float:
+        difference = problem.task_subspace.task(at - target)
+        return float(np.sqrt(max(0.0, np.sum((difference @ problem.second_moment) * difference))))
+
+    start = error(problem.initial_weights)
+    return error(weights) / start if start > 0 else 0.0
+
+
+def measure(
+    problem: Problem, pull: Distillation, *, learning_rate: float, steps: int, update_every: int = 1, schedule: Schedule = constant
+) -> Point:
+    """Residual and impulse of one teacher after a run of `discrete`.
+
+    Raises:
+        UserError: as `discrete` does.
+    """
+    path = discrete(problem, pull, learning_rate=learning_rate, steps=steps, update_every=update_every, schedule=schedule)
+    return Point(pull.kernel, residual(problem, path.weights(steps)), float(np.linalg.norm(path.impulse(steps))))
+
+
+def frontier(
+    problem: Problem, kernels: Iterable[Kernel], *, strength: float, metric="data", learning_rate: float, steps: int
+) -> list[Point]:
+    """Residual and impulse of teachers that differ in their kernel alone: less residual is bought with less impulse.
+
+    With Exponential(m) over many m and PowerLaw or Beta over some exponents it answers whether WMA is just a well-tuned EMA.
+
+    Raises:
+        UserError: as `discrete` does.
+    """
+    return [
+        measure(problem, Distillation(strength, kernel, metric), learning_rate=learning_rate, steps=steps) for kernel in kernels
+    ]
+
+
+def momentum_of_equal_residual(problem: Problem, pull: Distillation, *, learning_rate: float, steps: int) -> float:
+    """Momentum of the EMA that leaves, at the same strength and metric, the residual that the given teacher leaves after the run.
+
+    Raises:
+        UserError: if no momentum does, or the step size is unstable.
+    """
+    target = measure(problem, pull, learning_rate=learning_rate, steps=steps).residual
+
+    def left(log_rate: float) -> float:
+        kernel = Exponential(float(-np.expm1(log_rate)))
+        return measure(problem, Distillation(pull.strength, kernel, pull.metric), learning_rate=learning_rate, steps=steps).residual
+
+    return float(1 - _crossing(left, target, (1e-3 / steps, 1.0), "rate 1 - momentum"))
+
+
+def largest_strength(
+    problem: Problem, kernel: Kernel, tolerated: float, *, metric="data", learning_rate: float, steps: int
+) -> float:
+    """The strongest pull that leaves at most the tolerated residual after a run.
+
+    Args:
+        problem: what is learned, with its spectrum.
+        kernel: the teacher's.
+        tolerated: bound on `residual`, between 0 and 1.
+        metric, learning_rate, steps: of the run.
+
+    Raises:
+        UserError: if even the weakest pull considered leaves more, or the strongest less, or a step size is unstable.
+    """
+
+    def left(log_strength: float) -> float:
+        pull = Distillation(float(np.exp(log_strength)), kernel, metric)
+        return measure(problem, pull, learning_rate=learning_rate, steps=steps).residual
+
+    bounds = STRENGTHS[0], _stable_strength(problem, kernel, metric, learning_rate)
+    return _crossing(left, tolerated, bounds, "strength")
+
+
+def smallest_exponent(
+    problem: Problem, strength: float, tolerated: float, *, metric="data", learning_rate: float, steps: int
+) -> float:
+    """The smallest beta of a power-law teacher, the one that remembers longest, with at most the tolerated residual after a run.
+
+    Args:
+        problem, strength: what is learned, and how strong the pull is.
+        tolerated: bound on `residual`, between 0 and 1.
+        metric, learning_rate, steps: of the run.
+
+    Raises:
+        UserError: if no exponent considered leaves just that residual, or the step size is unstable.
+    """
+
+    def left(log_beta: float) -> float:
+        pull = Distillation(strength, PowerLaw(float(np.exp(log_beta))), metric)
+        return measure(problem, pull, learning_rate=learning_rate, steps=steps).residual
+
+    return _crossing(left, tolerated, EXPONENTS, "exponent")
+
+
+def _stable_strength(problem: Problem, kernel: Kernel, metric, learning_rate: float) -> float:
+    """The largest strength, up to a bound, at which the step size is stable for a teacher at rest."""
+    weight = Distillation(1.0, kernel, metric).measured_by.matrix(problem)
+    room = 2 / learning_rate - np.linalg.eigvalsh(problem.curvature_matrix)[-1]
+    return float(min(STRENGTHS[1], max(STRENGTHS[0], 0.99 * room / np.linalg.eigvalsh(weight)[-1])))
+
+
+def _crossing(left: Callable[[float], float], tolerated: float, bounds: tuple[float, float], name: str) -> float:
+    """Where the residual left, a monotone function of the logarithm, equals the tolerated one."""
+    if not 0 < tolerated < 1:
+        raise UserError(f"the tolerated residual must lie between 0 and 1, and is {tolerated:g}: choose one in between")
+    low, high = np.log(bounds[0]), np.log(bounds[1])
+    ends = left(low), left(high)
+    if (ends[0] - tolerated) * (ends[1] - tolerated) > 0:
+        raise UserError(
+            f"no {name} between {bounds[0]:g} and {bounds[1]:g} leaves a residual of {tolerated:g} "
+            f"(they leave {min(ends):.3g} to {max(ends):.3g}): change the tolerated residual or the number of steps"
+        )
+    return float(np.exp(brentq(lambda at: left(at) - tolerated, low, high, xtol=1e-10)))

@@ -1,0 +1,119 @@
+"""The two eigenvalues of a mode with an exponential teacher, and whatever would cancel if it were computed from them.
+
+Steps have factors theta_plus >= m >= theta_minus, flow has rates slow <= fast; each pair may nearly coincide, lie next to 1 (or 0),
+or be raised to the power of a long run. Source: this project.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What student and teacher are multiplied by per step.
+
+    Attributes:
+        plus, minus: theta_plus in [0, 1], theta_minus.
+        left_plus, left_minus: 1 - theta_plus, 1 - theta_minus.
+        distance: theta_plus - theta_minus.
+        lift: (theta_plus - m) / (1 - m).
+    """
+
+    plus: np.ndarray
+    minus: np.ndarray
+    left_plus: np.ndarray
+    left_minus: np.ndarray
+    distance: np.ndarray
+    lift: np.ndarray
+
+    def plus_power(self, steps: np.ndarray) -> np.ndarray:
+        """theta_plus^t."""
+        return _power(self.plus, self.left_plus, steps)
+
+    def minus_power(self, steps: np.ndarray) -> np.ndarray:
+        """theta_minus^t."""
+        return _power(self.minus, self.left_minus, steps)
+
+    def power_difference(self, steps: np.ndarray) -> np.ndarray:
+        """(theta_plus^t - theta_minus^t) / (theta_plus - theta_minus); t theta^(t - 1) where they coincide."""
+        plus, minus = self.plus_power(steps), self.minus_power(steps)
+        distinct = self.distance > 0
+        apart = np.where(distinct, (plus - minus) / np.where(distinct, self.distance, 1), steps == 1)
+        share = np.divide(self.distance, self.plus, out=np.ones_like(self.plus), where=self.plus > 0)
+        close = share < 0.5
+        share = np.where(close, share, 0.5)
+        powers = np.where(share > 0, -np.expm1(steps * np.log1p(-share)) / np.where(share > 0, share, 1), steps)
+        return np.where(close, plus / np.where(close, self.plus, 1) * powers, apart)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast student and teacher decay in gradient flow.
+
+    Attributes:
+        slow, fast: rates of decay, >= 0.
+        distance: fast - slow.
+        lift: fast - sigma.
+    """
+
+    slow: np.ndarray
+    fast: np.ndarray
+    distance: np.ndarray
+    lift: np.ndarray
+
+    def exponential_difference(self, time: np.ndarray) -> np.ndarray:
+        """(e^{-slow s} - e^{-fast s}) / (fast - slow); s e^{-slow s} where they coincide."""
+        return np.exp(-self.slow * time) * time * special.exprel(-self.distance * time)
+
+
+def factors(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> Factors:
+    """Factors of one step with sigma, l, eta and m.
+
+    Relative to m they are the roots of z^2 - d z - (1 - m) m b with d = a - m + (1 - m) b: of opposite sign, so that the larger
+    comes from the quadratic formula and the smaller from their product, without cancellation.
+    """
+    curvature, pull, learning_rate, momentum = _broadcast(curvature, pull, learning_rate, momentum)
+    data, held, rate = learning_rate * curvature, learning_rate * pull, 1 - momentum
+    difference = rate - data - momentum * held
+    distance = np.hypot(difference, 2 * np.sqrt(rate * momentum * held))
+    larger = (np.abs(difference) + distance) / 2
+    smaller = _ratio(rate * momentum * held, larger)
+    rising = difference >= 0
+    above, below = np.where(rising, larger, smaller), np.where(rising, smaller, larger)
+    plus, left_minus = momentum + above, rate + below
+    return Factors(
+        plus=plus,
+        minus=np.where(plus > 0, _ratio((1 - data - held) * momentum, plus), -below)[()],
+        left_plus=_ratio(rate * data, left_minus),
+        left_minus=left_minus,
+        distance=distance,
+        lift=np.where(rising, _ratio(above, rate), _ratio(momentum * held, below))[()],
+    )
+
+
+def rates(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike) -> Rates:
+    """Rates of the flow with sigma, l and the teacher's speed gamma."""
+    curvature, pull, teacher_rate = _broadcast(curvature, pull, teacher_rate)
+    difference = curvature + pull - teacher_rate
+    distance = np.hypot(difference, 2 * np.sqrt(teacher_rate * pull))
+    larger = (np.abs(difference) + distance) / 2
+    above_total = np.where(difference > 0, _ratio(teacher_rate * pull, larger), larger)
+    fast = curvature + pull + above_total
+    return Rates(slow=_ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=pull + above_total)
+
+
+def _broadcast(*arguments: ArrayLike) -> list[np.ndarray]:
+    return list(np.broadcast_arrays(*(np.asarray(argument, dtype=float) for argument in arguments)))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole; 0 where whole is 0, which here makes part 0 too."""
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
+
+
+def _power(root: np.ndarray, left: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """root^steps with left = 1 - root: for roots near 1 from left, whose digits the root has lost."""
+    return np.where(left < 0.5, np.exp(steps * np.log1p(-np.minimum(left, 0.5))), root**steps)

@@ -1,0 +1,129 @@
+"""What fine-tuning did to the weights, split into the task subspace and its orthogonal complement."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tracer.errors import UserError
+from tracer.theory.optima import optimum
+from tracer.theory.problem import RANK_TOLERANCE, Problem
+from tracer.theory.subspace import Subspace
+from tracer.theory.validation import matrix, positive_semidefinite
+
+
+class Geometry(NamedTuple):
+    """Where weights W stand between the pretrained weights W_0 and the task's optimum W*.
+
+    Attributes:
+        task_displacement: |(W - W_0) P|.
+        orthogonal_displacement: |(W - W_0) Q|; its square adds to that of the task's part to give |W - W_0|^2.
+        bias: |(W - W*) P|.
+        adaptation: 1 - (task error of W) / (task error of W_0), in the data's metric; 1 at W*, 0 at W_0 (if W_0 is at
+            W*: minus infinity elsewhere).
+        retention: <W Q, W_0 Q> / |W_0 Q|^2; 1 where the orthogonal part is kept.
+        forgetting: mean squared change of the embeddings on the task's own inputs, 1/2 tr((W - W_0) Sigma (W - W_0)^T).
+    """
+
+    task_displacement: float
+    orthogonal_displacement: float
+    bias: float
+    adaptation: float
+    retention: float
+    forgetting: float
+
+
+class Risk(NamedTuple):
+    """A quadratic risk and its parts, which sum to it: errors in the task subspace, in its complement, and their product."""
+
+    total: float
+    task: float
+    orthogonal: float
+    cross: float
+
+
+def describe(problem: Problem, weights: np.ndarray, subspace: Subspace | None = None) -> Geometry:
+    """The geometry of weights (k, d) in a problem.
+
+    Source: TRACER, arXiv 2605.29380 (decomposition); adaptation and retention as this project defines them (1 where 0 / 0).
+
+    Args:
+        problem: gives W_0, W* and the second moment.
+        weights: W, (k, d).
+        subspace: what counts as the task's; by default the range of the data.
+
+    Raises:
+        UserError: if the weights have another shape or are not finite.
+    """
+    weights = matrix("weights", weights, *problem.initial_weights.shape)
+    space = problem.task_subspace if subspace is None else _fitting(subspace, weights)
+    target, start = optimum(problem), problem.initial_weights
+    moved, error = weights - start, space.task(weights - target)
+    kept, moment = space.orthogonal(start), problem.second_moment
+    scale = _quadratic(target, moment) + _quadratic(start, moment)
+    left, before = _quadratic(error, moment), _quadratic(space.task(start - target), moment)
+    return Geometry(
+        task_displacement=float(np.linalg.norm(space.task(moved))),
+        orthogonal_displacement=float(np.linalg.norm(space.orthogonal(moved))),
+        bias=float(np.linalg.norm(error)),
+        adaptation=1.0 - _ratio(left, before, scale, empty=0.0 if _is_round_off(left, scale) else np.inf),
+        retention=_ratio(float(np.sum(space.orthogonal(weights) * kept)), float(np.sum(kept**2)), np.sum(start**2), empty=1.0),
+        forgetting=forgetting(weights, start, problem.second_moment),
+    )
+
+
+def forgetting(weights: np.ndarray, initial_weights: np.ndarray, second_moment: np.ndarray) -> float:
+    """Function-space forgetting 1/2 tr((W - W_0) D (W - W_0)^T) on inputs of second moment D.
+
+    Args:
+        weights, initial_weights: W and W_0, (k, d).
+        second_moment: D, (d, d), of the inputs on which embeddings are compared.
+
+    Raises:
+        UserError: if shapes do not fit or D is not positive semidefinite.
+    """
+    start = matrix("initial_weights", initial_weights)
+    moved = matrix("weights", weights, *start.shape) - start
+    return 0.5 * _quadratic(moved, positive_semidefinite("second_moment", second_moment, start.shape[1]))
+
+
+def ood_risk(weights: np.ndarray, ideal: np.ndarray, second_moment: np.ndarray, subspace: Subspace) -> Risk:
+    """Risk 1/2 tr((W - W_o) D (W - W_o)^T) on another distribution, with its parts in and out of the task subspace.
+
+    Args:
+        weights: W, (k, d).
+        ideal: W_o, (k, d), what would be best there.
+        second_moment: D, (d, d), of that distribution's inputs.
+        subspace: the task's.
+
+    Returns:
+        Risk; its cross part is nonzero only where D mixes the subspaces.
+
+    Raises:
+        UserError: if shapes do not fit or D is not positive semidefinite.
+    """
+    ideal = matrix("ideal", ideal)
+    error = matrix("weights", weights, *ideal.shape) - ideal
+    moment = positive_semidefinite("second_moment", second_moment, ideal.shape[1])
+    inside, outside = _fitting(subspace, error).task(error), subspace.orthogonal(error)
+    parts = 0.5 * _quadratic(inside, moment), 0.5 * _quadratic(outside, moment), float(np.sum((inside @ moment) * outside))
+    return Risk(sum(parts), *parts)
+
+
+def _fitting(subspace: Subspace, weights: np.ndarray) -> Subspace:
+    lies_in, features = len(subspace.basis), weights.shape[1]
+    if lies_in != features:
+        raise UserError(f"subspace must lie in the {features} dimensions of the features, and lies in {lies_in}")
+    return subspace
+
+
+def _quadratic(weights: np.ndarray, moment: np.ndarray) -> float:
+    return float(np.sum((weights @ moment) * weights))
+
+
+def _ratio(part: float, whole: float, scale: float, empty: float) -> float:
+    """part / whole; `empty` where the whole is no more than the round-off of quantities of this scale."""
+    return empty if _is_round_off(whole, scale) else part / whole
+
+
+def _is_round_off(square: float, scale: float) -> bool:
+    return square <= RANK_TOLERANCE**2 * scale

@@ -1,0 +1,90 @@
+"""Gradient descent, exactly: what the trainer does on a linear model, computed in the eigenmodes of the problem."""
+
+from functools import partial
+
+from tracer.averaging import Clock
+from tracer.errors import UserError
+from tracer.schedules import Schedule, constant
+from tracer.theory.path import Course, Modes, Path
+from tracer.theory.problem import Problem
+from tracer.theory.recursion import Coupled, Stepping, respond
+from tracer.theory.stability import max_learning_rate, resonates
+from tracer.theory.strategies import Strategy
+
+
+def discrete(
+    problem: Problem,
+    strategy: Strategy,
+    *,
+    learning_rate: float,
+    steps: int,
+    update_every: int = 1,
+    schedule: Schedule = constant,
+    heavy_ball: float = 0.0,
+    allow_unstable: bool = False,
+) -> Path:
+    """The path of full-batch gradient descent; times are whole numbers of steps.
+
+        W_{t+1} = W_t - eta_t v_{t+1},  v_{t+1} = h v_t + gradient of L at W_t + strength (W_t - Wbar_t) D,
+        and then the teacher's update.
+
+    Exact for every kernel, schedule and update period. One eigen-decomposition, then a recursion of scalars per mode (of
+    matrices, where the metric does not commute with the second moment).
+
+        >>> import numpy as np
+        >>> from tracer import theory
+        >>> problem = theory.Problem.from_pairs(np.eye(3), np.eye(3)[:, :2], np.zeros((2, 3)))
+        >>> path = theory.discrete(problem, theory.FineTuning(), learning_rate=1.0, steps=200)
+        >>> bool(np.allclose(path.weights(200), path.limit()))
+        True
+
+    Source: TRACER, arXiv 2605.29380 (the linearised problem and its teachers); the exact recursion: this project.
+
+    Args:
+        problem, strategy: what is learned and how.
+        learning_rate: eta, the peak that the schedule multiplies.
+        steps: horizon T, which kernels refer to.
+        update_every: steps between two teacher updates.
+        schedule: multiplier of the learning rate by step.
+        heavy_ball: h, SGD's momentum.
+        allow_unstable: follow a diverging recursion instead of refusing a step size that is too large.
+
+    Raises:
+        UserError: if a number is out of its range, or the step size is not stable.
+    """
+    try:
+        clock = Clock(steps, update_every)
+    except ValueError as error:
+        raise UserError(f"{error} (total_steps are the steps of this path)") from None
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    stepping = Stepping(learning_rate, clock, pull.kernel, schedule, heavy_ball)
+    if not allow_unstable and schedule is constant:
+        _require_stable(problem, strategy, stepping)
+    metric = pull.measured_by
+    spectrum = metric.spectrum(posed)
+    course: Course
+    if spectrum is None:
+        basis = posed.eigenvectors
+        turned = basis.T @ (pull.strength * metric.matrix(posed)) @ basis
+        course = Coupled(posed.initial_modes, posed.curvatures, turned, basis, stepping)
+    else:
+        course = Modes(posed, partial(respond, posed.curvatures, pull.strength * spectrum, stepping))
+    steady = schedule is constant and update_every == 1
+    return Path(problem, strategy, steps, course, learning_rate if steady else None, heavy_ball)
+
+
+def _require_stable(problem: Problem, strategy: Strategy, stepping: Stepping) -> None:
+    clock = stepping.clock
+    largest = max_learning_rate(
+        problem, strategy, update_every=clock.update_every, heavy_ball=stepping.heavy_ball, total_steps=clock.total_steps
+    )
+    if stepping.learning_rate > largest:
+        raise UserError(
+            f"learning_rate {stepping.learning_rate:g} is above {largest:g}, the largest at which this strategy is stable: "
+            "lower it, or pass allow_unstable=True to see it diverge"
+        )
+    if resonates(problem, strategy, stepping.learning_rate, clock, stepping.heavy_ball):
+        raise UserError(
+            f"heavy_ball {stepping.heavy_ball:g} resonates with a teacher updated every {clock.update_every} steps and diverges: "
+            "lower heavy_ball, update_every or learning_rate, or pass allow_unstable=True to see it"
+        )

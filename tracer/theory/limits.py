@@ -1,0 +1,101 @@
+"""Where each strategy ends when it runs for ever, and how much of the initial error it leaves."""
+
+import numpy as np
+
+from tracer.averaging import Exponential, Kernel, Static
+from tracer.errors import UserError
+from tracer.theory.metrics import COMMUTING, Metric
+from tracer.theory.optima import felt, held_optimum, optimum, share, task_curvatures
+from tracer.theory.problem import Problem
+from tracer.theory.strategies import Distillation, Strategy
+
+
+def limit(problem: Problem, strategy: Strategy, learning_rate: float | None = None, heavy_ball: float = 0.0) -> np.ndarray:
+    """The strategy's weights as the number of steps grows without bound, (k, d).
+
+    Static teachers leave the anchor bias; moving ones leave none in the task subspace. Where the metric mixes the subspaces and
+    weight_decay is 0, an EMA teacher also moves the orthogonal part, by an amount that depends on the learning rate.
+
+    Source: TRACER, arXiv 2605.29380; metrics that do not commute with the second moment: this project.
+
+    Args:
+        problem: what is learned.
+        strategy: how.
+        learning_rate, heavy_ball: of gradient descent, constant, with an update of the teacher at every step; used only for an EMA
+            teacher in a metric that mixes the subspaces.
+
+    Raises:
+        UserError: if there is no closed limit (a WMA teacher, a warmed-up momentum, or no learning_rate, in such a metric).
+    """
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    if _is_static(pull):
+        end = held_optimum(posed, pull.strength, pull.measured_by)
+    else:
+        end = optimum(posed)
+        if posed.weight_decay == 0 and _mixes(posed, pull.measured_by):
+            end = end + _orthogonal_shift(posed, pull, end, learning_rate, heavy_ball)
+    return posed.initial_weights + strategy.interpolation * (end - posed.initial_weights)
+
+
+def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
+    """Share of the initial error (W_0 - W*) v_j that is left at the end, by eigendirection, (d,).
+
+        l_j / (sigma_j + l_j) for a teacher that stands still, 0 for one that moves (and for no teacher at all).
+
+    For mu = 0: strength / (rho s_j + strength) under L2-SP, strength / (rho + strength) in every mode in the data's metric.
+    Source: TRACER, arXiv 2605.29380.
+
+    Raises:
+        UserError: if the metric does not commute with the second moment.
+    """
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    pulls = felt(posed, pull_spectrum(posed, pull))
+    left = share(pulls, task_curvatures(posed) + pulls) if _is_static(pull) else np.zeros_like(pulls)
+    return 1.0 - strategy.interpolation * (1.0 - left)
+
+
+def pull_spectrum(problem: Problem, pull: Distillation) -> np.ndarray:
+    """Pulls l_j = strength D_j of the teacher in the eigenbasis of the second moment, (d,).
+
+    Raises:
+        UserError: if the metric does not commute with the second moment.
+    """
+    spectrum = pull.measured_by.spectrum(problem)
+    if spectrum is None:
+        raise UserError(
+            "the metric is not diagonal in the second moment's eigenvectors, so it has no value per mode: "
+            "use discrete, which follows it"
+        )
+    return pull.strength * spectrum
+
+
+def _is_static(pull: Distillation) -> bool:
+    return pull.strength == 0 or isinstance(pull.kernel, Static)
+
+
+def _mixes(problem: Problem, metric: Metric) -> bool:
+    """Whether a metric couples the task subspace with its orthogonal complement: D_PQ is not zero."""
+    space, weight = problem.task_subspace, metric.matrix(problem)
+    return bool(np.abs(space.orthogonal(space.task(weight).T)).max() > COMMUTING * np.abs(weight).max())
+
+
+def _orthogonal_shift(problem: Problem, pull: Distillation, end: np.ndarray, learning_rate, heavy_ball: float) -> np.ndarray:
+    """-kappa' (W* - W_0) P D_PQ (I + kappa' D_QQ)^-1 with kappa' = eta strength m / ((1 - m)(1 - h)), by the EMA's budget."""
+    momentum = _constant_momentum(pull.kernel)
+    if learning_rate is None:
+        raise UserError(
+            "where the metric mixes the subspaces, an EMA's limit depends on the step size: give limit a learning_rate, "
+            "or run discrete for as long as you need"
+        )
+    force = learning_rate * pull.strength * momentum / ((1 - momentum) * (1 - heavy_ball))
+    outside = problem.task_subspace.orthogonal_projector
+    metric = pull.measured_by.matrix(problem)
+    moved = problem.task_subspace.task(end - problem.initial_weights)
+    system = np.eye(len(metric)) + force * outside @ metric @ outside
+    return -force * np.linalg.solve(system.T, (moved @ metric @ outside).T).T
+
+
+def _constant_momentum(kernel: Kernel) -> float:
+    if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
+        return kernel.momentum
+    raise UserError(f"{kernel!r} has no closed limit where the metric mixes the subspaces: run discrete for as long as you need")

@@ -1,0 +1,57 @@
+"""How one eigenmode divides its stiffness between the data and the teacher; the closed forms of every teacher are written in it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Stiffness(NamedTuple):
+    """What drives a mode's student, in arrays of one shape.
+
+    Attributes:
+        total: c = sigma + l.
+        data_share: q = sigma / c.
+        teacher_share: p = l / c, computed as such, so that it keeps its digits when it is small; 1 where c is 0.
+    """
+
+    total: np.ndarray
+    data_share: np.ndarray
+    teacher_share: np.ndarray
+
+
+def stiffness(curvature: ArrayLike, pull: ArrayLike) -> Stiffness:
+    """c = sigma + l and its shares q = sigma / c, p = l / c; a mode that nothing drives (c = 0) counts as the teacher's.
+
+    Args:
+        curvature: sigma >= 0.
+        pull: l >= 0, in a shape that broadcasts with it.
+    """
+    curvature, pull = np.broadcast_arrays(np.asarray(curvature, dtype=float), np.asarray(pull, dtype=float))
+    total = curvature + pull
+    driven = total > 0
+    data_share = np.divide(curvature, total, out=np.zeros_like(total), where=driven)
+    teacher_share = np.divide(pull, total, out=np.ones_like(total), where=driven)
+    return Stiffness(total, data_share[()], teacher_share[()])
+
+
+def learning_rate_per_update(
+    curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, update_every: ArrayLike
+) -> np.ndarray:
+    """Step size that takes student and teacher from one update to the next in one step, where they take k steps.
+
+        eta_k = (1 - (1 - eta c)^k) / c;   k eta where c is 0
+
+    While the teacher rests, the student's distance to p times its teacher shrinks by 1 - eta c per step. So the closed forms of
+    `ema` and `wma` with this step size, and updates in place of steps, hold for any update period. Source: this project.
+
+    Args:
+        curvature, pull: sigma, l >= 0.
+        learning_rate: eta > 0.
+        update_every: k >= 1. All broadcast.
+    """
+    total = stiffness(curvature, pull).total
+    x, k = np.broadcast_arrays(learning_rate * total, np.asarray(update_every, dtype=float))
+    slow = x < 0.5
+    taken = np.where(slow, -np.expm1(k * np.log1p(-np.where(slow, x, 0))), 1 - (1 - x) ** k)
+    return np.where(total > 0, taken / np.where(total > 0, total, 1), k * learning_rate)[()]

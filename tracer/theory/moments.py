@@ -1,0 +1,79 @@
+"""Second moments of paired features, gathered in chunks so that the number of pairs is limited by patience, not by memory."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tracer.errors import UserError
+from tracer.theory.validation import matrix
+
+
+class Moments:
+    """Running second moments of pairs (image x, text z): the second moment of x, the cross-covariance of z and x.
+
+        moments = Moments()
+        for images, texts in chunks:  # (m, d), (m, k)
+            moments.add(images, texts)
+
+    Sums are float64 whatever the chunks are; texts are summed relative to the first chunk's mean, so that a large common offset,
+    which the centring removes, costs no digits.
+    """
+
+    def __init__(self):
+        self.samples = 0
+
+    @classmethod
+    def of(cls, chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> "Moments":
+        """Moments of all chunks of (images (m, d), texts (m, k))."""
+        moments = cls()
+        for images, texts in chunks:
+            moments.add(images, texts)
+        return moments
+
+    def add(self, images: np.ndarray, texts: np.ndarray) -> None:
+        """Take in a chunk of pairs: images (m, d), texts (m, k).
+
+        Raises:
+            UserError: if the arrays do not fit each other or earlier chunks, or hold values that are not finite.
+        """
+        first = self.samples == 0
+        images = matrix("images", images, columns=None if first else self._squares.shape[0])
+        texts = matrix("texts", texts, rows=len(images), columns=None if first else len(self._offset))
+        if first:
+            self._start(images, texts)
+        shifted = texts - self._offset
+        self._squares += images.T @ images
+        self._products += shifted.T @ images
+        self._image_sum += images.sum(axis=0)
+        self._text_sum += shifted.sum(axis=0)
+        self.samples += len(images)
+
+    def _start(self, images: np.ndarray, texts: np.ndarray) -> None:
+        d, k = images.shape[1], texts.shape[1]
+        self._offset = texts.mean(axis=0)
+        self._squares, self._products = np.zeros((d, d)), np.zeros((k, d))
+        self._image_sum, self._text_sum = np.zeros(d), np.zeros(k)
+
+    @property
+    def second_moment(self) -> np.ndarray:
+        """Sigma = X^T X / n of the images, (d, d), not centred.
+
+        Raises:
+            UserError: if there was no chunk.
+        """
+        self._require_samples()
+        return self._squares / self.samples
+
+    @property
+    def cross_covariance(self) -> np.ndarray:
+        """C = (Z - mean Z)^T X / n, (k, d).
+
+        Raises:
+            UserError: if there was no chunk.
+        """
+        self._require_samples()
+        return (self._products - np.outer(self._text_sum, self._image_sum) / self.samples) / self.samples
+
+    def _require_samples(self) -> None:
+        if self.samples == 0:
+            raise UserError("no pairs were added: give the moments at least one chunk of images and texts")

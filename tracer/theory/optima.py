@@ -1,0 +1,59 @@
+"""Minimisers in closed form: the one place where the theory divides by an eigenvalue.
+
+Every minimiser is W_0 minus the initial gradient over a curvature. Where the curvature is zero the gradient is zero too, and the
+weights stay where they started; which eigenvalues count as zero is `RANK_TOLERANCE`'s rule.
+"""
+
+import numpy as np
+
+from tracer.theory.metrics import Metric
+from tracer.theory.problem import RANK_TOLERANCE, Problem
+
+
+def optimum(problem: Problem) -> np.ndarray:
+    """W*, the minimiser of the undistilled loss nearest to the pretrained weights, (k, d).
+
+        W* v_j = C v_j / (rho s_j + mu);  W_0 v_j where the divisor is zero.
+
+    Source: TRACER, arXiv 2605.29380.
+    """
+    return _from_modes(problem, task_curvatures(problem))
+
+
+def held_optimum(problem: Problem, strength: float, metric: Metric) -> np.ndarray:
+    """Minimiser of L(W) + strength / 2 tr((W - W_0) D (W - W_0)^T), the one nearest to the pretrained weights, (k, d).
+
+        W v_j = (C v_j + l_j W_0 v_j) / (rho s_j + mu + l_j), l_j = strength D_j;  where D does not commute with
+        Sigma, (C + strength W_0 D)(rho Sigma + mu I + strength D)^+, and W_0 on the common null space.
+
+    Source: TRACER, arXiv 2605.29380 (data metric); L2-SP, arXiv 1802.01483 (D = I); other metrics: this project.
+    """
+    spectrum = metric.spectrum(problem)
+    if spectrum is not None:
+        return _from_modes(problem, task_curvatures(problem) + strength * felt(problem, spectrum))
+    inverse = np.linalg.pinv(problem.curvature_matrix + strength * metric.matrix(problem), rcond=RANK_TOLERANCE, hermitian=True)
+    return problem.initial_weights - problem.gradient(problem.initial_weights) @ inverse
+
+
+def task_curvatures(problem: Problem) -> np.ndarray:
+    """Curvatures sigma_j, (d,), with eigenvalues beyond the rank taken as the zeros that they are."""
+    return problem.embedding_penalty * significant(problem.eigenvalues) + problem.weight_decay
+
+
+def felt(problem: Problem, spectrum: np.ndarray) -> np.ndarray:
+    """A metric's spectrum (d,) with what counts as zero set to zero, except where curvature makes any value safe to divide by."""
+    return np.where(task_curvatures(problem) > 0, spectrum, significant(spectrum))
+
+
+def significant(spectrum: np.ndarray) -> np.ndarray:
+    """A spectrum (d,) with what counts as zero set to zero."""
+    return np.where(spectrum > RANK_TOLERANCE * spectrum.max(initial=0.0), spectrum, 0.0)
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, and 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast_shapes(np.shape(part), np.shape(whole))), where=whole > 0)
+
+
+def _from_modes(problem: Problem, curvatures: np.ndarray) -> np.ndarray:
+    return problem.initial_weights - share(problem.initial_modes, curvatures) @ problem.eigenvectors.T

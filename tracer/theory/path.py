@@ -1,0 +1,133 @@
+"""The way of the weights through training, as a function of time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from tracer.errors import UserError
+from tracer.theory.limits import limit
+from tracer.theory.problem import Problem
+from tracer.theory.recursion import Response
+from tracer.theory.strategies import Strategy
+
+Times = float | np.ndarray
+
+
+class Course(Protocol):
+    """What a path is computed by: displacements from the start at the given times (m,), each (m, k, d)."""
+
+    def student(self, times: np.ndarray) -> np.ndarray: ...
+
+    def teacher(self, times: np.ndarray) -> np.ndarray: ...
+
+    def gap(self, times: np.ndarray) -> np.ndarray: ...
+
+    def impulse(self, times: np.ndarray) -> np.ndarray: ...
+
+
+class Modes:
+    """A course whose modes do not interact: scalars per mode multiply the initial gradient.
+
+    Args:
+        problem: as the strategy poses it.
+        respond: propagators at the given times.
+    """
+
+    def __init__(self, problem: Problem, respond: Callable[[np.ndarray], Response]):
+        self._problem = problem
+        self._respond = lru_cache(maxsize=4)(lambda key: respond(np.array(key)))
+
+    def response(self, times: np.ndarray) -> Response:
+        """Propagators at the given times, (m, d) each."""
+        return self._respond(tuple(times.tolist()))
+
+    def student(self, times: np.ndarray) -> np.ndarray:
+        return self._displacement(self.response(times).student_response)
+
+    def teacher(self, times: np.ndarray) -> np.ndarray:
+        return self._displacement(self.response(times).teacher_response)
+
+    def gap(self, times: np.ndarray) -> np.ndarray:
+        return self._displacement(self.response(times).gap_response(self._problem.curvatures))
+
+    def impulse(self, times: np.ndarray) -> np.ndarray:
+        return self._displacement(self.response(times).response_impulse)
+
+    def _displacement(self, responses: np.ndarray) -> np.ndarray:
+        moved = -self._problem.initial_modes * responses[:, None, :]
+        k, d = self._problem.initial_modes.shape
+        return (moved.reshape(-1, d) @ self._problem.eigenvectors.T).reshape(-1, k, d)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Weights of student and teacher over time; made by `discrete` (time in steps) and `flow` (time = learning rate x steps).
+
+    Times are a scalar, giving (k, d), or an array of m times, giving (m, k, d).
+
+    Attributes:
+        problem: what is learned.
+        strategy: how it is learned.
+        horizon: last time of the run.
+        course: what computes the displacements.
+        learning_rate: of gradient descent, if it is constant and the teacher moves at every step; otherwise, and in the flow, None.
+        heavy_ball: of gradient descent; 0 in the flow.
+    """
+
+    problem: Problem
+    strategy: Strategy
+    horizon: float
+    course: Course
+    learning_rate: float | None = None
+    heavy_ball: float = 0.0
+
+    @cached_property
+    def posed(self) -> Problem:
+        """The problem as the strategy poses it: its initial weights are where training starts."""
+        return self.strategy.prepare(self.problem)
+
+    def weights(self, t: Times) -> np.ndarray:
+        """The strategy's weights: the student's, or what WiSE-FT makes of them."""
+        return self.posed.initial_weights + self.strategy.interpolation * self._at(self.course.student, t)
+
+    def student(self, t: Times) -> np.ndarray:
+        """The student's weights, before any interpolation."""
+        return self.posed.initial_weights + self._at(self.course.student, t)
+
+    def teacher(self, t: Times) -> np.ndarray:
+        """The teacher's weights."""
+        return self.posed.initial_weights + self._at(self.course.teacher, t)
+
+    def gap(self, t: Times) -> np.ndarray:
+        """Student minus teacher, accurate relative to itself however small it has become."""
+        return self._at(self.course.gap, t)
+
+    def force(self, t: Times) -> np.ndarray:
+        """The regularising force, strength x gap x D: the distillation's gradient, which the learning rate multiplies."""
+        return self._pulled(self.gap(t))
+
+    def impulse(self, t: Times) -> np.ndarray:
+        """The force summed over the steps before t, each times its learning rate (in the flow, its integral up to t)."""
+        return self._pulled(self._at(self.course.impulse, t))
+
+    def limit(self) -> np.ndarray:
+        """The weights as time grows without bound, (k, d).
+
+        Raises:
+            UserError: if there is no closed limit.
+        """
+        return limit(self.problem, self.strategy, self.learning_rate, self.heavy_ball)
+
+    def _pulled(self, weights: np.ndarray) -> np.ndarray:
+        pull = self.strategy.distillation
+        return pull.strength * weights @ pull.measured_by.matrix(self.posed)
+
+    @staticmethod
+    def _at(displacement: Callable[[np.ndarray], np.ndarray], t: Times) -> np.ndarray:
+        if np.ndim(t) > 1:
+            raise UserError(f"times must be a number or an array of one dimension, not of shape {np.shape(t)}")
+        found = displacement(np.atleast_1d(np.asarray(t, dtype=float)))
+        return found[0] if np.ndim(t) == 0 else found

@@ -1,0 +1,240 @@
+"""The linearised contrastive problem: matrix least squares against the contrastive target matrix."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from numbers import Integral
+
+import numpy as np
+
+from tracer.errors import UserError
+from tracer.theory.moments import Moments
+from tracer.theory.subspace import Subspace
+from tracer.theory.validation import matrix, not_negative, positive_semidefinite
+
+RANK_TOLERANCE = 1e-12
+"""The one rank rule: an eigenvalue of the second moment counts as zero if it is at most this share of the largest."""
+ROUND_OFF = 1e-13
+"""Share of a gradient up to which its part in a direction that the data do not reach is taken for round-off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Fine-tuning of an image map W (k, d) beside a frozen text tower, with the contrastive loss linearised:
+
+        L(W) = -<W, C> + rho/2 tr(W Sigma W^T) + mu/2 |W|^2 = rho/(2n) |W X - M|^2 + mu/2 |W|^2 + const.
+
+    Source: Nakada et al., arXiv 2302.06232 (linearised loss); TRACER, arXiv 2605.29380 (contrastive target matrix M).
+
+    Attributes:
+        second_moment: Sigma, (d, d), of the image features, not centred.
+        cross_covariance: C, (k, d), of centred text embeddings and image features.
+        initial_weights: W_0, (k, d), the pretrained image map.
+        embedding_penalty: rho, weight of half the mean squared norm of the image embeddings.
+        weight_decay: mu, weight of half the squared norm of W.
+        samples: number of pairs n; None for a population.
+        pairs: images (n, d) and texts (n, k), where the problem was made from them.
+
+    Raises:
+        UserError: if shapes do not fit, values are not finite, a penalty is negative, the second moment is not positive
+            semidefinite, or the loss has no minimum.
+    """
+
+    second_moment: np.ndarray
+    cross_covariance: np.ndarray
+    initial_weights: np.ndarray
+    embedding_penalty: float = 1.0
+    weight_decay: float = 0.0
+    samples: int | None = None
+    pairs: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __post_init__(self):
+        second_moment = positive_semidefinite("second_moment", self.second_moment)
+        d = len(second_moment)
+        initial_weights = matrix("initial_weights", self.initial_weights, columns=d)
+        cross = matrix("cross_covariance", self.cross_covariance, *initial_weights.shape)
+        not_negative(embedding_penalty=self.embedding_penalty, weight_decay=self.weight_decay)
+        for name, array in (("second_moment", second_moment), ("initial_weights", initial_weights), ("cross_covariance", cross)):
+            object.__setattr__(self, name, array)
+        self._require_a_minimum()
+
+    @classmethod
+    def from_pairs(
+        cls,
+        images: np.ndarray,
+        texts: np.ndarray,
+        initial_weights: np.ndarray,
+        *,
+        embedding_penalty: float = 1.0,
+        weight_decay: float = 0.0,
+    ) -> "Problem":
+        """The problem of the given pairs: images (n, d), texts (n, k), initial_weights (k, d).
+
+        Raises:
+            UserError: as `Problem` does.
+        """
+        moments = Moments.of([(images, texts)])
+        pairs = (np.asarray(images, dtype=float), np.asarray(texts, dtype=float))
+        return cls._of(moments, initial_weights, embedding_penalty, weight_decay, pairs)
+
+    @classmethod
+    def from_chunks(
+        cls,
+        chunks: Iterable[tuple[np.ndarray, np.ndarray]],
+        initial_weights: np.ndarray,
+        *,
+        embedding_penalty: float = 1.0,
+        weight_decay: float = 0.0,
+    ) -> "Problem":
+        """The problem of all pairs that arrive in chunks of (images (m, d), texts (m, k)); only their moments are kept.
+
+        Raises:
+            UserError: as `Problem` and `Moments` do.
+        """
+        return cls._of(Moments.of(chunks), initial_weights, embedding_penalty, weight_decay, None)
+
+    @classmethod
+    def _of(cls, moments: Moments, initial_weights, embedding_penalty, weight_decay, pairs) -> "Problem":
+        return cls(
+            moments.second_moment,
+            moments.cross_covariance,
+            matrix("initial_weights", initial_weights, *moments.cross_covariance.shape),
+            embedding_penalty,
+            weight_decay,
+            moments.samples,
+            pairs,
+        )
+
+    def _require_a_minimum(self) -> None:
+        if self.weight_decay > 0:
+            return
+        if self.embedding_penalty == 0:
+            raise UserError(
+                "the loss has no minimum with embedding_penalty and weight_decay both 0: give one of them a value above zero"
+            )
+        outside = np.linalg.norm(self.task_subspace.orthogonal(self.cross_covariance))
+        bound = np.sqrt(RANK_TOLERANCE) * max(np.linalg.norm(self.cross_covariance), np.sqrt(self.eigenvalues[0]))
+        if outside > 10 * bound:
+            raise UserError(
+                f"cross_covariance has a part of norm {outside:.3g} outside the range of second_moment, so the loss has no "
+                "minimum: take both from the same pairs, or give a weight_decay above zero"
+            )
+
+    @cached_property
+    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        values, vectors = np.linalg.eigh(self.second_moment)
+        return np.maximum(values[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1])
+
+    @property
+    def eigenvalues(self) -> np.ndarray:
+        """s, (d,), of the second moment, largest first; round-off below zero is cut off."""
+        return self._spectrum[0]
+
+    @property
+    def eigenvectors(self) -> np.ndarray:
+        """V, (d, d), one eigenvector v_j a column, in the order of `eigenvalues`."""
+        return self._spectrum[1]
+
+    @property
+    def rank(self) -> int:
+        """Number of eigenvalues above RANK_TOLERANCE times the largest."""
+        return int(np.sum(self.eigenvalues > RANK_TOLERANCE * self.eigenvalues[0]))
+
+    def effective_rank(self, energy: float) -> int:
+        """Fewest leading eigenvalues that hold the share `energy` (0 to 1) of their sum, at most `rank`.
+
+        Raises:
+            UserError: if energy lies outside (0, 1].
+        """
+        if not 0 < energy <= 1:
+            raise UserError(f"energy must lie in (0, 1], and is {energy}")
+        held = np.cumsum(self.eigenvalues[: self.rank])
+        return int(np.searchsorted(held, energy * held[-1] * (1 - 1e-15)) + 1) if len(held) else 0
+
+    @cached_property
+    def task_subspace(self) -> Subspace:
+        """Range of the image features, spanned by the first `rank` eigenvectors."""
+        return Subspace(self.eigenvectors[:, : self.rank])
+
+    def effective_task_subspace(self, energy: float) -> Subspace:
+        """Span of the leading eigenvectors that hold the share `energy` of the second moment's trace."""
+        return Subspace(self.eigenvectors[:, : self.effective_rank(energy)])
+
+    @property
+    def curvatures(self) -> np.ndarray:
+        """sigma_j = rho s_j + mu, (d,), in the order of `eigenvalues`."""
+        return self.embedding_penalty * self.eigenvalues + self.weight_decay
+
+    @property
+    def curvature_matrix(self) -> np.ndarray:
+        """rho Sigma + mu I, (d, d)."""
+        return self.embedding_penalty * self.second_moment + self.weight_decay * np.eye(len(self.second_moment))
+
+    @property
+    def target_matrix(self) -> np.ndarray:
+        """The contrastive target matrix M = (Z - mean Z) / rho, one row a pair, (n, k) (M transposed, in the paper's layout).
+
+        Source: TRACER, arXiv 2605.29380.
+
+        Raises:
+            UserError: if the problem was made from moments, or embedding_penalty is 0.
+        """
+        if self.pairs is None:
+            raise UserError("a target matrix has one row a pair and this problem has only moments: make it with Problem.from_pairs")
+        if self.embedding_penalty == 0:
+            raise UserError("the target matrix is the centred texts over embedding_penalty, which is 0 here: give it a value above")
+        texts = self.pairs[1] - self.pairs[1][0]  # first, so that a large common offset costs the mean no digits
+        return (texts - texts.mean(axis=0)) / self.embedding_penalty
+
+    def loss(self, weights: np.ndarray) -> float:
+        """L(W) of weights (k, d)."""
+        weights = matrix("weights", weights, *self.initial_weights.shape)
+        embedded = self.embedding_penalty * np.sum((weights @ self.second_moment) * weights)
+        return float(0.5 * embedded + 0.5 * self.weight_decay * np.sum(weights**2) - np.sum(weights * self.cross_covariance))
+
+    def gradient(self, weights: np.ndarray) -> np.ndarray:
+        """Gradient W (rho Sigma + mu I) - C of L at weights (k, d), (k, d)."""
+        weights = matrix("weights", weights, *self.initial_weights.shape)
+        return self.embedding_penalty * weights @ self.second_moment + self.weight_decay * weights - self.cross_covariance
+
+    @cached_property
+    def initial_modes(self) -> np.ndarray:
+        """Gradient of L at the pretrained weights in the eigenbasis of the second moment, (k, d).
+
+        Where the data do not reach, what is only the round-off of a zero is set to zero, so that nothing moves there for ever.
+        """
+        modes = self.gradient(self.initial_weights) @ self.eigenvectors
+        if self.weight_decay == 0:
+            pushed = self.embedding_penalty * self.eigenvalues[0] * np.linalg.norm(self.initial_weights)
+            round_off = ROUND_OFF * (np.linalg.norm(self.cross_covariance) + pushed)
+            unseen = self.eigenvalues <= RANK_TOLERANCE * self.eigenvalues[0]
+            modes[:, unseen & (np.linalg.norm(modes, axis=0) <= round_off)] = 0.0
+        return modes
+
+    def starting_from(self, weights: np.ndarray) -> "Problem":
+        """The same problem from other initial weights (k, d)."""
+        return replace(self, initial_weights=weights)
+
+    def with_weight_decay(self, weight_decay: float) -> "Problem":
+        """The same problem with another mu."""
+        return replace(self, weight_decay=weight_decay)
+
+    def in_batches(self, batch_size: int, *, replacement: bool = False) -> "Problem":
+        """The problem whose full-batch trajectory is the expected one of random batches, centred within the batch.
+
+            E[C_B] = C (B - 1) n / (B (n - 1)) without replacement,   C (B - 1) / B with it or from a population.
+
+        Exact for independent batches; passing through the data in shuffled epochs deviates by O(learning rate).
+        Source: this project.
+
+        Raises:
+            UserError: if a batch has fewer than 2 pairs, or more than there are to draw without replacement.
+        """
+        most = np.inf if self.samples is None or replacement else self.samples
+        if not (isinstance(batch_size, Integral) and 2 <= batch_size <= most):
+            bound = "at least 2" if most == np.inf else f"between 2 and the number of pairs, {most}"
+            raise UserError(f"batch_size must be a whole number, {bound}, and is {batch_size}")
+        factor = (batch_size - 1) / batch_size
+        if self.samples is not None and not replacement:
+            factor *= self.samples / (self.samples - 1)
+        return replace(self, cross_covariance=factor * self.cross_covariance, pairs=None)

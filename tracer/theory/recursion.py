@@ -1,0 +1,200 @@
+"""The recursion of one eigenmode under gradient descent with a moving teacher, for all modes at once.
+
+With W_t = W_0 + Y_t and G the gradient of the undistilled loss at W_0, a mode of curvature sigma and pull l (strength times what
+the metric sees there) obeys
+
+    y_{t+1} = y_t - eta_t (sigma y_t + l (y_t - ybar_t) + g),    ybar_{t+1} = ybar_t + r_{t+1} (y_{t+1} - ybar_t).
+
+It is solved for g = -1 (the *response*, which multiplies -G) and, without g, from y = ybar = 1 (the *decay*, which multiplies an
+initial error). Nothing is divided by an eigenvalue, so modes that the data do not see need no special case.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from tracer.averaging import Clock, Kernel
+from tracer.errors import UserError
+from tracer.schedules import Schedule, constant
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How gradient descent is stepped, and how its teacher moves.
+
+    Attributes:
+        learning_rate: eta, the peak that `schedule` multiplies.
+        clock: horizon in steps, and the teacher's update period.
+        kernel: the teacher's averaging kernel.
+        schedule: multiplier of the learning rate by step.
+        heavy_ball: factor h of the velocity v_{t+1} = h v_t + gradient (torch's SGD momentum, without dampening).
+
+    Raises:
+        UserError: if the learning rate is not positive and finite, or heavy_ball is outside [0, 1).
+    """
+
+    learning_rate: float
+    clock: Clock
+    kernel: Kernel
+    schedule: Schedule = constant
+    heavy_ball: float = 0.0
+
+    def __post_init__(self):
+        if not (self.learning_rate > 0 and np.isfinite(self.learning_rate)):
+            raise UserError(f"learning_rate must be positive and finite, not {self.learning_rate}")
+        if not 0 <= self.heavy_ball < 1:
+            raise UserError(f"heavy_ball must lie in [0, 1), not {self.heavy_ball}")
+
+    def learning_rates(self, steps: int) -> np.ndarray:
+        """Learning rates eta_0 ... of the first `steps` steps, (steps,)."""
+        return self.learning_rate * np.array([self.schedule(step) for step in range(steps)])
+
+    def rates(self, steps: int) -> np.ndarray:
+        """The teacher's rate after each of the first `steps` steps, (steps,); 0 where it is not updated."""
+        rates = np.zeros(steps)
+        period = self.clock.update_every
+        updates = np.arange(1, steps // period + 1)
+        rates[updates * period - 1] = self.kernel.rates(self.clock, updates)
+        return rates
+
+
+class Response(NamedTuple):
+    """Propagators of every mode at m times, each (m, modes).
+
+    Attributes:
+        student_decay, teacher_decay: share of an initial error that is left; 1 at the start.
+        student_response, teacher_response: displacement per unit of -G; 0 at the start.
+        decay_impulse, response_impulse: sum of eta_s (y_s - ybar_s) over the steps (integral over time in the flow) so far.
+    """
+
+    student_decay: np.ndarray
+    teacher_decay: np.ndarray
+    student_response: np.ndarray
+    teacher_response: np.ndarray
+    decay_impulse: np.ndarray
+    response_impulse: np.ndarray
+
+    def gap_response(self, curvatures: np.ndarray) -> np.ndarray:
+        """Student minus teacher, per unit of -G, accurate relative to itself, (m, modes).
+
+        Where a mode has converged, both responses are 1 / sigma and their difference would be round-off: there it is taken
+        from the decays, which are (1 - sigma response).
+        """
+        converged = np.abs(self.student_decay) < 0.5
+        from_decay = np.divide(
+            self.teacher_decay - self.student_decay, curvatures, out=np.zeros_like(self.student_decay), where=converged
+        )
+        return np.where(converged, from_decay, self.student_response - self.teacher_response)
+
+
+def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Response:
+    """Propagators after each of the given numbers of steps, by the recursion itself: exact for every kernel and schedule.
+
+    Source: theory of moving teachers, this project (the convention of `tracer.Trainer`).
+
+    Args:
+        curvatures: sigma, (modes,).
+        pulls: l, (modes,).
+        stepping: learning rates and teacher.
+        steps: integers in [0, total_steps], (m,), in any order.
+
+    Returns:
+        Response of (m, modes) arrays.
+
+    Raises:
+        UserError: if a step lies outside the run.
+    """
+    steps = whole_steps(steps, stepping.clock.total_steps)
+    last = int(steps.max(initial=0))
+    learning_rates, rates = stepping.learning_rates(last), stepping.rates(last)
+    modes = np.shape(curvatures)[0]
+    student, velocity, impulse = np.zeros((2, modes)), np.zeros((2, modes)), np.zeros((2, modes))
+    student[0] = 1.0
+    teacher = student.copy()
+    kept = {0: (student.copy(), teacher.copy(), impulse.copy())}
+    wanted = set(steps.tolist())
+    for step in range(last):
+        gap = student - teacher
+        gradient = curvatures * student + pulls * gap
+        gradient[1] -= 1.0
+        velocity = stepping.heavy_ball * velocity + gradient
+        student = student - learning_rates[step] * velocity
+        impulse += learning_rates[step] * gap
+        teacher += rates[step] * (student - teacher)
+        if step + 1 in wanted:
+            kept[step + 1] = student, teacher.copy(), impulse.copy()
+    at = np.array([kept[step] for step in steps.tolist()]).reshape(len(steps), 3, 2, modes)
+    (s, t, i) = at.transpose(1, 2, 0, 3)
+    return Response(s[0], t[0], s[1], t[1], i[0], i[1])
+
+
+class Coupled:
+    """The same recursion for whole weight matrices, for metrics that do not commute with the second moment.
+
+        Y_{t+1} = Y_t - eta_t (G_t + (Y_t - Ybar_t) L),   G_{t+1} = G_t + (Y_{t+1} - Y_t) K,
+        K = rho Sigma + mu I,   L = strength D.
+
+    It runs in the eigenbasis of the second moment, and carries gradient and gap themselves, which keep their digits as they vanish.
+
+    Args:
+        gradient: G_0, (k, d), in the eigenbasis.
+        curvatures: diagonal of K there, (d,).
+        pull: L there, (d, d).
+        eigenvectors: of the second moment, (d, d), one a column.
+        stepping: learning rates and teacher.
+    """
+
+    def __init__(
+        self, gradient: np.ndarray, curvatures: np.ndarray, pull: np.ndarray, eigenvectors: np.ndarray, stepping: Stepping
+    ):
+        self._gradient, self._curvatures, self._pull, self._stepping = gradient, curvatures, pull, stepping
+        self._eigenvectors = eigenvectors
+        self._solve = lru_cache(maxsize=4)(self._run)
+
+    def student(self, times: np.ndarray) -> np.ndarray:
+        return self._solve(tuple(times.tolist()))[:, 0]
+
+    def teacher(self, times: np.ndarray) -> np.ndarray:
+        return self.student(times) - self.gap(times)
+
+    def gap(self, times: np.ndarray) -> np.ndarray:
+        return self._solve(tuple(times.tolist()))[:, 1].copy()
+
+    def impulse(self, times: np.ndarray) -> np.ndarray:
+        return self._solve(tuple(times.tolist()))[:, 2]
+
+    def _run(self, times: tuple[float, ...]) -> np.ndarray:
+        """Student's displacement, gap and impulse at the given times, (m, 3, k, d)."""
+        stepping = self._stepping
+        steps = whole_steps(np.array(times), stepping.clock.total_steps)
+        last = int(steps.max(initial=0))
+        learning_rates, rates = stepping.learning_rates(last), stepping.rates(last)
+        state = np.zeros((3, *self._gradient.shape))
+        student, gap, impulse = state
+        gradient, velocity = self._gradient.copy(), np.zeros_like(student)
+        kept, wanted = {0: state.copy()}, set(steps.tolist())
+        for step in range(last):
+            velocity = stepping.heavy_ball * velocity + gradient + gap @ self._pull
+            moved = -learning_rates[step] * velocity
+            impulse += learning_rates[step] * gap
+            student += moved
+            gradient += moved * self._curvatures
+            gap += moved
+            gap *= 1 - rates[step]
+            if step + 1 in wanted:
+                kept[step + 1] = state.copy()
+        return np.array([kept[step] for step in steps.tolist()]).reshape(-1, *state.shape) @ self._eigenvectors.T
+
+
+def whole_steps(steps: np.ndarray, total_steps: int) -> np.ndarray:
+    """The given numbers of steps as an integer array, (m,).
+
+    Raises:
+        UserError: if one is not whole, negative, or beyond the horizon.
+    """
+    given = np.atleast_1d(np.asarray(steps, dtype=float))
+    if given.ndim != 1 or not np.all((given == np.floor(given)) & (given >= 0) & (given <= total_steps)):
+        raise UserError(f"steps must be whole numbers between 0 and the horizon of {total_steps}, not {np.asarray(steps)!r:.80}")
+    return given.astype(int)

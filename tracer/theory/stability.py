@@ -1,0 +1,75 @@
+"""The largest step size at which gradient descent with a given teacher still converges."""
+
+import numpy as np
+
+from tracer.averaging import Clock, Exponential
+from tracer.errors import UserError
+from tracer.theory import ema, wma
+from tracer.theory.problem import Problem
+from tracer.theory.strategies import Distillation, Strategy
+
+ROUND_OFF = 1e-9
+"""By which the computed growth of a mode that stands still may exceed 1."""
+
+
+def max_learning_rate(
+    problem: Problem, strategy: Strategy, *, update_every: int = 1, heavy_ball: float = 0.0, total_steps: int | None = None
+) -> float:
+    """Constant step size above which the recursion diverges in some mode; infinity where nothing moves.
+
+        2 (1 + h) / (sigma + 2 m l / (1 + m)) for an EMA of (final) momentum m,
+        2 (1 + h) / (sigma + l) for teachers whose rate goes to 0 (static, power law, Beta).
+
+    Source: this project.
+
+    Args:
+        problem, strategy: what is learned and how.
+        update_every: the teacher's update period; above 1, `ema.max_learning_rate` says what is exact (see `resonates`).
+        heavy_ball: h.
+        total_steps: the horizon, which a momentum given as time constant needs.
+
+    Raises:
+        UserError: if such a momentum has no horizon, or update_every or heavy_ball is out of its range.
+    """
+    if update_every < 1:
+        raise UserError(f"update_every must be at least 1, not {update_every}")
+    if not 0 <= heavy_ball < 1:
+        raise UserError(f"heavy_ball must lie in [0, 1), not {heavy_ball}")
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    momentum = _momentum(pull, update_every, total_steps)
+    spectrum = pull.measured_by.spectrum(posed)
+    if spectrum is not None:
+        pulls = pull.strength * spectrum
+        if momentum is None:
+            return float(np.min(wma.max_learning_rate(posed.curvatures, pulls, heavy_ball)))
+        return float(np.min(ema.max_learning_rate(posed.curvatures, pulls, momentum, update_every, heavy_ball)))
+    felt = 1.0 if momentum is None or update_every > 1 else 2 * momentum / (1 + momentum)
+    largest = np.linalg.eigvalsh(posed.curvature_matrix + felt * pull.strength * pull.measured_by.matrix(posed))[-1]
+    return float(2 * (1 + heavy_ball) / largest) if largest > 0 else np.inf
+
+
+def resonates(problem: Problem, strategy: Strategy, learning_rate: float, clock: Clock, heavy_ball: float) -> bool:
+    """Whether a run diverges below `max_learning_rate` because heavy-ball velocity resonates with an EMA's update period.
+
+    Source: this project (`ema.growth`).
+    """
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    momentum = _momentum(pull, clock.update_every, clock.total_steps)
+    spectrum = pull.measured_by.spectrum(posed)
+    if momentum is None or spectrum is None or heavy_ball == 0 or clock.update_every == 1:
+        return False
+    growth = ema.growth(posed.curvatures, pull.strength * spectrum, learning_rate, momentum, clock.update_every, heavy_ball)
+    return bool(np.max(growth) > 1 + ROUND_OFF)
+
+
+def _momentum(pull: Distillation, update_every: int, total_steps: int | None) -> float | None:
+    """The momentum at which an exponential kernel settles; None for kernels whose rate goes to 0."""
+    if not isinstance(pull.kernel, Exponential):
+        return None
+    if pull.kernel.momentum is None and total_steps is None:
+        raise UserError("a momentum given as a time constant depends on the horizon: give total_steps")
+    try:
+        clock = Clock(update_every if total_steps is None else total_steps, update_every)
+    except ValueError as error:
+        raise UserError(f"{error}") from None
+    return 1.0 - pull.kernel.rate(clock, clock.updates)

@@ -1,0 +1,178 @@
+"""Fine-tuning strategies as the theory knows them, under the names that the trainer gives them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tracer.averaging import Beta, Exponential, Kernel, Static
+from tracer.errors import UserError, nearest
+from tracer.theory.metrics import METRICS, Metric
+from tracer.theory.optima import optimum
+from tracer.theory.problem import Problem
+from tracer.theory.validation import not_negative
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to fine-tune: what it starts from, which teacher pulls, and how far towards its result one goes."""
+
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem as the strategy poses it."""
+        return problem
+
+    @property
+    def distillation(self) -> "Distillation":
+        """The pull of the teacher; of strength 0 where there is none."""
+        return Distillation(0.0, Static())
+
+    @property
+    def interpolation(self) -> float:
+        """Share of the way from the start to the trained weights at which the strategy's weights stand."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class ZeroShot(Strategy):
+    """The pretrained weights as they are (CLIP, arXiv 2103.00020)."""
+
+    @property
+    def interpolation(self) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class FineTuning(Strategy):
+    """Contrastive fine-tuning alone (FLYP, arXiv 2212.00638)."""
+
+
+@dataclass(frozen=True)
+class WeightDecay(Strategy):
+    """Contrastive fine-tuning with the penalty (decay / 2) |W|^2 on top of the problem's own.
+
+    Raises:
+        UserError: if decay is negative.
+    """
+
+    decay: float
+
+    def __post_init__(self):
+        not_negative(decay=self.decay)
+
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.with_weight_decay(problem.weight_decay + self.decay)
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation(Strategy):
+    """Contrastive fine-tuning held to a teacher by (strength / 2) tr((W - Wbar) D (W - Wbar)^T).
+
+    Source: TRACER, arXiv 2605.29380 (static, EMA and WMA teachers in the data's metric); other metrics: this project.
+
+    Attributes:
+        strength: lambda.
+        kernel: the teacher's averaging kernel; Static() is self-distillation from the pretrained model.
+        metric: D, a `Metric`, or "data" (the second moment) or "parameter" (the identity).
+
+    Raises:
+        UserError: if strength is negative, the kernel no kernel or the metric unknown.
+    """
+
+    strength: float
+    kernel: Kernel = Beta(0.5, 0.5)
+    metric: Metric | str = "data"
+
+    def __post_init__(self):
+        not_negative(strength=self.strength)
+        if not isinstance(self.kernel, Kernel):
+            raise UserError(f"kernel must be an averaging kernel such as Beta(0.5, 0.5), not {self.kernel!r}")
+        if isinstance(self.metric, str) and self.metric not in METRICS:
+            raise UserError(f"unknown metric {self.metric!r}{nearest(self.metric, METRICS)}")
+        if not isinstance(self.metric, str | Metric):
+            raise UserError(f"metric must be a name or a Metric, not {type(self.metric).__name__}: wrap a second moment in Inputs")
+
+    @property
+    def distillation(self) -> "Distillation":
+        return self
+
+    @property
+    def measured_by(self) -> Metric:
+        """The metric as an object."""
+        return self.metric if isinstance(self.metric, Metric) else METRICS[self.metric]
+
+
+@dataclass(frozen=True)
+class L2SP(Strategy):
+    """Weights pulled towards the pretrained ones by (strength / 2) |W - W_0|^2 (L2-SP, arXiv 1802.01483).
+
+    Raises:
+        UserError: if strength is negative.
+    """
+
+    strength: float
+
+    def __post_init__(self):
+        not_negative(strength=self.strength)
+
+    @property
+    def distillation(self) -> Distillation:
+        return Distillation(self.strength, Static(), "parameter")
+
+
+@dataclass(frozen=True)
+class WiSEFT(Strategy):
+    """Fine-tuning, then the weights (1 - coefficient) W_0 + coefficient W (WiSE-FT, arXiv 2109.01903).
+
+    Raises:
+        UserError: if the coefficient lies outside [0, 1].
+    """
+
+    coefficient: float
+
+    def __post_init__(self):
+        if not 0 <= self.coefficient <= 1:
+            raise UserError(f"coefficient must lie in [0, 1], and is {self.coefficient}")
+
+    @property
+    def interpolation(self) -> float:
+        return self.coefficient
+
+
+@dataclass(frozen=True)
+class LPFT(Strategy):
+    """Linear probing, then fine-tuning from there (LP-FT, arXiv 2202.10054).
+
+    The probe trains a linear map A (k, k), from the identity, on the frozen embeddings W_0 x; fine-tuning starts from A W_0.
+    """
+
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.starting_from(optimum(probe(problem)) @ problem.initial_weights)
+
+
+def probe(problem: Problem) -> Problem:
+    """The problem of a linear probe on the pretrained embeddings: weights A (k, k), features W_0 x, started at the identity."""
+    start = problem.initial_weights
+    return Problem(
+        start @ problem.second_moment @ start.T,
+        problem.cross_covariance @ start.T,
+        np.eye(len(start)),
+        problem.embedding_penalty,
+        problem.weight_decay,
+        problem.samples,
+        None if problem.pairs is None else (problem.pairs[0] @ start.T, problem.pairs[1]),
+    )
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "zero_shot": ZeroShot,
+    "flyp": FineTuning,
+    "weight_decay": WeightDecay,
+    "l2_sp": L2SP,
+    "static_distillation": partial(Distillation, kernel=Static()),
+    "ema_distillation": partial(Distillation, kernel=Exponential(0.9)),
+    "tracer": partial(Distillation, kernel=Beta(0.5, 0.5)),
+    "wise_ft": WiSEFT,
+    "lp_ft": LPFT,
+}
+"""Constructors by the name that strategies have everywhere: tracer.strategies lists the same ones for real models."""

@@ -1,0 +1,51 @@
+"""A subspace of feature space, and the two parts it splits weights into."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.errors import UserError
+
+ORTHONORMAL = 1e-8
+"""By how much the products of a basis' columns may differ from 0 and 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """A subspace of feature space by an orthonormal basis (d, r); weights (k, d) are split row by row.
+
+    Source: TRACER, arXiv 2605.29380 (task subspace and orthogonal complement).
+
+    Raises:
+        UserError: if the basis is no matrix with orthonormal columns.
+    """
+
+    basis: np.ndarray
+
+    def __post_init__(self):
+        basis = np.asarray(self.basis)
+        if basis.ndim != 2 or not np.allclose(basis.T @ basis, np.eye(basis.shape[1]), rtol=0, atol=ORTHONORMAL):
+            raise UserError(f"basis must be a matrix (d, r) of orthonormal columns, and has shape {basis.shape}: orthogonalise it")
+
+    @property
+    def rank(self) -> int:
+        """Dimension r."""
+        return self.basis.shape[1]
+
+    @property
+    def projector(self) -> np.ndarray:
+        """P = V_r V_r^T, (d, d)."""
+        return self.basis @ self.basis.T
+
+    @property
+    def orthogonal_projector(self) -> np.ndarray:
+        """Q = I - P, (d, d)."""
+        return np.eye(len(self.basis)) - self.projector
+
+    def task(self, weights: np.ndarray) -> np.ndarray:
+        """W P, in the shape of the weights (..., k, d)."""
+        return (weights @ self.basis) @ self.basis.T
+
+    def orthogonal(self, weights: np.ndarray) -> np.ndarray:
+        """W Q, in the shape of the weights (..., k, d)."""
+        return weights - self.task(weights)

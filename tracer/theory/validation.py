@@ -1,0 +1,61 @@
+"""What the theory asks of the arrays it is given; each fault is answered with one sentence."""
+
+from numbers import Real
+
+import numpy as np
+
+from tracer.errors import UserError
+
+
+def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> np.ndarray:
+    """The values as a float64 matrix of the given shape (None: any length above zero).
+
+    Raises:
+        UserError: if they are no finite matrix, or of another shape.
+    """
+    try:
+        array = np.asarray(values)
+        if np.iscomplexobj(array):
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must be a matrix of real numbers, not {type(values).__name__}") from None
+    expected = f"({'any' if rows is None else rows}, {'any' if columns is None else columns})"
+    if array.ndim != 2 or array.size == 0:
+        raise UserError(f"{name} must be a matrix of shape {expected} with at least one element, not of shape {array.shape}")
+    if rows not in (None, array.shape[0]) or columns not in (None, array.shape[1]):
+        raise UserError(f"{name} must have shape {expected} to fit the other arrays, and has shape {array.shape}")
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise UserError(f"{name} holds {array[row, column]} at row {row}, column {column}: remove or repair such samples")
+    return array
+
+
+def positive_semidefinite(name: str, values: object, size: int | None = None) -> np.ndarray:
+    """The values as a symmetric positive semidefinite float64 matrix, round-off in its symmetry removed.
+
+    Raises:
+        UserError: as `matrix` does, and if it is not square, not symmetric, or has a negative eigenvalue.
+    """
+    array = matrix(name, values, size, size)
+    if array.shape[0] != array.shape[1]:
+        raise UserError(f"{name} must be square, and has shape {array.shape}")
+    scale = np.abs(array).max()
+    if np.abs(array - array.T).max() > 1e-8 * scale:
+        raise UserError(f"{name} must be symmetric, and differs from its transpose by {np.abs(array - array.T).max():.2g}")
+    symmetric = (array + array.T) / 2
+    smallest = np.linalg.eigvalsh(symmetric)[0]
+    if smallest < -1e-8 * scale:
+        raise UserError(f"{name} must be positive semidefinite, and has the eigenvalue {smallest:.3g}: it is no second moment")
+    return symmetric
+
+
+def not_negative(**numbers: float) -> None:
+    """Check that the named numbers are finite and not negative.
+
+    Raises:
+        UserError: naming the first that is not.
+    """
+    for name, number in numbers.items():
+        if not (isinstance(number, Real) and number >= 0 and np.isfinite(float(number))):
+            raise UserError(f"{name} must be finite and not negative, and is {number!r}")
