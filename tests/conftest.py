@@ -31,3 +31,14 @@ def fresh_accelerator():
 def same_random_numbers():
     """Each test starts from the same state of torch's generator, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def architectures(monkeypatch):
+    """Make the tiny architectures known to open_clip for the time of a test."""
+    from open_clip import factory
+
+    from tests.models import TINY_ARCHITECTURES
+
+    for name, configuration in TINY_ARCHITECTURES.items():
+        monkeypatch.setitem(factory._MODEL_CONFIGS, name, configuration)

@@ -19,6 +19,16 @@ KERNELS = [
     Beta(0.5, 0.5),
     Beta(0.3, 1.7, weighting="pdf"),
 ]
+_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+_TRANSFORMER = {"image_size": 32, "patch_size": 16, "layers": 2, "width": 32, "head_width": 16}
+# RN50's depth at a sixteenth of its width
+_RESNET = {"image_size": 32, "layers": [3, 4, 6, 3], "width": 4, "head_width": 64}
+TINY_ARCHITECTURES = {
+    "tiny-vit": {"embed_dim": 8, "vision_cfg": _TRANSFORMER, "text_cfg": _TEXT},
+    "tiny-vit-quickgelu": {"embed_dim": 8, "quick_gelu": True, "vision_cfg": _TRANSFORMER, "text_cfg": _TEXT},
+    "tiny-rn50": {"embed_dim": 8, "vision_cfg": _RESNET, "text_cfg": _TEXT},
+}
+"""Configurations of open_clip's, which the fixture `architectures` makes known to it."""
 PIXELS, WIDTH, EMBEDDING, WORDS, CONTEXT = 6, 8, 4, 11, 3
 
 
@@ -96,7 +106,7 @@ class SameBatch(Dataset):
 
 def tiny_encoder(model: nn.Module | None = None) -> Encoder:
     """A `TinyDualEncoder` for uint8 images of 1 x 2 pixels, augmented with noise from torch's generator."""
-    return Encoder(model or TinyDualEncoder(), tiny_preprocess, tiny_augment, tiny_tokenize, "tiny")
+    return Encoder(model or TinyDualEncoder(), tiny_preprocess, tiny_augment, tiny_tokenize)
 
 
 def tiny_preprocess(images) -> Tensor:

@@ -129,7 +129,7 @@ def sighted(class_names, templates) -> Encoder:
     for template in templates:
         for number, name in enumerate(class_names):
             numbers.setdefault(template.format(name), number)
-    return Encoder(Sighted(), _seen, _seen, lambda texts: torch.tensor([[numbers[text]] for text in texts]), "sighted")
+    return Encoder(Sighted(), _seen, _seen, lambda texts: torch.tensor([[numbers[text]] for text in texts]))
 
 
 def _seen(images) -> Tensor:

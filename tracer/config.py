@@ -44,11 +44,26 @@ Templates = Annotated[tuple[str, ...], BeforeValidator(_alone)]
 class Model(Section):
     """What is fine-tuned."""
 
-    architecture: str = Field("glyphs", description="'glyphs', the embedded model, or the name of an open_clip model")
+    architecture: str = Field(
+        "glyphs", description="'glyphs', the embedded model, or an open_clip name, hf-hub:organisation/name too"
+    )
     pretrained: Annotated[str, BeforeValidator(_seed_as_text)] | None = Field(
         "0", description="for glyphs the seed of a shipped checkpoint or a file; else an open_clip tag or a file"
     )
+    trust_archive: bool = Field(
+        False, description="open TorchScript archives, as OpenAI's weights are: they may run what they hold"
+    )
     batch_norm: Literal["frozen", "tracked"] = Field("frozen", description="what training does to batch-norm statistics")
+    freeze: tuple[str, ...] = Field((), description="shell patterns of open_clip's parameter names that are not trained")
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them; not for ResNets")
+    compile: bool = Field(False, description="torch.compile for student and teacher")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_weights(cls, values: Any) -> Any:
+        """An architecture from the hub or a folder comes with weights."""
+        architecture = str(values.get("architecture", "")) if isinstance(values, dict) else ""
+        return {"pretrained": architecture, **values} if architecture.startswith(("hf-hub:", "local-dir:")) else values
 
 
 class EmbeddedData(Section):

@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LISTED = 30  # names
+
 
 class UserError(ValueError):
     """Bad input: its text is one sentence that says what is wrong, where, and what to do. Commands print it and exit with 2."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """' (did you mean X?)' for the closest valid name, or a list of the valid ones if nothing is close."""
+    """' (did you mean X?)' for the closest valid name, or a list of the valid ones, the first of many, if nothing is close."""
     choices = sorted(valid)
     close = get_close_matches(name, choices, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (valid: {', '.join(choices)})"
+    listed = ", ".join(choices) if len(choices) <= _LISTED else f"{', '.join(choices[:_LISTED])} and {len(choices) - _LISTED} more"
+    return f" (did you mean {close[0]!r}?)" if close else f" (valid: {listed})"

@@ -76,8 +76,8 @@ def evaluation_suite(section: AnySuite) -> Suite:
 
 def load_encoder(run: Run, weights: Path | None = None, head: Path | None = None) -> Encoder:
     """The model of a run on the device that this machine has, with other weights on top and a head if given."""
-    encoder = clip.create(run.model.architecture, run.model.pretrained, run.model.batch_norm, weights)
-    device = Accelerator(mixed_precision="no").device
+    model, device = run.model, Accelerator(mixed_precision="no").device
+    encoder = clip.create(model.architecture, model.pretrained, model.batch_norm, weights, trust_archive=model.trust_archive)
     encoder.model.to(device)
     if head is None:
         return encoder
@@ -109,6 +109,9 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     torch.manual_seed(run.seed)
     encoder = load_encoder(run)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
+    clip.freeze(encoder.model, run.model.freeze)
+    if run.model.gradient_checkpointing:
+        clip.checkpoint_gradients(encoder.model)
     if labelled:
         encoder = dataclasses.replace(encoder, head=earlier[0].head if earlier else _zero_shot_head(encoder, labelled))
     trainer = _trainer(run, encoder, anchor, labelled, checkpoints, _following(on_step, done)) if preset.trained else None
@@ -122,6 +125,7 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
         encoder = dataclasses.replace(encoder, model=model_stock(anchor, [student.model for student in earlier]))
     if encoder.head is not None:
         encoder.head.save(run.output / "head.safetensors")
+    clip.save_configuration(encoder.model, run.output)
     clip.save(encoder.model, run.output / "student.safetensors")
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
     if teacher is not None:
@@ -198,6 +202,10 @@ def _trainer(
     if kernel is not None:
         clock = Clock(steps, strategy.update_every_steps)
         teacher = Teacher(student, strategy.kernel or kernel, clock, strategy.buffers)
+    if run.model.compile:
+        student.compile()  # in place: the class and the names of the weights stay
+        if teacher:
+            teacher.module.compile()
     optimizer = torch.optim.AdamW(
         parameter_groups(student, optimization.weight_decay),
         lr=optimization.learning_rate,

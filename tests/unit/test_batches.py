@@ -50,7 +50,7 @@ def test_each_epoch_shows_each_pair_once_as_far_as_whole_batches_go():
 def test_images_stay_with_their_captions():
     """Image i has the value i everywhere, and captions that start with it."""
     encoder = tiny_encoder()
-    data = Batches(pairs(), Encoder(encoder.model, tiny_preprocess, tiny_preprocess, encoder.tokenize, "tiny"), 3, 20, 0)
+    data = Batches(pairs(), Encoder(encoder.model, tiny_preprocess, tiny_preprocess, encoder.tokenize), 3, 20, 0)
     for batch in load(data, 0, 20):
         assert torch.equal(batch.images, batch.tokens[:, :1] / 128 - torch.ones(3, 6))
 
@@ -106,6 +106,6 @@ def test_impossible_batches_are_refused(count, size, message):
 def test_every_step_has_random_numbers_of_its_own():
     """Within one epoch too, where only the position moves."""
     encoder = tiny_encoder()
-    noise = Encoder(encoder.model, tiny_preprocess, lambda images: torch.randn(len(images), 6), encoder.tokenize, "noise")
+    noise = Encoder(encoder.model, tiny_preprocess, lambda images: torch.randn(len(images), 6), encoder.tokenize)
     data = Batches(pairs(), noise, 3, 20, 0)
     assert len({tuple(data[step].images[0].tolist()) for step in range(20)}) == 20

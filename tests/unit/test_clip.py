@@ -124,7 +124,7 @@ class TestProjections:
             "text_cfg": {"context_length": 5, "vocab_size": 9, "width": 12, "heads": 2, "layers": 1},
         }
         kind = open_clip.CLIP if towers == "transformer" else open_clip.CustomTextCLIP
-        image, text = clip.Clip(kind(**size)).projections()
+        image, text = clip.Clip(kind(**size), clip.Blueprint(towers, size)).projections()
         assert image.shape == (6, 16)
         assert text.shape == (6, 12)
         assert image.requires_grad

@@ -121,7 +121,7 @@ class TestErrors:
 
     def test_keys_of_a_section_are_listed_where_none_is_near(self):
         (line,) = errors_of({"model": {"zzz": 1}})
-        assert "architecture, batch_norm, pretrained" in line
+        assert "architecture, batch_norm, compile, freeze" in line
 
     @given(st.sampled_from([*Run.model_fields, "unknown"]), junk)
     def test_no_value_is_answered_with_a_traceback(self, key, value):

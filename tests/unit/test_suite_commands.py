@@ -83,7 +83,7 @@ class TestInterpolations:
         for report, encoder in ((reports[0], anchor), (reports[2], student)):
             assert report["sets"] == evaluate(encoder, suite)["sets"]
         quarter = interpolate(anchor.model, student.model, 0.25)
-        mixed = type(anchor)(quarter, glyphs.preprocess, glyphs.preprocess, glyphs.TOKENIZER, "glyphs")
+        mixed = type(anchor)(quarter, glyphs.preprocess, glyphs.preprocess, glyphs.TOKENIZER)
         assert reports[1]["sets"] == evaluate(mixed, suite)["sets"]
         assert len({report["sets"]["id"]["nll"] for report in reports}) == 3
 

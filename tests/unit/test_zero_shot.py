@@ -50,7 +50,7 @@ def encoder():
     def preprocess(images):
         return torch.from_numpy(np.stack([image[0, 0] for image in images]).astype(np.float32)) - 100
 
-    return Encoder(Lookup(), preprocess, preprocess, lambda texts: torch.tensor([[order.index(text)] for text in texts]), "lookup")
+    return Encoder(Lookup(), preprocess, preprocess, lambda texts: torch.tensor([[order.index(text)] for text in texts]))
 
 
 def images_of(pixels, labels):

@@ -49,7 +49,7 @@ def model_stock(anchor: Module, students: Sequence[Module]) -> Module:
     """
     if len(students) < 2:
         raise ValueError(f"Model Stock merges at least two fine-tuned models, not {len(students)}")
-    merged = copy.deepcopy(students[0])
+    merged = copy.deepcopy(anchor)  # a student may be compiled
     start, ends = anchor.state_dict(), [student.state_dict() for student in students]
     merged.load_state_dict({k: _stocked(start[k], [end[k] for end in ends]) for k in start})
     return merged

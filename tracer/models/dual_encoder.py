@@ -70,7 +70,6 @@ class Encoder:
         preprocess: n uint8 images (height, width, 3) to the tensor that `model` takes.
         augment: the same for training, where it may draw random crops from torch's generator.
         tokenize: captions to token ids (n, context).
-        architecture: the name it was built by.
         head: a trained linear head, which classifies in place of the texts' embeddings where it knows all classes.
     """
 
@@ -78,5 +77,4 @@ class Encoder:
     preprocess: Callable[[Sequence[np.ndarray]], Tensor]
     augment: Callable[[Sequence[np.ndarray]], Tensor]
     tokenize: Callable[[Sequence[str]], Tensor]
-    architecture: str
     head: Head | None = None

@@ -15,6 +15,7 @@ from tracer.errors import UserError, nearest
 
 ARCHITECTURE = "glyphs"
 TOKENIZER = WordTokenizer(WORDS, CONTEXT_LENGTH)
+MEAN, DEVIATION = 0.5, 0.25  # of what pixels in [0, 1] are brought to mean 0 and deviation 1 with
 CONFIGURATION = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
@@ -57,4 +58,4 @@ def preprocess(images: Sequence[np.ndarray]) -> Tensor:
         if image.shape != (SIZE, SIZE, 3):
             raise UserError(f"the embedded model takes {SIZE} x {SIZE} RGB images, not {image.shape}: resize them")
     stacked = torch.from_numpy(np.stack(list(images)))
-    return (stacked.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    return (stacked.permute(0, 3, 1, 2).float() / 255 - MEAN) / DEVIATION

@@ -9,12 +9,12 @@ from scipy.optimize import brentq
 from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
 from tracer.errors import UserError
 from tracer.schedules import Schedule, constant
+from tracer.theory.geometry import error_left
 from tracer.theory.gradient_descent import discrete
-from tracer.theory.optima import optimum
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Stepping, respond
 from tracer.theory.strategies import Distillation
-from tracer.theory.validation import not_negative
+from tracer.theory.validation import matrix, not_negative
 
 STRENGTHS = 1e-6, 1e6
 EXPONENTS = 1e-3, 1e3
@@ -77,15 +77,12 @@ def residual(problem: Problem, weights: np.ndarray) -> float:
     """Task error of weights (k, d) over that of the initial weights, root mean square on the data; 0 at the optimum.
 
     It is the root of 1 - adaptation.
+
+    Raises:
+        UserError: if the weights have another shape or are not finite.
     """
-    target = optimum(problem)
-
-    def error(at: np.ndarray) -> float:
-        difference = problem.task_subspace.task(at - target)
-        return float(np.sqrt(max(0.0, np.sum((difference @ problem.second_moment) * difference))))
-
-    start = error(problem.initial_weights)
-    return error(weights) / start if start > 0 else 0.0
+    weights = matrix("weights", weights, *problem.initial_weights.shape)
+    return float(np.sqrt(max(0.0, error_left(problem, weights, problem.task_subspace))))
 
 
 def measure(

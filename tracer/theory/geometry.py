@@ -21,7 +21,7 @@ class Geometry(NamedTuple):
         adaptation: 1 - (task error of W) / (task error of W_0), in the data's metric; 1 at W*, 0 at W_0 (if W_0 is at
             W*: minus infinity elsewhere).
         retention: <W Q, W_0 Q> / |W_0 Q|^2; 1 where the orthogonal part is kept.
-        forgetting: mean squared change of the embeddings on the task's own inputs, 1/2 tr((W - W_0) Sigma (W - W_0)^T).
+        forgetting: half the mean squared change of the embeddings on the task's own inputs, 1/2 tr((W - W_0) Sigma (W - W_0)^T).
     """
 
     task_displacement: float
@@ -57,18 +57,28 @@ def describe(problem: Problem, weights: np.ndarray, subspace: Subspace | None = 
     weights = matrix("weights", weights, *problem.initial_weights.shape)
     space = problem.task_subspace if subspace is None else _fitting(subspace, weights)
     target, start = optimum(problem), problem.initial_weights
-    moved, error = weights - start, space.task(weights - target)
-    kept, moment = space.orthogonal(start), problem.second_moment
-    scale = _quadratic(target, moment) + _quadratic(start, moment)
-    left, before = _quadratic(error, moment), _quadratic(space.task(start - target), moment)
+    moved, kept = weights - start, space.orthogonal(start)
     return Geometry(
         task_displacement=float(np.linalg.norm(space.task(moved))),
         orthogonal_displacement=float(np.linalg.norm(space.orthogonal(moved))),
-        bias=float(np.linalg.norm(error)),
-        adaptation=1.0 - _ratio(left, before, scale, empty=0.0 if _is_round_off(left, scale) else np.inf),
+        bias=float(np.linalg.norm(space.task(weights - target))),
+        adaptation=1.0 - error_left(problem, weights, space),
         retention=_ratio(float(np.sum(space.orthogonal(weights) * kept)), float(np.sum(kept**2)), np.sum(start**2), empty=1.0),
         forgetting=forgetting(weights, start, problem.second_moment),
     )
+
+
+def error_left(problem: Problem, weights: np.ndarray, subspace: Subspace) -> float:
+    """Task error of weights (k, d) over that of the initial weights, in the data's metric: 1 - adaptation, with all its digits.
+
+        tr((W - W*) P Sigma P (W - W*)^T) / tr((W_0 - W*) P Sigma P (W_0 - W*)^T)
+
+    If W_0 is at W*, it is 0 there and infinite elsewhere.
+    """
+    target, start, moment = optimum(problem), problem.initial_weights, problem.second_moment
+    scale = _quadratic(target, moment) + _quadratic(start, moment)
+    left, before = (_quadratic(subspace.task(at - target), moment) for at in (weights, start))
+    return _ratio(left, before, scale, empty=0.0 if _is_round_off(left, scale) else np.inf)
 
 
 def forgetting(weights: np.ndarray, initial_weights: np.ndarray, second_moment: np.ndarray) -> float:
