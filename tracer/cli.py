@@ -126,13 +126,15 @@ def _train(options: argparse.Namespace) -> None:
 
         print(dump(run), end="")
         return
-    from tracer import console, stages
+    from tracer import console, processes, stages
     from tracer import run as running
 
+    console.console.quiet = not processes.is_first()
     with console.progress("fine-tuning", stages.steps(run)) as advance:
         result = running.fine_tune(run, advance)
     console.skipped(result.skipped, run.output / "skipped.jsonl")
     console.report(result.report, run.output)
+    processes.leave()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

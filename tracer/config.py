@@ -215,8 +215,10 @@ class Optimization(Section):
     """AdamW and its schedule."""
 
     total_steps: Count = 300
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    micro_batch_size: Count | None = Field(None, description="pairs that pass the towers at once; gradients do not change")
+    batch_size: Annotated[int, Field(ge=2)] = Field(128, description="pairs of a step, of all processes together")
+    micro_batch_size: Count | None = Field(
+        None, description="pairs that pass the towers of a process at once; gradients do not change"
+    )
     learning_rate: Positive = 1e-3
     weight_decay: Weight = Field(0.1, description="on matrices only: not on norms, biases and the logit scale")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)

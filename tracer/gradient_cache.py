@@ -30,15 +30,15 @@ class GradientCache:
             self._leaves = [self._first(chunk) for chunk in chunks]
         self.features = concatenate(self._leaves)
 
-    def backward(self, backward: Callable[[Tensor], object]) -> None:
-        """Carry the collected gradients on to the weights, by `backward` on one scalar per chunk."""
+    def backward(self) -> None:
+        """Carry the collected gradients on to the weights."""
         for chunk, state, leaves in zip(self._chunks, self._states, self._leaves, strict=True):
             set_random_state(state)
             pairs = zip(self._encode(chunk), leaves, strict=True)
             collected = [(part, leaf.grad) for part, leaf in pairs if part is not None and leaf is not None]
             surrogate = sum((part * gradient).sum() for part, gradient in collected if gradient is not None)
             if isinstance(surrogate, Tensor) and surrogate.requires_grad:
-                backward(surrogate)
+                surrogate.backward()
 
     def _first(self, chunk: Batch) -> Features:
         """Features without a graph, leaves to collect gradients; detached, so that none is a buffer of the model itself."""

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from tracer import config as configuration
-from tracer import schedules, stages
+from tracer import processes, schedules, stages
 from tracer.averaging import Clock
 from tracer.config import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
 from tracer.data import files, imagenet, iwildcam, sources, world
@@ -33,7 +32,7 @@ from tracer.objective import Objective
 from tracer.state import Checkpoints
 from tracer.strategies import STRATEGIES
 from tracer.teacher import Teacher
-from tracer.tracking import JsonLines, services
+from tracer.tracking import JsonLines, Tracker, services
 from tracer.trainer import Loop, Trainer
 
 
@@ -76,7 +75,7 @@ def evaluation_suite(section: AnySuite) -> Suite:
 
 def load_encoder(run: Run, weights: Path | None = None, head: Path | None = None) -> Encoder:
     """The model of a run on the device that this machine has, with other weights on top and a head if given."""
-    model, device = run.model, Accelerator(mixed_precision="no").device
+    model, device = run.model, processes.device()
     encoder = clip.create(model.architecture, model.pretrained, model.batch_norm, weights, trust_archive=model.trust_archive)
     encoder.model.to(device)
     if head is None:
@@ -90,7 +89,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
     head.safetensors and with a suite evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are
     any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
-    All data are listed before the first step, and opened when they are used.
+    All data are listed before the first step, and opened when they are used. Of several processes (see `Trainer`) the first alone
+    writes and judges; the others return without a report as soon as the training is over.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
@@ -115,24 +115,30 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     if labelled:
         encoder = dataclasses.replace(encoder, head=earlier[0].head if earlier else _zero_shot_head(encoder, labelled))
     trainer = _trainer(run, encoder, anchor, labelled, checkpoints, _following(on_step, done)) if preset.trained else None
-    run.output.mkdir(parents=True, exist_ok=True)
-    (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
+    if processes.is_first():
+        run.output.mkdir(parents=True, exist_ok=True)
+        (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
     if trainer:
         trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
     if preset.merges:
         encoder = dataclasses.replace(encoder, model=model_stock(anchor, [student.model for student in earlier]))
+    teacher = trainer.teacher.module if trainer and trainer.teacher else None
+    report = _finish(run, encoder, teacher, suite) if processes.is_first() else None
+    skipped = trainer.skips.samples if trainer and trainer.skips else ()
+    return Result(encoder, anchor, teacher, suite, report, skipped)
+
+
+def _finish(run: Run, encoder: Encoder, teacher: DualEncoder | None, suite: Suite | None) -> dict[str, Any] | None:
+    """Save what was trained and judge it."""
     if encoder.head is not None:
         encoder.head.save(run.output / "head.safetensors")
     clip.save_configuration(encoder.model, run.output)
     clip.save(encoder.model, run.output / "student.safetensors")
-    teacher = trainer.teacher.module if trainer and trainer.teacher else None
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
-    report = judge(encoder, suite, run.output, workers=run.workers) if suite else None
-    skipped = trainer.skips.samples if trainer and trainer.skips else ()
-    return Result(encoder, anchor, teacher, suite, report, skipped)
+    return judge(encoder, suite, run.output, workers=run.workers) if suite else None
 
 
 def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:
@@ -195,6 +201,7 @@ def _trainer(
     on_step: Callable[[int], None],
 ) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
+    processes.equal_share(optimization.batch_size, "optimization.batch_size")  # refused before anything is written
     student, reference, batches = _learning(run, encoder, anchor, labelled)
     torch.manual_seed(run.seed)
     teacher = None
@@ -232,10 +239,10 @@ def _trainer(
         anchor=reference,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
-        skips=Skips(run.output / "skipped.jsonl", batches.max_corrupt_share, len(batches.pairs), checkpoints.step())
+        skips=Skips(run.output / _own("skipped.jsonl"), batches.max_corrupt_share, len(batches.pairs), checkpoints.step())
         if isinstance(run.data, ReadData)
         else None,
-        trackers=[JsonLines(run.output / "metrics.jsonl", checkpoints.step()), *services(run.trackers, run.output)],
+        trackers=_trackers(run, checkpoints.step()) if processes.is_first() else (),
         on_step=on_step,
     )
 
@@ -287,6 +294,16 @@ def _require_label_space(known: Sequence[str], suite: Suite) -> None:
 def _following(on_step: Callable[[int], None], steps_before: int) -> Callable[[int], None]:
     """`on_step` for a part of a run that other parts came before."""
     return lambda step: on_step(steps_before + step)
+
+
+def _own(name: str) -> str:
+    """A file's name for this process, where each writes its own."""
+    stem, _, suffix = name.partition(".")
+    return name if processes.is_first() else f"{stem}-{processes.index()}.{suffix}"
+
+
+def _trackers(run: Run, resumed_at: int) -> list[Tracker]:
+    return [JsonLines(run.output / "metrics.jsonl", resumed_at), *services(run.trackers, run.output)]
 
 
 def _identity(run: Run) -> dict[str, Any]:

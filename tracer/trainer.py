@@ -7,11 +7,12 @@ from functools import partial
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from tracer.data.batches import Batch, load
+from tracer import processes
+from tracer.data.batches import Batch, load, shared
 from tracer.data.skips import Skips
 from tracer.errors import UserError
 from tracer.evaluation import gaps
@@ -34,8 +35,9 @@ class Loop:
     Attributes:
         total_steps: optimiser steps.
         precision: "bf16" autocasts the towers and keeps weights and losses in float32; "fp64" does all in float64.
-        micro_batch_size: pairs that pass the towers at once; None is the whole batch. Gradients stay those of the whole batch,
-            with all its negatives (exactly, for models whose samples do not interact, so batch-norm statistics must be frozen).
+        micro_batch_size: pairs that pass the towers of a process at once; None is all its pairs. Gradients stay those of the
+            whole batch, with all its negatives (exactly, for models whose samples do not interact, so batch-norm statistics must
+            be frozen).
             Replay images are spread evenly over the passes.
         max_gradient_norm: gradients are scaled down to this norm; None leaves them.
         max_logit_scale: upper bound on the logit scale of a CLIP (not its logarithm).
@@ -57,9 +59,13 @@ class Loop:
 class Trainer:
     """Fine-tunes a dual encoder.
 
+    In several processes (started by `accelerate launch`, say) each embeds an equal share of every batch, and the run is that of one
+    process on the whole batch, up to rounding: objective, gradients, weights, teacher and what is logged. All construct the same
+    trainer, seeded alike; the first writes checkpoints and logs, which any number of processes can go on from.
+
     Args:
         model: the student; a `DualEncoder` module. It is moved to the device and trained in place.
-        batches: a dataset whose item t is the `Batch` of step t.
+        batches: a dataset whose item t is the `Batch` of step t, the same in every process.
         objective: what is minimised.
         optimizer: over the model's parameters; each group's `lr` at this point is the peak that `schedule` multiplies.
         loop: how the run is stepped.
@@ -72,7 +78,7 @@ class Trainer:
         on_step: called after each step with the number of steps done (progress bars, snapshots).
 
     Raises:
-        UserError: if a term lacks its teacher or anchor, or several processes are used.
+        UserError: if a term lacks its teacher or anchor, or the processes cannot share a batch equally.
     """
 
     def __init__(
@@ -95,18 +101,15 @@ class Trainer:
             raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
         if objective.needs_anchor and anchor is None:
             raise UserError("the l2_sp term needs the pretrained weights: give the trainer an anchor")
-        self.accelerator = Accelerator(mixed_precision="no")  # whatever the launcher says: autocast is ours
-        if self.accelerator.num_processes > 1:
-            raise UserError(f"this trainer runs in one process and was started in {self.accelerator.num_processes}: launch one")
-        self.batches, self.objective, self.loop, self.schedule = batches, objective, loop, schedule
+        self.batches, self.objective, self.loop, self.schedule = shared(batches), objective, loop, schedule
         self.teacher, self.anchor = teacher, anchor
         self.checkpoints, self.trackers, self.skips, self.on_step = checkpoints, trackers, skips, on_step
         self._dtype = torch.float64 if loop.precision == "fp64" else torch.float32
         for module in (model, anchor, teacher.module if teacher else None):
             if module is not None:
-                module.to(self.accelerator.device, self._dtype)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.student: DualEncoder = self.accelerator.unwrap_model(self.model)
+                module.to(processes.device(), self._dtype)
+        self.model, self.optimizer = model, optimizer
+        self.student: DualEncoder = extract_model_from_parallel(model, keep_torch_compile=True)
         self._parameters = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.progress = Progress(self.student, self.optimizer, teacher)
@@ -116,11 +119,12 @@ class Trainer:
 
         Raises:
             UserError: if the loss stops being finite, too many training pairs are corrupt, a batch lacks the replay images that a
-                term compares, or a checkpoint cannot be read or written.
+                term compares, a checkpoint cannot be read or written, or several processes differ in what they start from.
         """
         if self.checkpoints:
             self.checkpoints.restore(self.progress)
         self.model.train()
+        self._require_one_run()
         for batch in self._remaining():
             logged = (self.progress.step + 1) % self.loop.log_every_steps == 0
             saved = self.checkpoints is not None and self._saves_after(self.progress.step + 1)
@@ -128,18 +132,19 @@ class Trainer:
             self.progress.step += 1
             if report:
                 self._require_finite(report)
-            if logged:
+            if logged and processes.is_first():
                 for tracker in self.trackers:
                     tracker.log(report, step=self.progress.step)
             if saved and self.checkpoints:
                 self._require_sound_weights()
-                self.checkpoints.save(self.progress)
+                if processes.is_first():
+                    self.checkpoints.save(self.progress)
             self.on_step(self.progress.step)
         self.model.eval()
 
     def _remaining(self) -> Iterator[Batch]:
         for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers, self.skips):
-            yield batch.to(self.accelerator.device, self._dtype)
+            yield batch.to(processes.device(), self._dtype)
 
     def _saves_after(self, step: int) -> bool:
         return step % self.loop.checkpoint_every_steps == 0 or step == self.loop.total_steps
@@ -150,7 +155,9 @@ class Trainer:
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * multiplier
         self.optimizer.zero_grad(set_to_none=True)
-        pairing, terms = self._backward(batch)
+        with processes.own_randomness(self.progress.step):
+            pairing, terms = self._backward(batch)
+        processes.average_gradients(self._parameters)
         norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self.loop.max_gradient_norm:
             nn.utils.clip_grads_with_norm_(self._parameters, self.loop.max_gradient_norm, norm)
@@ -162,22 +169,22 @@ class Trainer:
         return report
 
     def _backward(self, batch: Batch) -> tuple[Pairing, dict[str, Tensor]]:
-        """Gradients of the objective on the batch, left on the parameters."""
+        """Gradients of the objective, left on the parameters; their mean over processes is that of the global batch."""
         chunks = self._chunks(batch)
         cache = GradientCache(partial(self._features, self.model), chunks) if len(chunks) > 1 else None
         student = cache.features if cache else self._features(self.model, batch)
-        pairing = Pairing(student, self._target(chunks))
+        pairing = Pairing(processes.gathered(student), self._target(chunks))
         teacher = self.teacher.module if self.teacher else None
         terms = {**self.objective.of_features(pairing), **self.objective.of_weights(self.student, self.anchor, teacher)}
-        self.accelerator.backward(self.objective.total(terms))
+        self.objective.total(terms).backward()
         if cache:
-            cache.backward(self.accelerator.backward)
+            cache.backward()
         return pairing, terms
 
     def _target(self, chunks: list[Batch]) -> Features | None:
         if self.teacher is None:
             return None
-        return concatenate([self._features(self.teacher, chunk) for chunk in chunks])
+        return processes.gathered(concatenate([self._features(self.teacher, chunk) for chunk in chunks]))
 
     def _features(self, towers: DualEncoder | Teacher, batch: Batch) -> Features:
         """Features in float32 or wider: only the towers are autocast, losses in bfloat16 logits would err by percents.
@@ -186,7 +193,7 @@ class Trainer:
         """
         images = batch.images if batch.replay is None else torch.cat([batch.images, batch.replay])
         bf16 = self.loop.precision == "bf16"
-        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(processes.device().type, dtype=torch.bfloat16, enabled=bf16):
             embedded = towers(images, batch.tokens)
         features = Features(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in embedded if part is not None))
         if batch.replay is None:
@@ -222,6 +229,22 @@ class Trainer:
             if not math.isfinite(report[name]):
                 raise UserError(f"the {name} is {report[name]} at step {self.progress.step}: {_MILDER}")
 
+    def _require_one_run(self) -> None:
+        """Several processes: they must start from the same step and weights, and batch norm see the whole batch."""
+        if processes.count() == 1:
+            return
+        norms = (module for module in self.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+        if any(norm.training for norm in norms):
+            raise UserError("each process would see the batch-norm statistics of its own share: freeze them, or start one process")
+        if not self._agree():
+            raise UserError("the processes start from different weights or steps: give them one seed and one output folder")
+
+    def _agree(self) -> bool:
+        averaged = [*self.teacher.module.parameters()] if self.teacher else []
+        return processes.agree([*self.model.parameters(), *averaged], self.progress.step)
+
     def _require_sound_weights(self) -> None:
         if not torch.stack(torch._foreach_norm(self._parameters)).isfinite().all():
             raise UserError(f"the weights are no longer finite at step {self.progress.step}: {_MILDER}")
+        if not self._agree():
+            raise UserError(f"the processes no longer have the same weights at step {self.progress.step}: use devices of one kind")

@@ -1,5 +1,6 @@
 """Gradient flow: against closed forms at all times, and against an integrator where there is none."""
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import special
@@ -7,9 +8,10 @@ from scipy.integrate import solve_ivp
 
 from tests.theory.cases import commuting, diagonal_problem
 from tests.theory.power import assert_agrees
-from tests.theory.tolerances import CLOSED_FORM, FLOW, INTEGRATED
+from tests.theory.tolerances import CLOSED_FORM, FLOW, HAZARD
+from tests.tolerances import POWER
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
-from tracer.theory import L2SP, Distillation, FineTuning, WeightDecay, WiSEFT, ema, flow, limit, wma
+from tracer.theory import L2SP, Distillation, FineTuning, WeightDecay, WiSEFT, ema, flow, gradient_flow, limit, wma
 
 EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
 PULLS = np.array([0.9, 0.02, 0.6, 1e-3])
@@ -58,7 +60,7 @@ class TestClosedForms:
             wrong = power_law(1.0)
         self.check(Exponential(time_constant_progress=time_constant), right, wrong, duration, form)
 
-    @pytest.mark.parametrize("kernel", [PowerLaw(0.3), PowerLaw(1.7), Uniform(), Beta(0.6, 1.0)], ids=repr)
+    @pytest.mark.parametrize("kernel", [PowerLaw(0.3), PowerLaw(1.7), Uniform(), Beta(0.6, 1.0), Beta(60.0, 1.0)], ids=repr)
     def test_power_law(self, duration, form, kernel):
         """A Beta(a, 1) kernel is the power law of exponent a over any horizon."""
         beta = kernel.beta if isinstance(kernel, PowerLaw) else getattr(kernel, "a", 1.0)
@@ -86,11 +88,18 @@ class TestWithoutATeacher:
         moved = (end - problem.initial_weights) * -np.expm1(-rates * times[:, None, None])
         nulls = {"half": problem.initial_weights + share * moved / 2}
         assert_agrees(path.weights(times), problem.initial_weights + share * moved, FLOW, nulls=nulls)
-        np.testing.assert_allclose(path.limit(), problem.initial_weights + share * (end - problem.initial_weights), rtol=CLOSED_FORM)
+        np.testing.assert_allclose(
+            path.limit(), problem.initial_weights + share * (end - problem.initial_weights), rtol=CLOSED_FORM
+        )
 
     def test_comes_to_its_limit(self):
-        problem, before = problem_and_start(0.1)
-        for strategy in (FineTuning(), L2SP(0.4), Distillation(0.4, Static()), Distillation(0.4, Exponential(time_constant_progress=1e-4))):
+        problem, _ = problem_and_start(0.1)
+        for strategy in (
+            FineTuning(),
+            L2SP(0.4),
+            Distillation(0.4, Static()),
+            Distillation(0.4, Exponential(time_constant_progress=1e-4)),
+        ):
             path = flow(problem, strategy, duration=1e5)
             assert_agrees(path.weights(1e5), limit(problem, strategy), FLOW, nulls={"start": problem.initial_weights})
 
@@ -160,13 +169,13 @@ def integrated(a, b, duration, progress):
         assert found.success
         return found.y.T
 
-    first = 1e-11
+    first, last = 1e-11, 1e-15 ** (1 / min(b, 0.5))
     seconds = first * duration
     start = np.concatenate([1 - EIGENVALUES * seconds, 1 - EIGENVALUES * seconds * a / (a + 1), 0 * PULLS])
     early = np.append(np.log(progress[progress < 0.5]), np.log(0.5))
     half = solve(lambda z, y: slopes(y, np.exp(z), -np.expm1(z), np.exp(z)), (np.log(first), np.log(0.5)), start, early)
-    late = np.log(np.maximum(1 - progress[progress >= 0.5], 1e-35))
-    rest = solve(lambda z, y: slopes(y, -np.expm1(z), np.exp(z), -np.exp(z)), (np.log(0.5), np.log(1e-35)), half[-1], late)
+    late = np.log(np.maximum(1 - progress[progress >= 0.5], last))
+    rest = solve(lambda z, y: slopes(y, -np.expm1(z), np.exp(z), -np.exp(z)), (np.log(0.5), np.log(last)), half[-1], late)
     return np.concatenate([half[:-1], rest]).reshape(-1, 3, modes)
 
 
@@ -174,7 +183,7 @@ class TestBetaKernel:
     PROGRESS = np.array([1e-6, 1e-3, 0.1, 0.4, 0.8, 0.99, 1 - 1e-6, 1.0])
 
     @pytest.mark.parametrize("duration", [2.0, 300.0])
-    @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.3, 0.7), (2.5, 0.4), (0.5, 2.0), (3.0, 3.0), (1.0, 1.0)])
+    @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.3, 0.7), (2.5, 0.4), (0.5, 0.1), (0.5, 2.0), (3.0, 3.0), (1.0, 1.0)])
     def test_equals_an_integrator(self, a, b, duration):
         problem, before = problem_and_start()
         path = flow(problem, Distillation(1.0, Beta(a, b), commuting(PULLS, problem)), duration=duration)
@@ -184,8 +193,22 @@ class TestBetaKernel:
         summed = path.impulse(times) / before / PULLS / duration
         for i, found in enumerate((share_left(path, "student", times), share_left(path, "teacher", times), summed)):
             expected, null = (solved[:, None, i] / (duration if i == 2 else 1) + 0 * found for solved in (reference, other))
-            assert_agrees(found, expected, INTEGRATED, nulls={"a": null})
+            assert_agrees(found, expected, FLOW, nulls={"a": null})
 
     def test_b_matters(self):
         ends = [integrated(0.5, b, 300.0, np.array([0.5, 1.0]))[-1] for b in (0.5, 0.55)]
-        assert np.max(np.abs(ends[0] - ends[1])) > 100 * INTEGRATED
+        assert np.max(np.abs(ends[0] - ends[1])) > POWER * FLOW
+
+    @pytest.mark.parametrize(("a", "b"), [(0.02, 0.1), (0.5, 0.5), (100.0, 0.5), (0.5, 200.0), (300.0, 300.0), (700.0, 600.0)])
+    def test_hazard_of_any_shape(self, a, b):
+        """Its density over its mass, also where both underflow or 1 - p has lost its digits."""
+        hazard = gradient_flow.hazard(Beta(a, b))
+        with mpmath.workdps(60):
+            for x in (1e-12, 1e-6, 1e-3, 0.02, 0.024, 0.1, 0.3, 0.45, 0.6, 0.9, 0.99):
+                left = (1 - mpmath.mpf(x)) ** hazard.stretch
+                p = 1 - left
+                ratio = p ** (a - 1) * left ** (b - 1) / mpmath.beta(a, b) / mpmath.betainc(a, b, 0, p, regularized=True)
+                expected = float(ratio * hazard.stretch * left / (1 - mpmath.mpf(x)) * x)
+                nulls = {"early": a} if x > 0.1 else {}
+                if expected > 1e-290:
+                    assert_agrees(hazard.per_log_x(x), expected, HAZARD, nulls=nulls, relative=True)

@@ -44,6 +44,7 @@ from tracer.theory import (
 )
 
 STRENGTHS = st.sampled_from([1e-3, 0.1, 1.0, 30.0])
+KEEPING = [FineTuning(), Distillation(0.7, Static()), Distillation(0.7), L2SP(0.7), Distillation(0.7, metric="parameter")]
 MOVING = [Exponential(0.9), Exponential(0.99, initial_momentum=0.1, warmup_progress=0.2), Uniform(), PowerLaw(0.3), Beta(0.5, 0.5)]
 
 
@@ -159,15 +160,7 @@ class TestMinimisers:
 class TestWhatStays:
     """Null directions: nothing but the pull of a penalty on everything moves the orthogonal part."""
 
-    SEEING_ONLY_DATA = [
-        FineTuning(),
-        Distillation(0.7, Static()),
-        Distillation(0.7),
-        L2SP(0.7),
-        Distillation(0.7, metric="parameter"),
-    ]
-
-    @pytest.mark.parametrize("strategy", SEEING_ONLY_DATA, ids=repr)
+    @pytest.mark.parametrize("strategy", KEEPING, ids=repr)
     @pytest.mark.parametrize("strength", [1.0, 1e-12])
     def test_orthogonal_part_is_kept(self, strategy, strength):
         problem = random_problem(3, "rank-deficient", n=6, d=9)

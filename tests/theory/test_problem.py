@@ -1,6 +1,6 @@
 """The linearised problem: moments, target matrix, ranks, batches and derivatives, each by its definition."""
 
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def pairs(seed, n=14, d=4, k=3):
 
 def in_chunks(images, texts, cuts):
     cuts = [0, *sorted(cuts), len(images)]
-    return [(images[a:b], texts[a:b]) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [(images[a:b], texts[a:b]) for a, b in pairwise(cuts) if b > a]
 
 
 def centred_cross_covariance(images, texts):

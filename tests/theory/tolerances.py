@@ -71,17 +71,17 @@ MINIMISER = 1e-6
 # Linear recursions that have converged beyond round-off: what is left are the 1e-16 of each step, times the slowest time scale.
 LONG_RUN = 1e-11
 
-# Gradient flow is integrated to about 1e-10 of the initial error (its grid, 20 steps for each factor e in time); errors are of size 5.
+# Gradient flow is integrated on 20 steps for each factor e in time, to up to 7e-10 of the initial error.
 FLOW = 1e-8
 
 # 10,000 roundings of a mode's student and teacher, 1e-16 each, relative to themselves as they decay together: 1e-12.
 VANISHING_GAP = 1e-11
-
-# The integrator of the reference is asked for 1e-12 a step, over some hundred steps.
-INTEGRATED = 1e-9
 
 # A spectral radius is seen to pass 1 once it exceeds it by 1e-6 (double eigenvalues are known to 1e-8), in a bisection to 1e-7.
 STABLE_STEP = 1e-5
 
 # Roots are found to 1e-10 in the logarithm of strength or exponent, to 1e-14 in a momentum.
 DESIGN = 1e-9
+
+# scipy's incomplete beta function with parameters up to 700, and logarithms of 1000 rounded at 1e-16.
+HAZARD = 1e-11

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.tolerances import FLOAT32
+from tests.tolerances import FLOAT32, FLOAT64, POWER
 from tracer.errors import UserError
 from tracer.models import clip, glyphs
 from tracer.models.dual_encoder import DualEncoder
@@ -129,6 +129,74 @@ class TestProjections:
         assert text.shape == (6, 12)
         assert image.requires_grad
         assert text.requires_grad
+
+
+class TestShortCaptions:
+    """open_clip's captions are padded to 77 tokens; a causal tower that is read at the end of the text need not see the padding."""
+
+    LENGTH, SHORT = 16, 7
+
+    @pytest.fixture
+    def text(self):
+        return {"context_length": self.LENGTH, "vocab_size": 19, "width": 12, "heads": 2, "layers": 2}
+
+    def tiny(self, text, kind=open_clip.CLIP):
+        torch.manual_seed(0)
+        vision = {"image_size": 8, "patch_size": 4, "layers": 1, "width": 16, "head_width": 8}
+        size = {"embed_dim": 6, "vision_cfg": vision, "text_cfg": text}
+        return clip.Clip(kind(**size), clip.Blueprint("tiny", size)).double()
+
+    def captions(self):
+        tokens = torch.randint(1, 18, (5, self.LENGTH))
+        for row, end in enumerate((3, 6, 2, 6, 5)):
+            tokens[row, end], tokens[row, end + 1 :] = 18, 0
+        return tokens
+
+    def tokenizer(self, model):
+        return lambda texts: clip._tokens(lambda _: self.captions(), clip._reads_to_the_end_alone(model.clip), texts)
+
+    def outcome(self, model, tokens):
+        """Features and gradients, to rounding: shorter rows of attention are summed in another order."""
+        model.zero_grad()
+        features = model(torch.ones(5, 3, 8, 8, dtype=torch.float64), tokens)
+        (features.text * torch.linspace(-1, 1, 6)).sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return [features.text.detach(), model.encode_text(tokens).detach(), *gradients]
+
+    def test_give_the_same_embeddings_and_gradients(self, text):
+        model, whole = self.tiny(text), self.captions()
+        cut = whole[:, : self.SHORT]
+        expected = self.outcome(model, whole)
+        assert len(expected) > 20
+        for mine, theirs in zip(self.outcome(model, cut), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=FLOAT64, rtol=0)
+        too_short = self.outcome(model, cut[:, :-1])
+        assert (too_short[0] - expected[0]).abs().max() >= POWER * FLOAT64
+
+    def test_whole_captions_are_left_to_open_clip(self, text):
+        model, tokens = self.tiny(text), self.captions()
+        assert torch.equal(model.encode_text(tokens), model.clip.encode_text(tokens))
+
+    def test_are_cut_after_the_last_end(self, text):
+        torch.manual_seed(1)
+        assert self.tokenizer(self.tiny(text))(["five"]).shape == (5, self.SHORT)
+
+    @pytest.mark.parametrize(
+        ("kind", "changes"),
+        [(open_clip.CLIP, {"no_causal_mask": True}), (open_clip.CLIP, {"pool_type": "last"}), (open_clip.CustomTextCLIP, {})],
+        ids=["sees ahead", "read at the last position", "of another kind"],
+    )
+    def test_other_towers_get_all_of_them(self, text, kind, changes):
+        assert self.tokenizer(self.tiny(text | changes, kind))(["five"]).shape == (5, self.LENGTH)
+
+    def test_of_open_clips_own_tokenizer(self):
+        """Its padding is 0 and its end the highest id."""
+        tokenizer = open_clip.get_tokenizer("ViT-B-32")
+        texts = ["a photo of a dog.", "a bad photo of a hairy dog", ""]
+        tokens, whole = clip._tokens(tokenizer, True, texts), tokenizer(texts)
+        assert tokens.shape == (3, 9)
+        assert torch.equal(tokens, whole[:, :9])
+        assert not whole[:, 9:].any()
 
 
 class TestNames:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from tests.models import TINY_ARCHITECTURES
-from tests.tolerances import FLOAT32
+from tests.tolerances import BATCHED_LOGITS, FLOAT32
 from tracer import config, objective
 from tracer import run as running
 from tracer.averaging import Clock, Uniform
@@ -51,6 +51,11 @@ def logits(model, preprocess, tokenizer, images):
     with torch.no_grad():
         image, text, scale = model.eval()(pixels, tokenizer(CAPTIONS))
     return scale * image @ text.T
+
+
+def assert_same(logits, expected):
+    """Up to rounding: tracer cuts captions to the longest, after which open_clip computes padding that nothing sees."""
+    torch.testing.assert_close(logits, expected, rtol=0, atol=BATCHED_LOGITS)
 
 
 def own_logits(encoder, images):
@@ -204,7 +209,7 @@ class TestHub:
         assert_same_weights(clip.weights(encoder.model), model.state_dict())
         theirs, _, preprocess = open_clip.create_model_and_transforms("hf-hub:us/model")
         expected = logits(theirs, preprocess, open_clip.get_tokenizer("hf-hub:us/model"), images)
-        assert torch.equal(own_logits(encoder, images), expected)
+        assert_same(own_logits(encoder, images), expected)
         assert theirs.visual.image_mean == MEAN
         assert config.validate(json.loads(run.model_dump_json()), "dump") == run
 
@@ -278,7 +283,7 @@ class TestExport:
             theirs, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=str(path))
             seen.append(logits(theirs, preprocess, open_clip.get_tokenizer(architecture), images))
             ours = clip.create(architecture, str(path))
-            assert torch.equal(own_logits(ours, images), seen[-1])
+            assert_same(own_logits(ours, images), seen[-1])
             assert_same_weights(clip.weights(model), theirs.state_dict())
         assert not torch.allclose(seen[0], seen[1], atol=1e-3)
         assert not torch.allclose(seen[0], seen[2], atol=1e-3)
@@ -294,7 +299,7 @@ class TestExport:
         name = f"local-dir:{tmp_path}"
         theirs, _, preprocess = open_clip.create_model_and_transforms(name)
         expected = logits(theirs, preprocess, open_clip.get_tokenizer(name), images)
-        assert torch.equal(own_logits(clip.create(name, name), images), expected)
+        assert_same(own_logits(clip.create(name, name), images), expected)
         assert not torch.allclose(own_logits(encoder, images), expected, atol=1e-3)
 
 

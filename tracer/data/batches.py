@@ -1,14 +1,16 @@
 """Training batches as a pure function of the seed and the step, so that a resumed run sees exactly what it would have seen."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tracer import processes
 from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages
 from tracer.data.skips import MAX_CORRUPT_SHARE, Skips, require_few
@@ -46,8 +48,8 @@ class Batch(NamedTuple):
 class Batches(Dataset):
     """Batch t of a run for every step t.
 
-    Each epoch is one permutation of the pairs, cut into whole batches. The permutation depends on (seed, epoch) alone; the captions
-    drawn and the random crops depend on (seed, step) alone.
+    Each epoch is one permutation of the pairs, cut into whole batches. The permutation depends on (seed, epoch) alone, the captions
+    drawn on (seed, step), and an image's random crop on (seed, step, row), so that no row needs the others to be prepared.
 
     A corrupt pair is passed over: the pair in its row of the next batch stands in, or of the one after that, round the epoch's end.
     So the batch keeps its size, each row depends on (seed, step) and the files alone, and no two rows are of the same pair (unless
@@ -81,6 +83,8 @@ class Batches(Dataset):
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
         self.max_corrupt_share = max_corrupt_share
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
+        self.augments_randomly = encoder.augment is not encoder.preprocess
+        self.rows = slice(None)
         self.per_epoch = len(pairs) // batch_size
         self._kept_order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
@@ -88,19 +92,34 @@ class Batches(Dataset):
         return self.total_steps
 
     def __getitem__(self, step: int) -> Batch:
-        images, captions, skipped = self._readable(*divmod(step, self.per_epoch))
+        epoch, position = divmod(step, self.per_epoch)
         rng = np.random.default_rng([self.seed, 1, step])
-        drawn = [_draw(options, rng) for options in captions]
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(rng.integers(2**63)))  # this one alone: a GPU's is the model's
-            augmented = self.augment(images)
-        return Batch(augmented, self.tokenize(drawn), skipped=tuple(skipped) or None)
-
-    def _readable(self, epoch: int, position: int) -> tuple[list[np.ndarray], list[Sequence[str]], list[CorruptSample]]:
-        """Images and possible captions of a batch, and the corrupt pairs met on the way."""
+        chosen = self._order(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+        picks = [int(rng.integers(self._options(index))) for index in chosen]
+        seeds = rng.integers(2**63, size=self.batch_size)
+        rows = range(self.batch_size)[self.rows]
         skipped: dict[str, CorruptSample] = {}
-        pairs = [self._first_readable(self._candidates(epoch, position, row), skipped) for row in range(self.batch_size)]
-        return [image for image, _ in pairs], [captions for _, captions in pairs], list(skipped.values())
+        pairs = [self._first_readable(self._candidates(epoch, position, row), skipped) for row in rows]
+        captions = [options[picks[row] % len(options)] for row, (_, options) in zip(rows, pairs, strict=True)]
+        images = self._augmented([image for image, _ in pairs], seeds[self.rows])
+        return Batch(images, self.tokenize(captions), skipped=tuple(skipped.values()) or None)
+
+    def share(self) -> Self:
+        """The same batches, of which only the rows that fall to this process are prepared.
+
+        Raises:
+            UserError: if the processes cannot share a batch equally.
+        """
+        mine = copy.copy(self)
+        mine.rows = processes.equal_share(self.batch_size, "batch_size")
+        return mine
+
+    def _options(self, index: int) -> int:
+        """How many captions a pair has: a draw among them is made even if another pair stands in, or another process reads it."""
+        try:
+            return len(self.pairs.captions[index])
+        except CorruptSample:
+            return 1
 
     def _candidates(self, epoch: int, position: int, row: int) -> Iterator[int]:
         """The pair of a row, and those that stand in for it, best first."""
@@ -121,11 +140,33 @@ class Batches(Dataset):
             f"{len(self.pairs) - self.batch_size} pairs outside the batch none can be read, so repair some, or lower batch_size"
         )
 
+    def _augmented(self, images: Sequence[np.ndarray], seeds: np.ndarray) -> Tensor:
+        """Images as the model takes them, each augmented by a seed of its own."""
+        if not self.augments_randomly:
+            return self.augment(images)
+        augmented = []
+        with torch.random.fork_rng(devices=[]):
+            for image, seed in zip(images, seeds, strict=True):
+                torch.default_generator.manual_seed(int(seed))  # this one alone: a GPU's is the model's
+                augmented.append(self.augment([image]))
+        return torch.cat(augmented)
+
     def _order(self, epoch: int) -> np.ndarray:
         """The epoch's permutation, kept until another epoch is asked for: that of a million pairs takes longer than a step."""
         if self._kept_order[0] != epoch:
             self._kept_order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
         return self._kept_order[1]
+
+
+def shared(batches: Dataset[Batch]) -> Dataset[Batch]:
+    """Of each batch the rows that fall to this process; `Batches` prepare no others, any other dataset is cut after the fact.
+
+    Raises:
+        UserError: if the processes cannot share a batch equally, at once or when it is drawn.
+    """
+    if processes.count() == 1:
+        return batches
+    return batches.share() if isinstance(batches, Batches) else _Cut(batches)
 
 
 def load(
@@ -170,6 +211,20 @@ def in_order(items: Dataset[Item], positions: Sequence[int], workers: int = 0) -
         yield item
 
 
+class _Cut(Dataset):
+    """This process's rows of the batches of another dataset."""
+
+    def __init__(self, batches: Dataset[Batch]):
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch:
+        images, tokens, replay = Batch(*self.batches[step])[:3]
+        rows = processes.equal_share(len(images), "the batch's number of pairs")
+        if replay is not None:
+            replay = replay[processes.equal_share(len(replay), "the batch's number of replay images")]
+        return Batch(images[rows], tokens[rows], replay)
+
+
 class _Guarded(Dataset[Item | UserError]):
     """Hands a user's error over as a value: raised in a worker, torch would bury its sentence in a traceback."""
 
@@ -181,7 +236,3 @@ class _Guarded(Dataset[Item | UserError]):
             return self.items[position]
         except UserError as error:
             return error
-
-
-def _draw(captions: Sequence[str], rng: np.random.Generator) -> str:
-    return captions[int(rng.integers(len(captions)))]

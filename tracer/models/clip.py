@@ -24,6 +24,7 @@ from open_clip.transform import PreprocessCfg
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from tracer.errors import UserError, nearest
 from tracer.models import glyphs
@@ -88,14 +89,24 @@ class Clip(DualEncoder):
 
     def forward(self, images: Tensor, tokens: Tensor) -> Features:
         image = self.clip.encode_image(images, normalize=True)
-        text = self.clip.encode_text(tokens, normalize=True)
-        return Features(image, text, self.logit_scale)
+        return Features(image, self._text(tokens, normalize=True), self.logit_scale)
 
     def encode_image(self, images: Tensor) -> Tensor:
         return self.clip.encode_image(images)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        return self.clip.encode_text(tokens)
+        return self._text(tokens, normalize=False)
+
+    def _text(self, tokens: Tensor, normalize: bool) -> Tensor:
+        """Text embeddings (n, k); captions cut by `_tokens` get as many positions as they have."""
+        length = tokens.shape[1]
+        if not _reads_to_the_end_alone(self.clip) or length == self.clip.context_length:
+            return self.clip.encode_text(tokens, normalize=normalize)
+        shorter = {
+            "clip.positional_embedding": self.clip.positional_embedding[:length],
+            "clip.attn_mask": self.clip.attn_mask[:length, :length],
+        }
+        return functional_call(_TextTower(self.clip), shorter, (tokens, normalize), tie_weights=False)
 
     def image_tower(self) -> nn.Module:
         return self.clip.visual
@@ -108,6 +119,22 @@ class Clip(DualEncoder):
     def clamp_logit_scale(self, maximum: float) -> None:
         if self.clip.logit_scale.requires_grad:  # a frozen one stays as it is
             self.clip.logit_scale.clamp_(max=float(np.log(maximum)))
+
+
+class _TextTower(nn.Module):
+    """A CLIP whose call embeds texts, which is what `functional_call` can make."""
+
+    def __init__(self, clip: nn.Module):
+        super().__init__()
+        self.clip: Any = clip
+
+    def forward(self, tokens: Tensor, normalize: bool) -> Tensor:
+        return self.clip.encode_text(tokens, normalize=normalize)
+
+
+def _reads_to_the_end_alone(clip: nn.Module) -> bool:
+    """Whether a text's embedding is read at its highest token, the end, and attention looks only back: what follows is nothing."""
+    return isinstance(clip, open_clip.CLIP) and clip.attn_mask is not None and clip.text_pool_type == "argmax"
 
 
 def create(
@@ -242,7 +269,9 @@ def _open_clip(architecture: str, pretrained: str | None, batch_norm: BatchNorm,
     clip = Clip(model, Blueprint(architecture, configuration), batch_norm)
     if file:
         _load(clip, file, trust_archive)
-    return Encoder(clip, partial(_stacked, preprocess), partial(_stacked, augment), partial(_tokens, tokenizer))
+    return Encoder(
+        clip, partial(_stacked, preprocess), partial(_stacked, augment), partial(_tokens, tokenizer, _reads_to_the_end_alone(model))
+    )
 
 
 @contextmanager
@@ -367,8 +396,10 @@ def _stacked(transform: Callable[[Image.Image], Tensor], images: Sequence[np.nda
     return torch.stack([transform(Image.fromarray(image)) for image in images])
 
 
-def _tokens(tokenizer: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:
-    return tokenizer(list(texts))
+def _tokens(tokenizer: Callable[[list[str]], Tensor], cut: bool, texts: Sequence[str]) -> Tensor:
+    """Token ids, on request cut after the last end: on the host, where their length is known without waiting for a device."""
+    tokens = tokenizer(list(texts))
+    return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1] if cut else tokens
 
 
 def _projection(tower: nn.Module, name: str) -> Tensor:

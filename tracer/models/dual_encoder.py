@@ -69,7 +69,7 @@ class Encoder:
         model: the two towers.
         preprocess: n uint8 images (height, width, 3) to the tensor that `model` takes.
         augment: the same for training, where it may draw random crops from torch's generator.
-        tokenize: captions to token ids (n, context).
+        tokenize: captions to token ids (n, up to context).
         head: a trained linear head, which classifies in place of the texts' embeddings where it knows all classes.
     """
 
