@@ -1,5 +1,6 @@
 """The largest stable step size, against the spectral radius of a whole period's matrix and against descent on either side of it."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,11 @@ AT_REST = [Static(), Uniform(), PowerLaw(0.5), Beta(0.5, 0.5)]
 GROWN = 1e-6
 
 
+@cache
+def posed(kind, weight_decay):
+    return random_problem(1, kind, weight_decay=weight_decay)
+
+
 class Case(NamedTuple):
     kernel: Kernel
     metric: object = "data"
@@ -47,7 +53,7 @@ class Case(NamedTuple):
 
     @property
     def problem(self):
-        return random_problem(1, self.kind, weight_decay=self.weight_decay)
+        return posed(self.kind, self.weight_decay)
 
     @property
     def strategy(self):
@@ -66,7 +72,7 @@ class Case(NamedTuple):
 
     def edge(self, guess):
         """The smallest step size at which the radius passes 1, by a scan and bisection."""
-        scan = guess * np.linspace(0.01, 3, 300)
+        scan = guess * np.linspace(0.04, 3, 75)
         above = np.array([self.radius(at) > 1 + GROWN for at in scan])
         high = scan[np.argmax(above)]
         low = high - (scan[1] - scan[0])
