@@ -8,7 +8,7 @@ import yaml
 from torch.nn import functional
 
 from tests.models import RandomBatches, TinyDualEncoder
-from tracer import config
+from tracer import config, sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,8 +44,14 @@ def test_the_theory_runs(capsys):
 
 
 def test_the_configuration_is_valid():
-    (text,) = blocks("yaml")
-    assert config.validate(yaml.safe_load(text), "README").strategy.name == "tracer"
+    assert config.validate(yaml.safe_load(blocks("yaml")[0]), "README").strategy.name == "tracer"
+
+
+def test_the_sweep_is_valid(tmp_path):
+    (tmp_path / "grid.yaml").write_text(blocks("yaml")[1])
+    plan, points = sweep.load(tmp_path / "grid.yaml")
+    assert [len(point.runs) for point in points] == [3, 3, 3, 3]
+    assert plan.published[0].at == points[1].setting
 
 
 def test_what_it_links_and_lists_exists():

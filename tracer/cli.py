@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--output", type=Path, default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
     pretrain.set_defaults(command=_pretrain)
 
-    train = commands.add_parser("train", help="fine-tune as a YAML file says")
+    train = commands.add_parser(
+        "train", help="fine-tune as a YAML file says", epilog="tracer strategies lists what strategy.name takes."
+    )
     _add_configuration(train)
     train.add_argument("--print-config", action="store_true", help="print the whole configuration, and do nothing else")
     train.set_defaults(command=_train)
@@ -70,12 +72,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="judge a model on a suite")
     _add_configuration(evaluate)
     evaluate.add_argument("--weights", type=Path, help="weights to judge instead of model.pretrained")
+    evaluate.add_argument("--head", type=Path, help="head.safetensors of a linear_probe, ft or lp_ft run, to classify by")
     evaluate.add_argument(
         "--interpolations",
         metavar="0,0.5,1",
         help="judge mixtures of the pretrained and these shares of the other weights (WiSE-FT)",
     )
     evaluate.set_defaults(command=_evaluate)
+
+    strategies = commands.add_parser("strategies", help="list the strategies that strategy.name takes")
+    strategies.set_defaults(command=_strategies)
+
+    sweep = commands.add_parser("sweep", help="run a grid of configurations, and compare them in a table")
+    sweep.add_argument("grid", type=Path, help="YAML file with output, base, grid, runs, published")
+    sweep.add_argument("--processes", type=int, default=None, help="runs at once (default: the file's, or 2)")
+    sweep.set_defaults(command=_sweep)
     return parser
 
 
@@ -115,11 +126,11 @@ def _train(options: argparse.Namespace) -> None:
 
         print(dump(run), end="")
         return
-    from tracer import console, processes
+    from tracer import console, processes, stages
     from tracer import run as running
 
     console.console.quiet = not processes.is_first()
-    with console.progress("fine-tuning", run.optimization.total_steps) as advance:
+    with console.progress("fine-tuning", stages.steps(run)) as advance:
         result = running.fine_tune(run, advance)
     console.skipped(result.skipped, run.output / "skipped.jsonl")
     console.report(result.report, run.output)
@@ -137,7 +148,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.interpolations is not None:
         _evaluate_interpolations(run, suite, options)
         return
-    encoder = running.load_encoder(run, options.weights)
+    encoder = running.load_encoder(run, options.weights, options.head)
     name = f"evaluation-{options.weights.stem}" if options.weights else "evaluation"
     console.report(running.judge(encoder, suite, run.output, name, run.workers), run.output)
 
@@ -166,6 +177,28 @@ def _coefficients(text: str) -> list[float]:
     if not coefficients or not all(0 <= coefficient <= 1 for coefficient in coefficients):
         raise UserError(f"--interpolations is {text!r}: give numbers from 0 to 1 with commas between them, such as 0,0.5,1")
     return coefficients
+
+
+def _strategies(options: argparse.Namespace) -> None:
+    from tracer.strategies import STRATEGIES
+
+    for name, strategy in STRATEGIES.items():
+        print(f"{name:<24}{strategy.summary} ({strategy.source})")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from tracer import console, sweep
+    from tracer.study import study
+
+    plan, points = sweep.load(options.grid)
+    jobs = sweep.jobs(points)
+    processes = plan.processes if options.processes is None else options.processes
+    if processes < 1:
+        raise UserError(f"--processes is {processes}: choose at least 1")
+    with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
+        rows = study(jobs, processes, advance)
+    print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
+    print(f"written to {plan.output}")
 
 
 if __name__ == "__main__":

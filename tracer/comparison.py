@@ -91,4 +91,4 @@ def kept_knowledge(summary: Mapping[str, Mapping[str, Interval]], method: str) -
     return (known[method] - known["flyp"]) / lost if lost else float("nan")
 
 
-assert set(CHOSEN) == set(STRATEGIES)
+assert set(CHOSEN) <= set(STRATEGIES)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -11,19 +11,23 @@ from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.errors import UserError, nearest
 from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
 
-StrategyName = Literal["zero_shot", "flyp", "l2_sp", "static_distillation", "ema_distillation", "tracer", "wise_ft"]
+if TYPE_CHECKING:  # type checkers want a literal's values written out
+    StrategyName = str
+else:
+    StrategyName = Literal[tuple(STRATEGIES)]
 AnyKernel = Annotated[Static | Exponential | Uniform | PowerLaw | Beta, Field(discriminator="kind")]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-
-assert set(get_args(StrategyName)) == set(STRATEGIES)
 
 
 class Section(BaseModel):
     """A part of a configuration: immutable, and without room for a misspelt key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 def _seed_as_text(value: Any) -> Any:
@@ -184,23 +188,26 @@ class StrategySection(Section):
     strength: Weight = Field(0.9, description="lambda: scales all distillation terms, or is the weight of L2-SP")
     terms: Terms = Terms()
     cross_projection_norm: Weight = Field(0.0, description="weight of |W_I^T W_T|, 0.05 as published")
-    orthogonality: Weight = Field(0.0, description="weight of |W_I^T W_I - I|")
+    orthogonality: Weight | None = Field(None, description="weight of |W_I^T W_I - I|; default: 0.2 for carot, else 0")
     kernel: AnyKernel | None = Field(None, description="the teacher's averaging kernel; default: the strategy's own")
     update_every_steps: Count = 1
     buffers: Literal["average", "copy"] = "average"
     interpolation: float = Field(0.5, ge=0, le=1, description="wise_ft: share of the fine-tuned weights")
+    probe_steps: Count | None = Field(None, description="lp_ft: steps of its linear probe; default: optimization.total_steps")
+    probe_learning_rate: Positive | None = Field(None, description="lp_ft: of its probe; default: optimization.learning_rate")
+    models: Annotated[int, Field(ge=2)] = Field(2, description="model_stock: how many models are fine-tuned and merged")
 
     def objective_weights(self) -> dict[str, float]:
         """Weight of each term of the objective."""
         preset = STRATEGIES[self.name]
-        weights = {"contrastive": 1.0}
+        weights = {"classification" if preset.has_head else "contrastive": 1.0}
         if preset.kernel is not None:
-            weights |= {name: self.strength * weight for name, weight in self.terms}
+            weights |= {name: self.strength * weight for name, weight in self.terms if name in preset.terms}
         if preset.anchored:
             weights["l2_sp"] = self.strength
         return weights | {
             "cross_projection_norm": self.cross_projection_norm,
-            "orthogonality": self.orthogonality,
+            "orthogonality": preset.orthogonality if self.orthogonality is None else self.orthogonality,
         }
 
 
@@ -256,6 +263,8 @@ class Run(Section):
     def _fits_together(self) -> Self:
         """What no section can check alone."""
         optimization, steps = self.optimization, self.optimization.total_steps
+        if STRATEGIES[self.strategy.name].goes_on_from:
+            steps = min(steps, self.strategy.probe_steps or steps)
         if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
             raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
         if optimization.schedule == "constant" and optimization.warmup_steps:
@@ -275,15 +284,21 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Run:
     Raises:
         UserError: with every error of the configuration, a line each.
     """
-    return validate(_merged(_read(path) if path else {}, overrides), str(path or "the command line"))
+    return validate(_merged(read(path) if path else {}, overrides), str(path or "the command line"))
 
 
 def validate(values: dict[str, Any], origin: str) -> Run:
     """A run from nested values; `origin` says in error messages where they came from."""
+    return parse(Run, values, origin)
+
+
+def parse(kind: type[AnySection], values: Any, origin: str) -> AnySection:
+    """A section of any kind from nested values, with errors as those of `validate`."""
     try:
-        return Run.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(f"{origin}: {_sentence(problem)}" for problem in error.errors())) from None
+        schema = kind.model_json_schema()
+        raise UserError("\n".join(f"{origin}: {_sentence(problem, schema)}" for problem in error.errors())) from None
 
 
 def dump(run: Run) -> str:
@@ -291,7 +306,12 @@ def dump(run: Run) -> str:
     return yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The nested values of a YAML file.
+
+    Raises:
+        UserError: if it cannot be read, or holds no keys.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -309,25 +329,29 @@ def _merged(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         key, separator, text = override.partition("=")
         if not separator:
             raise UserError(f"{override!r} is not an override: write section.key=value")
-        *sections, last = key.split(".")
-        target = values
-        for section in sections:
-            if not isinstance(target.get(section), dict):
-                target[section] = {}
-            target = target[section]
         try:
-            target[last] = yaml.safe_load(text)
+            put(values, key, yaml.safe_load(text))
         except yaml.YAMLError:
             raise UserError(f"the value in {override!r} is not YAML: mend its brackets or quote it") from None
     return values
 
 
-def _sentence(problem: Any) -> str:
-    """One of pydantic's problems in a sentence: where, what, and what to do."""
-    path, given = ".".join(_place(problem["loc"])[0]), problem["input"]
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key (section.key) in nested values."""
+    *sections, last = key.split(".")
+    for section in sections:
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
+        values = values[section]
+    values[last] = value
+
+
+def _sentence(problem: Any, schema: Any) -> str:
+    """One of pydantic's problems with a section of this schema in a sentence: where, what, and what to do."""
+    path, given = ".".join(_place(problem["loc"], schema)[0]), problem["input"]
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         *section, last = problem["loc"]
-        valid = _place(section)[1]
+        valid = _place(section, schema)[1]
         hint = nearest(str(last), valid) if valid else f" ({section[-1]} takes none: perhaps another kind is meant)"
         return f"there is no key {path!r}{hint}; rename or remove it"
     if problem["type"] == "missing":
@@ -344,12 +368,11 @@ def _sentence(problem: Any) -> str:
     return f"{path} is {given!r}: {message[0].lower()}{message[1:]}" if path else message
 
 
-def _place(location: Iterable[str | int]) -> tuple[list[str], list[str]]:
+def _place(location: Iterable[str | int], schema: Any) -> tuple[list[str], list[str]]:
     """The keys that lead to a section in the YAML, and the keys it takes.
 
     In pydantic's locations the kind of a section is a part of its own, which the YAML does not have.
     """
-    schema: Any = Run.model_json_schema()
     path: list[str] = []
     node = schema
     for part in map(str, location):
@@ -357,7 +380,7 @@ def _place(location: Iterable[str | int]) -> tuple[list[str], list[str]]:
             node = node["tags"][part]
         else:
             path.append(part)
-            node = _resolved(node.get("properties", {}).get(part, {}), schema["$defs"])
+            node = _resolved(node.get("properties", {}).get(part, {}), schema.get("$defs", {}))
     return path, [key for key in node.get("properties", {}) if key != "kind"]
 
 

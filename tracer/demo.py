@@ -77,7 +77,7 @@ def _jobs(folder: Path, models: list[str], optimization: dict[str, Any]) -> list
     coefficients = tuple(sorted({*comparison.WISE_FT_CURVE, CHOSEN["wise_ft"]["strategy"]["interpolation"]}))
     jobs = []
     for seed, pretrained in enumerate(models):
-        for method in STRATEGIES:
+        for method in CHOSEN:
             if method != "wise_ft":  # it is FLYP's run, interpolated
                 run = comparison.configuration(method, pretrained, seed, folder, optimization=optimization)
                 jobs.append(Job(run, coefficients if method == "flyp" else ()))
@@ -92,7 +92,7 @@ def _at_chosen(rows: list[Row]) -> list[Row]:
 def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
     """The table in percent: a heading, then a line a strategy."""
     lines = [["strategy", *MEASURES, "kept"]]
-    for method in STRATEGIES:
+    for method in CHOSEN:
         values = [f"{100 * mean:.1f}±{100 * half:.1f}" for mean, half in summary[method].values()]
         lines.append([method, *values, f"{100 * comparison.kept_knowledge(summary, method):.0f}"])
     return lines
@@ -110,5 +110,5 @@ def _printed(cells: list[list[str]]) -> Table:
 def _page(cells: list[list[str]], figures: dict[str, Path], models: int, jobs: list[Job]) -> str:
     pictures = {name: base64.b64encode(path.read_bytes()).decode() for name, path in figures.items()}
     template = Environment(loader=PackageLoader("tracer"), autoescape=True).get_template("report.html")
-    optimization = jobs[0].run.optimization
-    return template.render(cells=cells, pictures=pictures, models=models, optimization=optimization, strategies=STRATEGIES)
+    optimization, compared = jobs[0].run.optimization, {name: STRATEGIES[name] for name in CHOSEN}
+    return template.render(cells=cells, pictures=pictures, models=models, optimization=optimization, strategies=compared)

@@ -16,6 +16,11 @@ def contrastive(logits: Tensor) -> Tensor:
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
+def classification(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of (n, classes) logits against one-hot labels (n, classes); a scalar."""
+    return F.cross_entropy(logits, labels)
+
+
 def linearised_contrastive(image: Tensor, text: Tensor) -> Tensor:
     """The contrastive loss at small logits, of image and text embeddings (n, k) each; a scalar.
 

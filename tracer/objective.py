@@ -64,6 +64,9 @@ class Pairing:
 
 FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
     "contrastive": lambda pairing: losses.contrastive(pairing.logits),
+    "classification": lambda pairing: losses.classification(
+        pairing.student.logit_scale * pairing.student.image, pairing.student.text
+    ),
     "linearised_contrastive": lambda pairing: losses.linearised_contrastive(pairing.student.image, pairing.student.text),
     "embedding_norm": lambda pairing: losses.embedding_norm(pairing.student.image),
     "crd": lambda pairing: losses.contrastive_relational(pairing.logits, pairing.teacher_logits),

@@ -172,3 +172,28 @@ def horizons(
             axis.minorticks_off()
         axes[-1].legend(fontsize=8)
     return figure
+
+
+def sweep(
+    key: str,
+    values: Sequence[float],
+    measured: Sequence[Mapping[str, Interval]],
+    published: Sequence[Mapping[str, float]],
+) -> Figure:
+    """Each measure against a key's values, with intervals; published figures, in percent, as crosses."""
+    names = list(measured[0])
+    order = np.argsort(values)
+    at = np.asarray(values, dtype=float)[order]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(names), figsize=(3.0 * len(names), 3.2), layout="constrained", squeeze=False)
+        for axis, name in zip(axes[0], names, strict=True):
+            means, widths = (100 * np.array([measured[i][name] for i in order])).T
+            axis.errorbar(at, means, np.nan_to_num(widths), fmt="o-", capsize=3, color=COLORS["tracer"], label="measured")
+            theirs = [(values[i], published[i][name]) for i in order if name in published[i]]
+            if theirs:
+                axis.plot(*np.array(theirs).T, "x", color=COLORS["flyp"], label="published")
+                axis.legend(fontsize=8)
+            axis.set(xlabel=key, ylabel=f"{name} ({'%' if 'ECE' in name else 'accuracy, %'})")
+            if at[0] > 0 and at[-1] >= 10 * at[0]:
+                axis.set_xscale("log")
+    return figure

@@ -12,19 +12,22 @@ import torch
 from torch import nn
 
 from tracer import config as configuration
-from tracer import processes, schedules
+from tracer import processes, schedules, stages
 from tracer.averaging import Clock
 from tracer.config import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
 from tracer.data import files, imagenet, iwildcam, sources, world
 from tracer.data.batches import Batches
 from tracer.data.images import CorruptSample
-from tracer.data.sets import Suite
+from tracer.data.sets import CaptionedImages, LabelledImages, Suite
 from tracer.data.skips import MAX_CORRUPT_SHARE, Skips
-from tracer.errors import UserError
-from tracer.evaluation.interpolation import interpolate
+from tracer.errors import UserError, nearest
+from tracer.evaluation.interpolation import interpolate, model_stock
 from tracer.evaluation.suite import evaluate
+from tracer.evaluation.zero_shot import classifier
 from tracer.models import clip
+from tracer.models.classifier import Classifier, read_labels
 from tracer.models.dual_encoder import DualEncoder, Encoder
+from tracer.models.head import Head
 from tracer.objective import Objective
 from tracer.state import Checkpoints
 from tracer.strategies import STRATEGIES
@@ -38,7 +41,8 @@ class Result:
     """What a run leaves in memory.
 
     Attributes:
-        student: the encoder to use: the fine-tuned model, or its interpolation for wise_ft.
+        student: the encoder to use: the fine-tuned model, for wise_ft its interpolation, for model_stock the merged one; with
+            its head, if the strategy has one.
         anchor: the pretrained model.
         teacher: the teacher at the end, if there was one.
         suite: what the run is judged on, if it is.
@@ -69,21 +73,24 @@ def evaluation_suite(section: AnySuite) -> Suite:
     return world.suite(section.split)
 
 
-def load_encoder(run: Run, weights: Path | None = None) -> Encoder:
-    """The model of a run on the device that this machine has, with other weights on top if given."""
-    model = run.model
+def load_encoder(run: Run, weights: Path | None = None, head: Path | None = None) -> Encoder:
+    """The model of a run on the device that this machine has, with other weights on top and a head if given."""
+    model, device = run.model, processes.device()
     encoder = clip.create(model.architecture, model.pretrained, model.batch_norm, weights, trust_archive=model.trust_archive)
-    encoder.model.to(processes.device())
-    return encoder
+    encoder.model.to(device)
+    if head is None:
+        return encoder
+    return dataclasses.replace(encoder, head=Head.load(head, len(encoder.model.projections()[0])).to(device))
 
 
 def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> Result:
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
-    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors and with a suite
-    evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. All data are listed before the
-    first step, and opened when they are used. Of several processes (see `Trainer`) the first alone writes and judges; the others
-    return without a report as soon as the training is over.
+    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
+    head.safetensors and with a suite evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are
+    any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
+    All data are listed before the first step, and opened when they are used. Of several processes (see `Trainer`) the first alone
+    writes and judges; the others return without a report as soon as the training is over.
 
     Raises:
         UserError: for bad input, or if the folder holds a run of another configuration.
@@ -91,14 +98,23 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     suite = evaluation_suite(run.evaluation) if run.evaluation else None
     checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
     checkpoints.step()  # refuses a folder that holds another run before anything is written
+    preset = STRATEGIES[run.strategy.name]
+    labelled = _labelled_images(run) if preset.has_head else None
+    if labelled and suite:
+        _require_label_space(labelled.class_names, suite)
+    earlier, done = [], 0
+    for part in stages.earlier(run):
+        earlier.append(fine_tune(part, _following(on_step, done)).student)
+        done += stages.steps(part)
     torch.manual_seed(run.seed)
     encoder = load_encoder(run)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
     clip.freeze(encoder.model, run.model.freeze)
     if run.model.gradient_checkpointing:
         clip.checkpoint_gradients(encoder.model)
-    preset = STRATEGIES[run.strategy.name]
-    trainer = _trainer(run, encoder, anchor, checkpoints, on_step) if preset.trained else None
+    if labelled:
+        encoder = dataclasses.replace(encoder, head=earlier[0].head if earlier else _zero_shot_head(encoder, labelled))
+    trainer = _trainer(run, encoder, anchor, labelled, checkpoints, _following(on_step, done)) if preset.trained else None
     if processes.is_first():
         run.output.mkdir(parents=True, exist_ok=True)
         (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
@@ -106,6 +122,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
         trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
+    if preset.merges:
+        encoder = dataclasses.replace(encoder, model=model_stock(anchor, [student.model for student in earlier]))
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
     report = _finish(run, encoder, teacher, suite) if processes.is_first() else None
     skipped = trainer.skips.samples if trainer and trainer.skips else ()
@@ -114,6 +132,8 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
 
 def _finish(run: Run, encoder: Encoder, teacher: DualEncoder | None, suite: Suite | None) -> dict[str, Any] | None:
     """Save what was trained and judge it."""
+    if encoder.head is not None:
+        encoder.head.save(run.output / "head.safetensors")
     clip.save_configuration(encoder.model, run.output)
     clip.save(encoder.model, run.output / "student.safetensors")
     if teacher is not None:
@@ -172,31 +192,37 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Checkpoints, on_step: Callable[[int], None]) -> Trainer:
+def _trainer(
+    run: Run,
+    encoder: Encoder,
+    anchor: DualEncoder,
+    labelled: LabelledImages | None,
+    checkpoints: Checkpoints,
+    on_step: Callable[[int], None],
+) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
     processes.equal_share(optimization.batch_size, "optimization.batch_size")  # refused before anything is written
-    pairs = sources.training_pairs(run.data)
-    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
+    student, reference, batches = _learning(run, encoder, anchor, labelled)
     torch.manual_seed(run.seed)
     teacher = None
     kernel = STRATEGIES[strategy.name].kernel
     if kernel is not None:
         clock = Clock(steps, strategy.update_every_steps)
-        teacher = Teacher(encoder.model, strategy.kernel or kernel, clock, strategy.buffers)
+        teacher = Teacher(student, strategy.kernel or kernel, clock, strategy.buffers)
     if run.model.compile:
-        encoder.model.compile()  # in place: the class and the names of the weights stay
+        student.compile()  # in place: the class and the names of the weights stay
         if teacher:
             teacher.module.compile()
     optimizer = torch.optim.AdamW(
-        parameter_groups(encoder.model, optimization.weight_decay),
+        parameter_groups(student, optimization.weight_decay),
         lr=optimization.learning_rate,
         betas=optimization.betas,
         fused=True,
     )
     cosine = optimization.schedule == "cosine"
     return Trainer(
-        encoder.model,
-        Batches(pairs, encoder, optimization.batch_size, steps, run.seed, share),
+        student,
+        batches,
         Objective(strategy.objective_weights()),
         optimizer,
         Loop(
@@ -210,15 +236,64 @@ def _trainer(run: Run, encoder: Encoder, anchor: DualEncoder, checkpoints: Check
             workers=run.workers,
         ),
         teacher=teacher,
-        anchor=anchor,
+        anchor=reference,
         schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
-        skips=Skips(run.output / _own("skipped.jsonl"), share, len(pairs), checkpoints.step())
+        skips=Skips(run.output / _own("skipped.jsonl"), batches.max_corrupt_share, len(batches.pairs), checkpoints.step())
         if isinstance(run.data, ReadData)
         else None,
         trackers=_trackers(run, checkpoints.step()) if processes.is_first() else (),
         on_step=on_step,
     )
+
+
+def _learning(
+    run: Run, encoder: Encoder, anchor: DualEncoder, labelled: LabelledImages | None
+) -> tuple[DualEncoder, DualEncoder, Batches]:
+    """What is trained, what it started as, and its batches: the model on captions or, with a head, on class labels."""
+    student, reference, head = encoder.model, anchor, encoder.head
+    if labelled and head:
+        trains_tower = STRATEGIES[run.strategy.name].trains == "image_tower_and_head"
+        student, reference = Classifier(student, head, trains_tower), Classifier(anchor, copy.deepcopy(head), trains_tower)
+        pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
+        encoder = dataclasses.replace(encoder, tokenize=read_labels)
+    else:
+        pairs = sources.training_pairs(run.data)
+    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
+    steps, size = run.optimization.total_steps, run.optimization.batch_size
+    return student, reference, Batches(pairs, encoder, size, steps, run.seed, share)
+
+
+def _labelled_images(run: Run) -> LabelledImages:
+    """The training images of a run whose strategy learns from labels."""
+    images = sources.labelled_images(run.data)
+    if images is None:
+        raise UserError(
+            f"strategy.name = {run.strategy.name} learns class labels, which data.kind = {run.data.kind} lacks: "
+            "take class folders, or another strategy"
+        )
+    return images
+
+
+def _zero_shot_head(encoder: Encoder, labelled: LabelledImages) -> Head:
+    """The zero-shot classifier of the training data's classes and templates as a head."""
+    return Head(labelled.class_names, classifier(encoder, labelled.class_names, labelled.templates).clone())
+
+
+def _require_label_space(known: Sequence[str], suite: Suite) -> None:
+    """Task and shifted sets are judged by the head, so it has to know their classes."""
+    for name in ("id", *suite.ood):
+        unknown = sorted(set(suite.sets()[name].class_names) - set(known))
+        if unknown:
+            raise UserError(
+                f"the set {name} has {len(unknown)} classes that the training data lack, first {unknown[0]!r}"
+                f"{nearest(unknown[0], known)}: a head knows its own alone, so give both the same class folders"
+            )
+
+
+def _following(on_step: Callable[[int], None], steps_before: int) -> Callable[[int], None]:
+    """`on_step` for a part of a run that other parts came before."""
+    return lambda step: on_step(steps_before + step)
 
 
 def _own(name: str) -> str:

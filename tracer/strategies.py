@@ -1,10 +1,12 @@
-"""Fine-tuning strategies by name: what each adds to the contrastive loss, and which teacher it has."""
+"""Fine-tuning strategies by name: what each trains, what it adds to the loss, and which teacher it has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from tracer.averaging import Beta, Exponential, Kernel, Static
 
 PUBLISHED_DISTILLATION = {"crd": 1.0, "fd": 2000.0, "icl": 1.0, "cross_kd": 1.0}
+Trained = Literal["nothing", "towers", "head", "image_tower_and_head"]
 
 
 @dataclass(frozen=True)
@@ -14,26 +16,66 @@ class Strategy:
     Attributes:
         summary: what it does, in a line.
         source: where it comes from.
+        trains: what the run's own steps change. Towers learn by the contrastive loss, a linear head (and the image tower under
+            it) by the cross-entropy of class labels.
         kernel: the teacher's averaging kernel; None where nothing is distilled.
+        terms: distillation terms in use, if there is a teacher.
+        orthogonality: weight of the constraint |W_I^T W_I - I|, where the configuration names none.
         anchored: whether the weights are pulled towards the pretrained ones (L2-SP).
         interpolated: whether the result is interpolated with the pretrained weights (WiSE-FT).
-        trained: whether there are any steps at all.
+        goes_on_from: the strategy that a run of this one begins with, and whose head it starts from.
+        merges: the strategy of the runs whose weights are merged into the result.
     """
 
     summary: str
     source: str
+    trains: Trained = "towers"
     kernel: Kernel | None = None
+    terms: frozenset[str] = frozenset(PUBLISHED_DISTILLATION)
+    orthogonality: float = 0.0
     anchored: bool = False
     interpolated: bool = False
-    trained: bool = True
+    goes_on_from: str | None = None
+    merges: str | None = None
 
+    @property
+    def trained(self) -> bool:
+        """Whether the run takes any steps of its own."""
+        return self.trains != "nothing"
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the result has a linear head, learnt from class labels."""
+        return self.trains in ("head", "image_tower_and_head")
+
+
+TRACER = Strategy("distillation from a weighted moving average (Beta kernel)", "arXiv 2605.29380", kernel=Beta(0.5, 0.5))
+# the momentum's warm-up is the published one of EMA teachers
+WARMED_UP = Exponential(0.9, initial_momentum=0.05, warmup_progress=0.2)
 
 STRATEGIES = {
-    "zero_shot": Strategy("the pretrained model as it is", "CLIP, arXiv 2103.00020", trained=False),
+    "zero_shot": Strategy("the pretrained model as it is", "CLIP, arXiv 2103.00020", trains="nothing"),
+    "linear_probe": Strategy("a linear head on frozen image features, from the zero-shot one", "arXiv 2103.00020", trains="head"),
+    "ft": Strategy("image tower and a zero-shot-initialised head", "arXiv 2109.01903", trains="image_tower_and_head"),
+    "lp_ft": Strategy(
+        "linear probe, then image tower and head", "arXiv 2202.10054", trains="image_tower_and_head", goes_on_from="linear_probe"
+    ),
     "flyp": Strategy("contrastive loss alone, captions made from class names", "arXiv 2212.00638"),
     "l2_sp": Strategy("weights pulled towards the pretrained ones", "arXiv 1802.01483", anchored=True),
-    "static_distillation": Strategy("distillation from the pretrained model", "arXiv 2605.29380", Static()),
-    "ema_distillation": Strategy("distillation from an exponential moving average", "arXiv 2605.29380", Exponential(0.9)),
-    "tracer": Strategy("distillation from a weighted moving average (Beta kernel)", "arXiv 2605.29380", Beta(0.5, 0.5)),
+    "static_distillation": Strategy("distillation from the pretrained model", "arXiv 2605.29380", kernel=Static()),
+    "ema_distillation": Strategy("distillation from an exponential moving average", "arXiv 2605.29380", kernel=Exponential(0.9)),
+    "carot": Strategy(
+        "distillation of an EMA's logits alone, orthogonal image projection",
+        "arXiv 2311.01723",
+        kernel=WARMED_UP,
+        terms=frozenset({"crd"}),
+        orthogonality=0.2,
+    ),
+    "tracer": TRACER,
+    **{
+        f"tracer_without_{term}": replace(TRACER, summary=f"tracer without its term {term}", terms=TRACER.terms - {term})
+        for term in PUBLISHED_DISTILLATION
+    },
     "wise_ft": Strategy("FLYP, then interpolated with the pretrained weights", "arXiv 2109.01903", interpolated=True),
+    "model_stock": Strategy("FLYP from several seeds, merged by their angles", "arXiv 2403.19522", trains="nothing", merges="flyp"),
 }

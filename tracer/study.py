@@ -10,7 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from tracer import stages
 from tracer.config import Run
+from tracer.storage import write_text
 
 Row = dict[str, Any]
 
@@ -30,7 +32,7 @@ class Job:
     @property
     def steps(self) -> int:
         """Optimiser steps that the job takes."""
-        return 0 if self.run.strategy.name == "zero_shot" else self.run.optimization.total_steps
+        return stages.steps(self.run)
 
 
 def study(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None] = lambda step: None) -> list[Row]:
@@ -42,7 +44,7 @@ def study(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None
     Args:
         jobs: what to run, each with an output folder of its own.
         processes: how many at once, one thread each (on small models two such processes beat one with two threads).
-        on_step: called now and then with the number of steps done in all.
+        on_step: called now and then with the number of steps done in all, those of earlier calls included.
 
     Returns:
         Rows with `method`, `pretrained`, `seed`, `steps`, `strength`, `report` (of `evaluate`) and `metrics` (of the run).
@@ -93,9 +95,7 @@ def _execute(job: Job) -> list[Row]:
             _count(job.steps)
             return stored["rows"]
     rows = _rows(job)
-    temporary = kept.with_name(f".{kept.name}")
-    temporary.write_text(json.dumps({"job": identity, "rows": rows}), encoding="utf-8")
-    os.replace(temporary, kept)
+    write_text(kept, json.dumps({"job": identity, "rows": rows}))
     return rows
 
 
@@ -107,7 +107,15 @@ def _rows(job: Job) -> list[Row]:
     from tracer.evaluation.suite import evaluate
     from tracer.tracking import read
 
-    result = running.fine_tune(job.run, lambda step: _count(1))
+    counted = 0
+
+    def count_up_to(step: int) -> None:  # also the steps before the checkpoint that a run goes on from
+        nonlocal counted
+        _count(step - counted)
+        counted = step
+
+    result = running.fine_tune(job.run, count_up_to)
+    count_up_to(job.steps)
     assert result.suite is not None, "a study judges its runs"
     rows = [_row(job.run, job.run.strategy.name, result.report, read(job.run.output / "metrics.jsonl"))]
     for coefficient in job.interpolations:

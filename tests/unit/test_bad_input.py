@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -260,6 +261,31 @@ class TestData:
                 (output / weights).unlink()
 
 
+class TestLabels:
+    """Strategies with a head, which need labelled images whose classes the suite shares."""
+
+    @pytest.fixture
+    def folders(self, tmp_path):
+        for name in ("one", "two"):
+            (tmp_path / "images" / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (32, 32), (40 * i, 0, 0)).save(tmp_path / "images" / name / f"{i}.png")
+        return tmp_path / "images"
+
+    @pytest.mark.parametrize("name", ["linear_probe", "ft", "lp_ft"])
+    def test_pairs_have_none(self, train, pairs, output, name):
+        assert_told(train(csv_data(pairs), f"strategy.name={name}"), "class labels", "csv", "class folders")
+        assert not output.exists()
+
+    def test_classes_of_the_suite_that_training_lacks(self, train, folders, output, tmp_path):
+        shutil.copytree(folders, tmp_path / "shifted")
+        (tmp_path / "shifted" / "two").rename(tmp_path / "shifted" / "twos")
+        suite = f"evaluation={{kind: folder, id: {folders}, ood: {{sketch: {tmp_path}/shifted}}, templates: ['{{}}']}}"
+        data = f"data={{kind: folder, path: {folders}, templates: ['{{}}']}}"
+        assert_told(train("strategy.name=ft", data, suite), "sketch", "'twos'", "did you mean 'two'")
+        assert not output.exists()
+
+
 class TestRunning:
     def test_loss_that_is_not_a_number(self, train, output):
         outcome = train(
@@ -329,6 +355,12 @@ class TestRunning:
 
 
 class TestEvaluate:
+    def test_weights_in_place_of_a_head(self, capsys, tmp_path, output):
+        clip.save(clip.create("glyphs", None).model, tmp_path / "student.safetensors")
+        code = main(["evaluate", f"output={output}", "model.pretrained=null", "--head", str(tmp_path / "student.safetensors")])
+        assert_told((code, capsys.readouterr().err.splitlines()), "student.safetensors", "holds no head")
+        assert not output.exists()
+
     def test_absent_weights(self, capsys, tmp_path, output):
         code = main(["evaluate", f"output={output}", "--weights", str(tmp_path / "none.safetensors")])
         assert_told((code, capsys.readouterr().err.splitlines()), "none.safetensors")

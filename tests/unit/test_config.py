@@ -225,7 +225,8 @@ class TestStrategies:
         objective = Objective(section.objective_weights())
         assert objective.needs_teacher == (STRATEGIES[name].kernel is not None)
         assert objective.needs_anchor == STRATEGIES[name].anchored
-        assert objective.weights["contrastive"] == 1
+        learnt = "classification" if STRATEGIES[name].has_head else "contrastive"
+        assert {k: w for k, w in objective.weights.items() if k in ("classification", "contrastive")} == {learnt: 1}
 
     def test_published_weights_of_tracer(self):
         section = config.StrategySection(name="tracer", strength=0.9, cross_projection_norm=0.05)

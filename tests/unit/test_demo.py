@@ -7,12 +7,12 @@ import shutil
 import pytest
 
 from tracer.cli import main
+from tracer.comparison import CHOSEN
 from tracer.errors import UserError
 from tracer.models import clip
 from tracer.models.glyphs import checkpoint, shipped
 from tracer.pretrain import pretrain
 from tracer.storage import load_tensors
-from tracer.strategies import STRATEGIES
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def shown(tmp_path_factory):
 
 def test_every_strategy_is_in_the_results(shown):
     results = json.loads((shown / "results.json").read_text())
-    assert set(results["table"]) == set(STRATEGIES)
+    assert set(results["table"]) == set(CHOSEN)
     assert results["table"]["zero_shot"]["OOD"]["mean"] > 0.8
 
 
@@ -34,7 +34,7 @@ def test_figures_are_images_and_the_page_needs_nothing_else(shown):
     page = (shown / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    for name in STRATEGIES:
+    for name in CHOSEN:
         assert f"<td>{name}</td>" in page
 
 

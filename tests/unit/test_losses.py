@@ -73,6 +73,7 @@ def written_out(s, t):
     text_to_image = logits(s["text"], t["image"], s["scale"])
     return {
         "contrastive": both_directions(cross_entropy, own),
+        "classification": -inner([log_softmax([s["scale"] * value for value in row]) for row in s["image"]], s["text"]),
         "linearised_contrastive": -inner(s["image"], centred(s["text"])),
         "embedding_norm": inner(s["image"], s["image"]) / 2,
         "crd": both_directions(divergence, own, teachers),
@@ -154,6 +155,14 @@ NULLS = {
     **{f"{term}, one direction": (term, one_direction(term)) for term in (*LOGIT_TERMS, "fd")},
     **{f"{term}, student and teacher swapped": (term, swapped(term)) for term in FEATURE_TERMS if not term.endswith("fd")},
     **{f"{term}, scales swapped": (term, at_the_other_scale(term)) for term in LOGIT_TERMS},
+    "classification by the contrast of a batch": (
+        "classification",
+        lambda s, t: cross_entropy(logits(s["image"], s["text"], s["scale"])),
+    ),
+    "classification without its scale": (
+        "classification",
+        lambda s, t: -inner([log_softmax(row) for row in s["image"]], s["text"]),
+    ),
     "linearised_contrastive of texts as they are": ("linearised_contrastive", lambda s, t: -inner(s["image"], s["text"])),
     "linearised_contrastive, attracted by the mean": (
         "linearised_contrastive",

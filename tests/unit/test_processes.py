@@ -292,12 +292,13 @@ class TestRun:
         torch.manual_seed(0)
         clip.save(clip.create("glyphs", None).model, tmp_path / "pretrained.safetensors")
 
-        def make(name, **optimization):
+        def make(name, strategy="tracer", **optimization):
             return config.validate(
                 {
                     "output": str(tmp_path / name),
                     "model": {"pretrained": str(tmp_path / "pretrained.safetensors")},
                     "evaluation": None,
+                    "strategy": {"name": strategy},
                     "optimization": {"total_steps": 3, "batch_size": 8, **optimization},
                     "log_every_steps": 1,
                 },
@@ -306,9 +307,10 @@ class TestRun:
 
         return make
 
-    def test_first_process_writes_what_one_alone_does(self, tmp_path, configured):
-        running.fine_tune(configured("alone"))
-        in_processes(tmp_path, lambda index: running.fine_tune(configured("together")).report)
+    @pytest.mark.parametrize("strategy", ["tracer", "lp_ft"])
+    def test_first_process_writes_what_one_alone_does(self, tmp_path, configured, strategy):
+        running.fine_tune(configured("alone", strategy))
+        in_processes(tmp_path, lambda index: running.fine_tune(configured("together", strategy)).report)
         files = [sorted(p.relative_to(tmp_path / name) for p in (tmp_path / name).rglob("*")) for name in ("alone", "together")]
         assert files[0] == files[1]
         lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("alone", "together")]

@@ -1,17 +1,20 @@
 import copy
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from tests.tolerances import FLOAT32
-from tracer import config
+from tests.tolerances import BATCHED_LOGITS, FLOAT32
+from tracer import config, stages
 from tracer import run as running
+from tracer.evaluation.interpolation import model_stock
 from tracer.models import clip
 from tracer.storage import load_tensors
-from tracer.strategies import STRATEGIES
+from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def configured(tmp_path, weights):
                 "output": str(tmp_path / "output"),
                 "model": {"pretrained": str(weights)},
                 "evaluation": None,
-                "strategy": {"name": strategy},
+                "strategy": changes.pop("strategy_section", {"name": strategy}),
                 "optimization": {"total_steps": 3, "batch_size": 8, **changes.pop("optimization", {})},
                 "log_every_steps": 1,
                 **changes,
@@ -66,7 +69,8 @@ def test_every_strategy_writes_its_files(configured, name):
     for key, value in result.student.model.clip.state_dict().items():
         assert torch.equal(saved[key], value)
     assert (run.output / "teacher.safetensors").exists() == distilled == (result.teacher is not None)
-    assert_close_weights(result.student.model, result.anchor, equal=not STRATEGIES[name].trained)
+    assert_close_weights(result.student.model, result.anchor, equal=name in ("zero_shot", "linear_probe"))
+    assert (run.output / "head.safetensors").exists() == STRATEGIES[name].has_head == (result.student.head is not None)
     assert config.load(run.output / "config.yaml") == run
     if STRATEGIES[name].trained:
         metrics = (run.output / "metrics.jsonl").read_text().splitlines()
@@ -112,6 +116,96 @@ def test_interrupted_run_goes_on(configured):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
+STOPS = {"linear_probe": (2,), "ft": (2,), "carot": (2,), "tracer_without_crd": (2,), "lp_ft": (2, 5), "model_stock": (5,)}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_strategies_of_one_and_several_stages_go_on(configured, name):
+    """Stopped after the second step of a stage, which has a checkpoint, they go on there and end like uninterrupted ones."""
+    whole = configured(name, output=str(configured().output / "whole"), checkpoint_every_steps=2)
+    running.fine_tune(whole)
+    run, seen = configured(name, checkpoint_every_steps=2), []
+
+    def stop(step):
+        seen.append(step)
+        if step in STOPS[name]:
+            raise KeyboardInterrupt
+
+    for _ in STOPS[name]:
+        with pytest.raises(KeyboardInterrupt):
+            running.fine_tune(run, stop)
+    running.fine_tune(run, stop)
+    assert seen == list(range(1, stages.steps(run) + 1))
+    assert len(seen) == (6 if name in ("lp_ft", "model_stock") else 3)
+    for path in whole.output.rglob("*.safetensors"):
+        theirs = load_tensors(run.output / path.relative_to(whole.output))
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in load_tensors(path).items()), path
+
+
+def test_lp_ft_starts_from_its_probe(configured):
+    """Its first stage is the linear probe of the same configuration, and its head moves on from there."""
+    probe = running.fine_tune(configured("linear_probe", output=str(configured().output / "probe")))
+    run = configured("lp_ft")
+    tuned, seen = running.fine_tune(run), []
+    first = load_tensors(run.output / "first" / "head.safetensors")["weight"]
+    assert torch.equal(first, probe.student.head.weight)
+    assert not torch.equal(tuned.student.head.weight, first)
+    other = {"name": "lp_ft", "probe_steps": 1, "probe_learning_rate": 0.5}
+    running.fine_tune(configured(output=str(run.output / "other"), strategy_section=other), seen.append)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_probe_trains_the_head_alone_and_ft_the_image_tower_too(configured):
+    for name in ("linear_probe", "ft"):
+        result = running.fine_tune(configured(name, output=str(configured().output / name)))
+        student, anchor = result.student.model.clip.state_dict(), result.anchor.clip.state_dict()
+        moved = {key.split(".")[0] for key in student if not torch.equal(student[key], anchor[key])}
+        assert moved == (set() if name == "linear_probe" else {"visual"})
+
+
+def test_model_stock_merges_flyp_runs_of_other_seeds(configured):
+    run = configured("model_stock", seed=3)
+    merged = running.fine_tune(run)
+    alone = running.fine_tune(configured("flyp", seed=7, output=str(run.output / "alone"))).student.model
+    parts = [run.output / f"seed-{seed}" / "student.safetensors" for seed in (6, 7)]
+    students = [clip.create("glyphs", None, weights=path).model for path in parts]
+    assert all(torch.equal(a, b) for a, b in zip(students[1].parameters(), alone.parameters(), strict=True))
+    assert_close_weights(merged.student.model, model_stock(merged.anchor, students))
+    assert_close_weights(merged.student.model, students[0], equal=False)
+
+
+@pytest.mark.parametrize("term", PUBLISHED_DISTILLATION)
+def test_ablations_are_tracer_without_a_term(configured, term):
+    named, written_out = configured(f"tracer_without_{term}"), configured(strategy_section={"terms": {term: 0.0}})
+    weights = named.strategy.objective_weights()
+    assert weights == {k: w for k, w in written_out.strategy.objective_weights().items() if k != term}
+    assert weights != configured().strategy.objective_weights()
+
+
+def test_carot_distils_logits_and_keeps_the_projection_orthogonal(configured):
+    run = configured("carot")
+    assert {k: w for k, w in run.strategy.objective_weights().items() if w} == {"contrastive": 1, "crd": 0.9, "orthogonality": 0.2}
+    running.fine_tune(run)
+    assert "terms.orthogonality" in json.loads((run.output / "metrics.jsonl").read_text().splitlines()[0])
+    assert configured(strategy_section={"name": "carot", "orthogonality": 0}).strategy.objective_weights()["orthogonality"] == 0
+
+
+def test_task_is_judged_by_the_head_and_knowledge_by_the_texts(configured, folders, tmp_path):
+    shutil.copytree(folders, tmp_path / "others")
+    (tmp_path / "others" / "one").rename(tmp_path / "others" / "three")
+    templates = ["the digit {}"]
+    suite = {"kind": "folder", "id": str(folders), "knowledge": {"others": str(tmp_path / "others")}, "templates": templates}
+    data = {"kind": "folder", "path": str(folders), "templates": templates}
+    run = configured("linear_probe", evaluation=suite, data=data, optimization={"learning_rate": 1.0})
+    result = running.fine_tune(run)
+    texts = running.judge(dataclasses.replace(result.student, head=None), result.suite, tmp_path / "texts")
+    assert result.report["sets"]["id"] != texts["sets"]["id"]
+    assert result.report["sets"]["others"] == texts["sets"]["others"]
+    encoder = running.load_encoder(run, run.output / "student.safetensors", run.output / "head.safetensors")
+    again = running.judge(encoder, result.suite, tmp_path / "again")
+    assert again["id"] == pytest.approx(result.report["id"], rel=BATCHED_LOGITS)
+
+
 def test_finished_run_is_not_trained_again(configured):
     run, seen = configured(), []
     first = copy.deepcopy(running.fine_tune(run).student.model)
@@ -120,11 +214,12 @@ def test_finished_run_is_not_trained_again(configured):
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
-def test_micro_batches_give_the_same_gradients(configured):
+@pytest.mark.parametrize("strategy", ["tracer", "ft"])
+def test_micro_batches_give_the_same_gradients(configured, strategy):
     """Of the first step, before Adam's division blows round-off up."""
     norms = []
     for size in (None, 3):
-        run = configured(optimization={"micro_batch_size": size}, output=str(configured().output / str(size)))
+        run = configured(strategy, optimization={"micro_batch_size": size}, output=str(configured().output / str(size)))
         running.fine_tune(run)
         norms.append(json.loads((run.output / "metrics.jsonl").read_text().splitlines()[0])["gradient_norm"])
     assert norms[1] == pytest.approx(norms[0], rel=1e-5)
@@ -146,6 +241,7 @@ def test_run_without_a_suite_is_not_judged(configured):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp64"])
-def test_other_precisions_run(configured, precision):
-    result = running.fine_tune(configured(optimization={"precision": precision}))
+@pytest.mark.parametrize("strategy", ["tracer", "lp_ft"])
+def test_other_precisions_run(configured, precision, strategy):
+    result = running.fine_tune(configured(strategy, optimization={"precision": precision}))
     assert all(parameter.isfinite().all() for parameter in result.student.model.parameters())

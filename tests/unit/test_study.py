@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tracer import comparison
+from tracer import run as running
 from tracer.errors import UserError
 from tracer.study import Job, study
 
@@ -46,6 +47,23 @@ def test_what_is_there_is_not_run_again(studied):
     again = study(jobs(folder, ("flyp",)), processes=1)
     assert comparison.measure(again[0], "ID") == 0.123
     assert comparison.measure(rows[1], "ID") != 0.123
+
+
+def test_steps_of_an_earlier_call_are_counted(tmp_path):
+    """Those before the checkpoint that a run goes on from, those of a run that only its rows are missing of, and all else."""
+    (job,) = jobs(tmp_path, ("flyp",))
+    job = Job(job.run.model_copy(update={"checkpoint_every_steps": 1}))
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        running.fine_tune(job.run, stop)
+    counts = []
+    for _ in range(2):
+        study([job], processes=1, on_step=counts.append)
+        assert counts[-1] == job.steps == 2
+        (job.run.output / "rows.json").unlink()
 
 
 def test_a_failing_run_ends_the_study_with_its_sentence(tmp_path):

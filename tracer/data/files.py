@@ -60,13 +60,13 @@ def class_folders(path: Path, templates: Sequence[str]) -> LabelledImages:
     return LabelledImages(ImageFiles([image for image, _ in found]), labels, names, tuple(templates))
 
 
-def named_folders(path: Path, templates: Sequence[str], class_names: Mapping[str, str]) -> CaptionedImages:
-    """Pairs from class folders that are called by identifiers, ImageNet's synsets say; some classes may be absent.
+def named_folders(path: Path, templates: Sequence[str], class_names: Mapping[str, str]) -> LabelledImages:
+    """Images in class folders that are called by identifiers, ImageNet's synsets say; some classes may be absent.
 
     Args:
         path: the folder of class folders.
         templates: captions, each with one `{}` for the class name.
-        class_names: the name of each class by its identifier.
+        class_names: the name of each class by its identifier; labels are positions in it.
 
     Raises:
         UserError: as `class_folders` does, or if a folder is no class.
@@ -79,10 +79,11 @@ def named_folders(path: Path, templates: Sequence[str], class_names: Mapping[str
             f"{path} has {len(strange)} of {len(folders)} class folders that are none of the {len(class_names)} classes, first "
             f"{strange[0]!r} (a class is {next(iter(class_names))!r}, say): rename them, or let class_names be folders"
         )
-    found = [(image, folder.name) for folder in folders for image in images_under(folder)]
+    positions = {identifier: label for label, identifier in enumerate(class_names)}
+    found = [(image, positions[folder.name]) for folder in folders for image in images_under(folder)]
     _require_images(path, found)
-    captions = {name: tuple(template.format(class_names[name]) for template in templates) for _, name in found}
-    return CaptionedImages(ImageFiles([image for image, _ in found]), [captions[name] for _, name in found])
+    labels = np.array([label for _, label in found], dtype=np.int64)
+    return LabelledImages(ImageFiles([image for image, _ in found]), labels, tuple(class_names.values()), tuple(templates))
 
 
 def captioned_folder(path: Path) -> CaptionedImages:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from tracer.config import AnyData, CaptionedFolderData, CsvData, FolderData, IWildCamData, ParquetData, WebDatasetData
+from tracer.config import AnyData, CaptionedFolderData, CsvData, EmbeddedData, FolderData, IWildCamData, ParquetData, WebDatasetData
 from tracer.data import files, iwildcam, label_spaces, shards, world
-from tracer.data.sets import CaptionedImages
+from tracer.data.sets import CaptionedImages, LabelledImages
 
 
 def training_pairs(data: AnyData) -> CaptionedImages:
@@ -20,18 +20,28 @@ def training_pairs(data: AnyData) -> CaptionedImages:
             return files.captioned_parquet(data.path, data.image_column, data.caption_column)
         case CaptionedFolderData():
             return files.captioned_folder(data.path)
+        case WebDatasetData():
+            return shards.webdataset(data.path, data.caption)
+        case _:
+            images = labelled_images(data)
+            assert images is not None, data.kind
+            return images.captioned()
+
+
+def labelled_images(data: AnyData) -> LabelledImages | None:
+    """The images of a `data` section with their labels, None where it has pairs alone; raises as `training_pairs` does."""
+    match data:
         case FolderData(class_names="imagenet"):
             names = dict(zip(label_spaces.imagenet_synsets(), label_spaces.imagenet_class_names(), strict=True))
             return files.named_folders(data.path, templates(data.templates), names)
         case FolderData():
-            return files.class_folders(data.path, templates(data.templates)).captioned()
-        case WebDatasetData():
-            return shards.webdataset(data.path, data.caption)
+            return files.class_folders(data.path, templates(data.templates))
         case IWildCamData():
-            written = templates(data.templates)
-            return iwildcam.labelled(data.path, "train", data.categories, data.name_column, written).captioned()
+            return iwildcam.labelled(data.path, "train", data.categories, data.name_column, templates(data.templates))
+        case EmbeddedData():
+            return world.task("train")
         case _:
-            return world.task("train").captioned()
+            return None
 
 
 def templates(written: Sequence[str]) -> tuple[str, ...]:

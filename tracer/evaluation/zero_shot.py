@@ -18,8 +18,11 @@ CAPTIONS_AT_ONCE = 256  # ImageNet's 1000 classes x 80 templates would not fit i
 def classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit class embeddings (classes, k): for each class the mean of its templates' unit embeddings, normalised again.
 
-    The model is put in eval mode.
+    An encoder with a head that knows all the classes has learnt other embeddings for them, of any length: then those. The model is
+    put in eval mode.
     """
+    if encoder.head is not None and encoder.head.knows(class_names):
+        return encoder.head.embeddings(class_names)
     encoder.model.eval()
     captions = [template.format(name) for name in class_names for template in templates]
     device = next(encoder.model.parameters()).device

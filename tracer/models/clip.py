@@ -108,6 +108,9 @@ class Clip(DualEncoder):
         }
         return functional_call(_TextTower(self.clip), shorter, (tokens, normalize), tie_weights=False)
 
+    def image_tower(self) -> nn.Module:
+        return self.clip.visual
+
     def projections(self) -> tuple[Tensor, Tensor]:
         text_tower = getattr(self.clip, "text", self.clip)
         return _projection(self.clip.visual, "proj"), _projection(text_tower, "text_projection")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from tracer.models.head import Head
+
 
 class Features(NamedTuple):
     """Embeddings of one batch of pairs.
@@ -47,6 +49,10 @@ class DualEncoder(nn.Module, ABC):
         """Text embeddings (n, k), before any normalisation."""
 
     @abstractmethod
+    def image_tower(self) -> nn.Module:
+        """The module with all parameters of the image tower, its last linear map included."""
+
+    @abstractmethod
     def projections(self) -> tuple[Tensor, Tensor]:
         """The last linear maps of image and text tower, each (k, width of the tower)."""
 
@@ -64,9 +70,11 @@ class Encoder:
         preprocess: n uint8 images (height, width, 3) to the tensor that `model` takes.
         augment: the same for training, where it may draw random crops from torch's generator.
         tokenize: captions to token ids (n, up to context).
+        head: a trained linear head, which classifies in place of the texts' embeddings where it knows all classes.
     """
 
     model: DualEncoder
     preprocess: Callable[[Sequence[np.ndarray]], Tensor]
     augment: Callable[[Sequence[np.ndarray]], Tensor]
     tokenize: Callable[[Sequence[str]], Tensor]
+    head: Head | None = None

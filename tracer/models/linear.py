@@ -28,6 +28,9 @@ class LinearDualEncoder(DualEncoder):
     def encode_text(self, tokens: Tensor) -> Tensor:
         return tokens
 
+    def image_tower(self) -> nn.Module:
+        return self
+
     def projections(self) -> tuple[Tensor, Tensor]:
         width = self.weight.shape[0]
         return self.weight, torch.eye(width, dtype=self.weight.dtype, device=self.weight.device)

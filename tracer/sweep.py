@@ -1,0 +1,248 @@
+"""Sweeps: the runs of a grid, from one YAML file, to one table with intervals beside the published figures."""
+
+import copy
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from tracer import comparison, config, plotting
+from tracer.comparison import MEASURES
+from tracer.config import Count, Run, Section
+from tracer.errors import UserError, nearest
+from tracer.evaluation.intervals import Interval, interval
+from tracer.storage import write_text
+from tracer.study import Job, Row
+
+Setting = dict[str, Any]  # dotted configuration keys and their values
+Values = Annotated[list[Any], Field(min_length=1)]
+LONGEST_NAME = 150  # file systems take 255 bytes
+
+
+class Published(Section):
+    """Figures of someone else's, printed beside those of a setting."""
+
+    at: Setting = Field(description="the setting, as the grid or `runs` has it")
+    percent: dict[str, float] = Field(description="ID, OOD, knowledge, ID ECE, OOD ECE")
+
+    @field_validator("percent")
+    @classmethod
+    def _known(cls, percent: dict[str, float]) -> dict[str, float]:
+        for name in percent:
+            if name not in MEASURES:
+                raise ValueError(f"there is no measure {name!r}{nearest(name, MEASURES)}: rename or remove it")
+        return percent
+
+
+class Sweep(Section):
+    """What a sweep's YAML holds."""
+
+    output: Path = Field(description="folder of table.md, results.json and figure.png; the runs are kept below it")
+    base: dict[str, Any] = Field(default_factory=dict, description="the configuration that all runs share, as for tracer train")
+    grid: dict[str, Values] = Field(
+        default_factory=dict, description="dotted keys and the values that each takes; all combinations"
+    )
+    runs: list[Setting] = Field(default_factory=list, description="further settings, repeated as those of the grid")
+    repeat_over: tuple[str, ...] = Field(
+        ("seed",), description="keys of the grid whose values repeat a setting; runs that share all but the seed count as one"
+    )
+    published: list[Published] = Field(default_factory=list, description="figures to print beside, in percent")
+    processes: Count = Field(2, description="runs at once")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting, its repetitions (the setting with a seed, say), and the run of each."""
+
+    setting: Setting
+    repetitions: list[Setting]
+    runs: list[Run]
+
+    @property
+    def label(self) -> str:
+        """The setting in words; of the base configuration itself, "base"."""
+        return described(self.setting) or "base"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of a point measured.
+
+    Attributes:
+        point: the point.
+        measured: mean and interval of each measure its suite has, in units of 1; the half-width of a single repetition is NaN.
+        published: the figures to compare with, in percent.
+    """
+
+    point: Point
+    measured: dict[str, Interval]
+    published: dict[str, float]
+
+
+def load(path: Path) -> tuple[Sweep, list[Point]]:
+    """A sweep from its YAML file, with the points that it runs.
+
+    Raises:
+        UserError: with every error of the sweep and of its runs' configurations, a line each.
+    """
+    sweep = config.parse(Sweep, config.read(path), str(path))
+    _require_sense(sweep, path)
+    points = _points(sweep, str(path))
+    outputs = [run.output for point in points for run in point.runs]
+    for output in outputs:
+        if outputs.count(output) > 1:
+            raise UserError(f"{path}: two runs would share the folder {output}: take one of the equal settings out")
+    for published in sweep.published:
+        if all(point.setting != published.at for point in points):
+            label, labels = described(published.at), [point.label for point in points]
+            raise UserError(f"{path}: published.at is {label!r}{nearest(label, labels)}, which is not run: name a setting that is")
+    return sweep, points
+
+
+def jobs(points: Sequence[Point]) -> list[Job]:
+    """The jobs of all points, in their order."""
+    return [Job(run) for point in points for run in point.runs]
+
+
+def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> list[Summary]:
+    """Means and intervals of each point from the rows of `jobs`."""
+    remaining, summaries = iter(rows), []
+    for point in points:
+        own = list(itertools.islice(remaining, len(point.runs)))
+        shared_keys = [key for key in sweep.repeat_over if key != "seed"]
+        clusters = [described({k: v for k, v in r.items() if k in shared_keys}) for r in point.repetitions] if shared_keys else None
+        judged = [name for name, (kind, _) in MEASURES.items() if all(row["report"][kind] for row in own)]
+        measured = {name: interval([comparison.measure(row, name) for row in own], clusters) for name in judged}
+        published = [figures.percent for figures in sweep.published if figures.at == point.setting]
+        summaries.append(Summary(point, measured, {k: v for figures in published for k, v in figures.items()}))
+    return summaries
+
+
+def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> str:
+    """Write table.md, results.json and, where one key of numbers varies, figure.png into the sweep's folder; the table's text."""
+    text = table(summaries)
+    points = [
+        {
+            "setting": summary.point.setting,
+            "runs": len(summary.point.runs),
+            "measured": {name: {"mean": i.mean, "half_width": _number(i.half_width)} for name, i in summary.measured.items()},
+            "published_percent": summary.published,
+        }
+        for summary in summaries
+    ]
+    sweep.output.mkdir(parents=True, exist_ok=True)
+    write_text(sweep.output / "results.json", json.dumps({"points": points, "rows": rows}, indent=1) + "\n")
+    write_text(sweep.output / "table.md", text)
+    key = varied_number(sweep)
+    if key:
+        on_axis = [summary for summary in summaries if set(summary.point.setting) == {key}]
+        values = [summary.point.setting[key] for summary in on_axis]
+        measured, published = [summary.measured for summary in on_axis], [summary.published for summary in on_axis]
+        plotting.save(plotting.sweep(key, values, measured, published), sweep.output / "figure.png")
+    return text
+
+
+def table(summaries: Sequence[Summary]) -> str:
+    """A Markdown table in percent, a line a point."""
+    names = [name for name in MEASURES if any(name in summary.measured for summary in summaries)]
+    lines = [f"| setting | runs | {' | '.join(names)} |", f"|---|{'---|' * (len(names) + 1)}"]
+    for summary in summaries:
+        cells = [_cell(summary.measured.get(name), summary.published.get(name)) for name in names]
+        lines.append(f"| {summary.point.label} | {len(summary.point.runs)} | {' | '.join(cells)} |")
+    notes = "Percent, mean ± half-width of the 95 % t interval over repetitions."
+    if any(summary.published for summary in summaries):
+        notes += " In brackets: published figures."
+    return "\n".join([*lines, "", notes, ""])
+
+
+def varied_number(sweep: Sweep) -> str | None:
+    """The one key that the grid varies besides repetitions, if it takes several numbers."""
+    varied = [key for key in sweep.grid if key not in sweep.repeat_over]
+    if len(varied) != 1 or len(sweep.grid[varied[0]]) < 2:
+        return None
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in sweep.grid[varied[0]])
+    return varied[0] if numeric else None
+
+
+def described(setting: Setting) -> str:
+    """A setting in words, such as "strategy.strength=0.1, seed=0"."""
+    return ", ".join(f"{key}={_words(value)}" for key, value in setting.items())
+
+
+def _require_sense(sweep: Sweep, path: Path) -> None:
+    """What can be said of a sweep before its runs are looked at."""
+    if not (sweep.grid or sweep.runs):
+        raise UserError(f"{path}: neither grid nor runs says what to vary: give, for example, grid: {{seed: [0, 1, 2]}}")
+    if any("output" in settings for settings in (sweep.base, sweep.grid, *sweep.runs)):
+        raise UserError(f"{path}: the output of its runs is the sweep's to choose, a folder each below {sweep.output}: remove it")
+    for key in sweep.repeat_over:
+        if key != "seed" and key not in sweep.grid:
+            raise UserError(f"{path}: repeat_over names {key!r}{nearest(key, sweep.grid)}: name keys of the grid")
+
+
+def _points(sweep: Sweep, origin: str) -> list[Point]:
+    """All settings with their runs, or all errors of their configurations, each once."""
+    repeated = {key: values for key, values in sweep.grid.items() if key in sweep.repeat_over}
+    varied = {key: values for key, values in sweep.grid.items() if key not in sweep.repeat_over}
+    settings = [*(_combinations(varied) if varied else []), *sweep.runs] or [{}]
+    points: list[Point] = []
+    errors: dict[str, None] = {}
+    for setting in settings:
+        repetitions = [setting | more for more in _combinations({k: v for k, v in repeated.items() if k not in setting})]
+        runs = []
+        for repetition in repetitions:
+            try:
+                runs.append(_run(sweep, repetition, origin))
+            except UserError as error:
+                errors |= dict.fromkeys(str(error).splitlines())
+        points.append(Point(setting, repetitions, runs))
+    if errors:
+        raise UserError("\n".join(errors))
+    return points
+
+
+def _run(sweep: Sweep, setting: Setting, origin: str) -> Run:
+    values = copy.deepcopy(sweep.base)
+    for key, value in setting.items():
+        config.put(values, key, value)
+    config.put(values, "output", str(sweep.output / "runs" / _folder(setting)))
+    run = config.validate(values, origin)
+    if run.evaluation is None:
+        raise UserError(f"{origin}: evaluation is null, so that there is nothing to compare: name a suite")
+    return run
+
+
+def _combinations(grid: dict[str, list[Any]]) -> Iterable[Setting]:
+    return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+
+
+def _folder(setting: Setting) -> str:
+    name = re.sub(r"[^\w.=+-]+", "_", described(setting)) or "base"
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_words(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_words, value))
+    return str(value)
+
+
+def _cell(measured: Interval | None, published: float | None) -> str:
+    if measured is None:
+        return "-"
+    spread = "" if math.isnan(measured.half_width) else f" ± {100 * measured.half_width:.1f}"
+    return f"{100 * measured.mean:.1f}{spread}" + ("" if published is None else f" [{published:.1f}]")
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
