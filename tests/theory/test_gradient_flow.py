@@ -78,6 +78,31 @@ class TestClosedForms:
         assert_follows(Static(), closed, power_law(0.1), duration)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "lag"),
+    [
+        (Static(), 0),
+        (Exponential(time_constant_progress=0.2), 0),
+        (PowerLaw(0.5), 1 / 3),
+        (Uniform(), 0.5),
+        (Beta(2.0, 0.5), 2 / 3),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("time", [1e-30, 1e-15, 1e-9])
+def test_first_moments_of_the_run(kernel, lag, time):
+    """Before the teacher pulls, the student goes down the gradient G and the teacher lags behind: -G t, and its share of that."""
+    problem, _ = problem_and_start()
+    path = flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=20.0)
+    gradient = problem.gradient(problem.initial_weights)
+    nulls = {"half": -gradient / 2}
+    assert_agrees(path.course.student(np.array([time]))[0] / time, -gradient, FLOW, nulls=nulls)
+    assert_agrees(path.course.teacher(np.array([time]))[0] / time, -lag * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
+    assert_agrees(path.gap(time) / time, -(1 - lag) * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
+    summed = -PULLS * gradient * (1 - lag) / 2
+    assert_agrees(path.impulse(time) / time**2, summed, FLOW, nulls={"twice": 2 * summed})
+
+
 class TestWithoutATeacher:
     @pytest.mark.parametrize("strategy", [FineTuning(), WeightDecay(0.2), WiSEFT(0.3), L2SP(0.4)], ids=repr)
     def test_decays_exponentially(self, strategy):

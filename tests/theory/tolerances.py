@@ -56,7 +56,7 @@ LOSS = 1e-12
 GEOMETRY = 1e-10
 
 # Mean of 300 squared errors, each with a standard deviation of up to 1.3 of its mean: 0.08; and terms of 1 / n at n = 50.
-SAMPLING = 0.3
+SAMPLING = 0.2
 
 # Slope fitted to four of those over a factor of 64 in n.
 SAMPLING_ORDER = 0.05
