@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive: torch's other zip files hold no constants."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/constants.pkl") for name in file.namelist())
+    except zipfile.BadZipFile:
+        return False

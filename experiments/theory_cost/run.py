@@ -2,8 +2,8 @@
 
 d = 768, k = 512, n = 50,000 pairs, 25,020 steps: every strategy's weights at 200 times, all modes. Times are ratios, in one run, to
 the same gradient descent simulated in numpy, and to the least that any closed form needs: one second moment and one
-eigen-decomposition. The simulation is timed over 20 of its steps, three times (they all cost the same), and compared with the theory
-after them.
+eigen-decomposition. The simulation is timed over 20 of its steps, three times (they all cost the same), and compared with the
+theory after them.
 """
 
 import argparse

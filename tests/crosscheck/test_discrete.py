@@ -26,7 +26,7 @@ def deviation(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float((np.linalg.norm(ours - theirs, axis=(-2, -1)) / np.linalg.norm(theirs, axis=(-2, -1))).max())
 
 
-def compare(problem, strategy, setting):
+def assert_path_is_run(problem, strategy, setting):
     """Path and run must agree; a path in which nothing moves must not."""
     path = theory.discrete(problem, strategy, **setting._asdict(), allow_unstable=True)
     trained = train(problem, strategy, setting)
@@ -48,7 +48,7 @@ def test_strategies_without_a_moving_teacher(name, data):
         )
         np.testing.assert_array_equal(train(problem, strategy, None).final, problem.initial_weights)
     else:
-        compare(problem, strategy, data.draw(settings_for(problem, strategy)))
+        assert_path_is_run(problem, strategy, data.draw(settings_for(problem, strategy)))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -58,7 +58,7 @@ def test_distillation(kernel, metric, data):
     problem = data.draw(problems())
     strength = data.draw(st.sampled_from([0.1, 0.9, 3.0]))
     strategy = theory.Distillation(strength, KERNELS[kernel], data.draw(metrics(problem, metric)))
-    compare(problem, strategy, data.draw(settings_for(problem, strategy)))
+    assert_path_is_run(problem, strategy, data.draw(settings_for(problem, strategy)))
 
 
 @pytest.mark.parametrize("kernel", ["momentum 0.9", "beta"])
@@ -67,14 +67,14 @@ def test_passive_teacher(kernel, data):
     """A teacher that follows and does not pull."""
     problem = data.draw(problems())
     strategy = theory.Distillation(0.0, KERNELS[kernel])
-    compare(problem, strategy, data.draw(settings_for(problem, strategy)))
+    assert_path_is_run(problem, strategy, data.draw(settings_for(problem, strategy)))
 
 
 @given(data=st.data())
 def test_linear_probe_then_fine_tuning(data):
     """The probe is an inverse, so its round-off grows with the condition of the embeddings: only such as are well conditioned."""
     problem = data.draw(problems(kinds=("generic", "repeated"), weight_decays=(0.1,)))
-    compare(problem, theory.LPFT(), data.draw(settings_for(problem, theory.LPFT())))
+    assert_path_is_run(problem, theory.LPFT(), data.draw(settings_for(problem, theory.LPFT())))
 
 
 class TestPower:

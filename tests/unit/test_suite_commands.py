@@ -46,7 +46,7 @@ def wild(tmp_path):
     return [f"output={tmp_path}/out", f"model.pretrained={tmp_path}/pretrained.safetensors", suite]
 
 
-def told(capsys, arguments, *words):
+def check_told(capsys, arguments, *words):
     assert main(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -90,13 +90,13 @@ class TestInterpolations:
     @pytest.mark.parametrize("text", ["0,2", "", "0;1", "nan"])
     def test_shares_lie_between_the_two(self, tmp_path, wild, capsys, text):
         weights = str(tmp_path / "student.safetensors")
-        told(capsys, ["evaluate", *wild, "--weights", weights, "--interpolations", text], "from 0 to 1")
+        check_told(capsys, ["evaluate", *wild, "--weights", weights, "--interpolations", text], "from 0 to 1")
         assert not (tmp_path / "out").exists()
 
     def test_both_ends_are_needed(self, tmp_path, wild, capsys):
-        told(capsys, ["evaluate", *wild, "--interpolations", "0,1"], "--weights")
+        check_told(capsys, ["evaluate", *wild, "--interpolations", "0,1"], "--weights")
         weights = str(tmp_path / "student.safetensors")
-        told(
+        check_told(
             capsys,
             ["evaluate", *wild, "model.pretrained=null", "--weights", weights, "--interpolations", "0,1"],
             "model.pretrained is null",
@@ -106,7 +106,7 @@ class TestInterpolations:
         folder = replicas.class_folders(tmp_path / "digits", ["one", "two"], {"one": [(1, 2)], "two": [(2, 1)]})
         suite = f"evaluation={{kind: folder, id: {folder}, templates: ['the digit {{}}']}}"
         weights = str(tmp_path / "student.safetensors")
-        told(capsys, ["evaluate", *wild, suite, "--weights", weights, "--interpolations", "0,1"], "no OOD sets")
+        check_told(capsys, ["evaluate", *wild, suite, "--weights", weights, "--interpolations", "0,1"], "no OOD sets")
 
 
 @pytest.mark.parametrize(
@@ -120,5 +120,5 @@ class TestInterpolations:
     ],
 )
 def test_mistakes_have_one_sentence(tmp_path, capsys, suite, words):
-    told(capsys, ["train", f"output={tmp_path}/out", f"evaluation={suite}"], *words)
+    check_told(capsys, ["train", f"output={tmp_path}/out", f"evaluation={suite}"], *words)
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,6 @@ import logging
 import os
 import pickle
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,8 +27,8 @@ from torch.func import functional_call
 
 from tracer.errors import UserError, nearest
 from tracer.models import glyphs
-from tracer.models.dual_encoder import DualEncoder, Encoder, Features
-from tracer.storage import load_metadata, save_tensors
+from tracer.models.dual_encoder import DualEncoder, Encoder, Features, last_linear_map
+from tracer.storage import is_torchscript, load_metadata, save_tensors
 
 BatchNorm = Literal["frozen", "tracked"]
 SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's: a name that begins so brings its weights
@@ -113,7 +112,7 @@ class Clip(DualEncoder):
 
     def projections(self) -> tuple[Tensor, Tensor]:
         text_tower = getattr(self.clip, "text", self.clip)
-        return _projection(self.clip.visual, "proj"), _projection(text_tower, "text_projection")
+        return last_linear_map(self.clip.visual, "proj"), last_linear_map(text_tower, "text_projection")
 
     @torch.no_grad()
     def clamp_logit_scale(self, maximum: float) -> None:
@@ -356,7 +355,7 @@ def _existing(path: Path) -> Path:
 
 def _load(model: Clip, path: Path, trust_archive: bool) -> None:
     """Fill a model from a file."""
-    archive = _is_archive(_existing(path))
+    archive = is_torchscript(_existing(path))
     if archive and not trust_archive:
         raise UserError(
             f"{path} is a TorchScript archive, as OpenAI's weights are, and opening one may run what it holds: if you trust its"
@@ -382,15 +381,6 @@ def _load(model: Clip, path: Path, trust_archive: bool) -> None:
 _MISFIT = (RuntimeError, KeyError, TypeError, AttributeError, ValueError, OSError, StopIteration, SafetensorError)
 
 
-def _is_archive(path: Path) -> bool:
-    """Whether a file is TorchScript: torch's other zip files hold no constants."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return any(name.endswith("/constants.pkl") for name in file.namelist())
-    except zipfile.BadZipFile:
-        return False
-
-
 # functions of this module, not closures: workers that are not forked get them pickled
 def _stacked(transform: Callable[[Image.Image], Tensor], images: Sequence[np.ndarray]) -> Tensor:
     return torch.stack([transform(Image.fromarray(image)) for image in images])
@@ -400,13 +390,3 @@ def _tokens(tokenizer: Callable[[list[str]], Tensor], cut: bool, texts: Sequence
     """Token ids, on request cut after the last end: on the host, where their length is known without waiting for a device."""
     tokens = tokenizer(list(texts))
     return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1] if cut else tokens
-
-
-def _projection(tower: nn.Module, name: str) -> Tensor:
-    """A tower's last linear map as (k, width): the matrix of that name, or its last linear layer."""
-    matrix = getattr(tower, name, None)
-    if isinstance(matrix, Tensor):
-        return matrix.T
-    if isinstance(matrix, nn.Linear):
-        return matrix.weight
-    return [layer for layer in tower.modules() if isinstance(layer, nn.Linear)][-1].weight

@@ -78,3 +78,13 @@ class Encoder:
     augment: Callable[[Sequence[np.ndarray]], Tensor]
     tokenize: Callable[[Sequence[str]], Tensor]
     head: Head | None = None
+
+
+def last_linear_map(tower: nn.Module, name: str) -> Tensor:
+    """A tower's last linear map as (k, width): the matrix of that name, or its last linear layer."""
+    matrix = getattr(tower, name, None)
+    if isinstance(matrix, Tensor):
+        return matrix.T
+    if isinstance(matrix, nn.Linear):
+        return matrix.weight
+    return [layer for layer in tower.modules() if isinstance(layer, nn.Linear)][-1].weight
