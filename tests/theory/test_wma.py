@@ -137,13 +137,14 @@ class TestLimits:
         assert learning_rate_per_update(1e-12, 0.0, 0.1, 7) == pytest.approx(0.7, rel=RECURSION)
 
 
-class TestPersistence:
-    @pytest.fixture(scope="class", params=[(0.3, 0.6), (1.0, 1.2), (2.5, 1.2)], ids=str)
-    def late(self, request):
-        """beta, step size, and (student, teacher) after 10,000 and 20,000 steps, (2, 3) each."""
-        beta, learning_rate = request.param
-        return beta, learning_rate, run(CURVATURES, PULLS, learning_rate, PowerLaw(beta), [10000, 20000])
+@pytest.fixture(scope="module", params=[(0.3, 0.6), (1.0, 1.2), (2.5, 1.2)], ids=str)
+def late(request):
+    """beta, step size, and (student, teacher) after 10,000 and 20,000 steps, (2, 3) each."""
+    beta, learning_rate = request.param
+    return beta, learning_rate, run(CURVATURES, PULLS, learning_rate, PowerLaw(beta), [10000, 20000])
 
+
+class TestPersistence:
     def test_exponent(self, late):
         beta, _, (student, teacher) = late
         exponent = wma.persistence_exponent(CURVATURES, PULLS, beta)
