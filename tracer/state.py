@@ -71,8 +71,8 @@ class Checkpoints:
         """Save the run as it is now."""
         path = self.folder / f"step-{progress.step:08d}.safetensors"
         save_tensors(path, progress.tensors(), {"step": progress.step, "identity": self.identity})
-        # what a kill in the middle of a save left behind is of no use to anyone
-        for old in (*self.paths()[: -self.keep], *self.folder.glob(".step-*")):
+        # what a kill in the middle of a save left behind, of ours or of safetensors', is of no use to anyone
+        for old in (*self.paths()[: -self.keep], *self.folder.glob(".step-*"), *self.folder.glob(".tmp*")):
             old.unlink()
 
     def step(self) -> int:
