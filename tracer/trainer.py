@@ -59,7 +59,7 @@ class Loop:
 class Trainer:
     """Fine-tunes a dual encoder.
 
-    In several processes (started by `accelerate launch`, say) each embeds an equal share of every batch, and the run is that of one
+    In several processes (started by `torchrun`, say) each embeds an equal share of every batch, and the run is that of one
     process on the whole batch, up to rounding: objective, gradients, weights, teacher and what is logged. All construct the same
     trainer, seeded alike; the first writes checkpoints and logs, which any number of processes can go on from.
 

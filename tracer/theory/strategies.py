@@ -143,7 +143,8 @@ class WiSEFT(Strategy):
 class LPFT(Strategy):
     """Linear probing, then fine-tuning from there (LP-FT, arXiv 2202.10054).
 
-    The probe trains a linear map A (k, k), from the identity, on the frozen embeddings W_0 x; fine-tuning starts from A W_0.
+    The probe trains a linear map A (k, k), from the identity, on the frozen embeddings W_0 x; fine-tuning starts from A W_0. Both
+    stages have the contrastive loss, where the trainer's lp_ft learns a head of class labels by cross-entropy.
     """
 
     def prepare(self, problem: Problem) -> Problem:
