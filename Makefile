@@ -37,7 +37,7 @@ format: .venv/.ready
 
 lock: .tools/bin/uv
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --python-version 3.11 pyproject.toml --extra test -o requirements.lock
+	  --python-version 3.11 pyproject.toml --extra test --extra notebooks --extra docs -o requirements.lock
 
 clean:
 	rm -rf .venv .tools .cache

@@ -164,7 +164,7 @@ def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Names
 
     with console.progress("interpolations", len(coefficients)) as advance:
         reports = running.judge_interpolations(run, options.weights, coefficients, suite, advance)
-    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{options.weights.stem}.png")
+    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{options.weights.stem}")
     console.interpolations(reports, run.output)
 
 

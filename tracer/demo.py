@@ -52,7 +52,7 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
         "gaps": plotting.gaps(rows),
         "samples": plotting.samples(world.suite("test")),
     }
-    paths = {name: plotting.save(figure, output / f"{name}.png") for name, figure in figures.items()}
+    paths = {name: plotting.save(figure, output / name) for name, figure in figures.items()}
     summary = comparison.table(_at_chosen(rows))
     results = {"table": {m: {n: i._asdict() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

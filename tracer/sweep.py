@@ -44,10 +44,11 @@ class Published(Section):
 class Sweep(Section):
     """What a sweep's YAML holds."""
 
-    output: Path = Field(description="folder of table.md, results.json and figure.png; the runs are kept below it")
+    output: Path = Field(description="folder of table.md, results.json and the figure; the runs are kept below it")
     base: dict[str, Any] = Field(default_factory=dict, description="the configuration that all runs share, as for tracer train")
     grid: dict[str, Values] = Field(
-        default_factory=dict, description="dotted keys and the values that each takes; all combinations"
+        default_factory=dict,
+        description="dotted keys and the values that each takes, all combinations; of keys with commas between, lists of values",
     )
     runs: list[Setting] = Field(default_factory=list, description="further settings, repeated as those of the grid")
     repeat_over: tuple[str, ...] = Field(
@@ -116,7 +117,7 @@ def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> lis
     remaining, summaries = iter(rows), []
     for point in points:
         own = list(itertools.islice(remaining, len(point.runs)))
-        shared_keys = [key for key in sweep.repeat_over if key != "seed"]
+        shared_keys = [name for key in sweep.repeat_over for name in _names(key) if name != "seed"]
         clusters = [described({k: v for k, v in r.items() if k in shared_keys}) for r in point.repetitions] if shared_keys else None
         judged = [name for name, (kind, _) in MEASURES.items() if all(row["report"][kind] for row in own)]
         measured = {name: interval([comparison.measure(row, name) for row in own], clusters) for name in judged}
@@ -126,7 +127,7 @@ def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> lis
 
 
 def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> str:
-    """Write table.md, results.json and, where one key of numbers varies, figure.png into the sweep's folder; the table's text."""
+    """Write table.md, results.json and, where one number varies, figure.png and .svg into the sweep's folder; the table's text."""
     text = table(summaries)
     points = [
         {
@@ -142,10 +143,11 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> st
     write_text(sweep.output / "table.md", text)
     key = varied_number(sweep)
     if key:
-        on_axis = [summary for summary in summaries if set(summary.point.setting) == {key}]
-        values = [summary.point.setting[key] for summary in on_axis]
+        names = _names(key)
+        on_axis = [summary for summary in summaries if set(summary.point.setting) == set(names)]
+        values = [summary.point.setting[names[0]] for summary in on_axis]
         measured, published = [summary.measured for summary in on_axis], [summary.published for summary in on_axis]
-        plotting.save(plotting.sweep(key, values, measured, published), sweep.output / "figure.png")
+        plotting.save(plotting.sweep(key, values, measured, published), sweep.output / "figure")
     return text
 
 
@@ -163,12 +165,12 @@ def table(summaries: Sequence[Summary]) -> str:
 
 
 def varied_number(sweep: Sweep) -> str | None:
-    """The one key that the grid varies besides repetitions, if it takes several numbers."""
+    """The one key that the grid varies besides repetitions, if it takes several numbers; of linked keys, the first counts."""
     varied = [key for key in sweep.grid if key not in sweep.repeat_over]
     if len(varied) != 1 or len(sweep.grid[varied[0]]) < 2:
         return None
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in sweep.grid[varied[0]])
-    return varied[0] if numeric else None
+    values = [setting[_names(varied[0])[0]] for setting in _combinations({varied[0]: sweep.grid[varied[0]]})]
+    return varied[0] if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) else None
 
 
 def described(setting: Setting) -> str:
@@ -182,6 +184,10 @@ def _require_sense(sweep: Sweep, path: Path) -> None:
         raise UserError(f"{path}: neither grid nor runs says what to vary: give, for example, grid: {{seed: [0, 1, 2]}}")
     if any("output" in settings for settings in (sweep.base, sweep.grid, *sweep.runs)):
         raise UserError(f"{path}: the output of its runs is the sweep's to choose, a folder each below {sweep.output}: remove it")
+    for key, values in sweep.grid.items():
+        for value in values:
+            if len(_names(key)) > 1 and not (isinstance(value, list) and len(value) == len(_names(key))):
+                raise UserError(f"{path}: grid has {value!r} for {key!r}: give a list of {len(_names(key))} values, one a key")
     for key in sweep.repeat_over:
         if key != "seed" and key not in sweep.grid:
             raise UserError(f"{path}: repeat_over names {key!r}{nearest(key, sweep.grid)}: name keys of the grid")
@@ -195,7 +201,9 @@ def _points(sweep: Sweep, origin: str) -> list[Point]:
     points: list[Point] = []
     errors: dict[str, None] = {}
     for setting in settings:
-        repetitions = [setting | more for more in _combinations({k: v for k, v in repeated.items() if k not in setting})]
+        repetitions = [
+            setting | more for more in _combinations({k: v for k, v in repeated.items() if not {*_names(k)} & {*setting}})
+        ]
         runs = []
         for repetition in repetitions:
             try:
@@ -220,7 +228,15 @@ def _run(sweep: Sweep, setting: Setting, origin: str) -> Run:
 
 
 def _combinations(grid: dict[str, list[Any]]) -> Iterable[Setting]:
-    return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+    names = [name for key in grid for name in _names(key)]
+    for values in itertools.product(*grid.values()):
+        parts = [value if len(_names(key)) > 1 else [value] for key, value in zip(grid, values, strict=True)]
+        yield dict(zip(names, itertools.chain(*parts), strict=True))
+
+
+def _names(key: str) -> list[str]:
+    """The configuration keys that a key of the grid sets together: "model.pretrained, seed" sets two."""
+    return [name.strip() for name in key.split(",")]
 
 
 def _folder(setting: Setting) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -110,13 +109,12 @@ def _kernel(name: str, world: World) -> Kernel:
 
 
 def draw(fixed: list[dict]) -> None:
-    with plt.rc_context(plotting.STYLE):
-        figure, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
+    with plotting.canvas(9, 7, rows=2, columns=2) as (figure, axes):
         for axis, metric in zip(axes[0], STRENGTHS, strict=True):
             _draw_frontier(axis, World(0, metric))
         for axis, measured in zip(axes[1], ("residual", "impulse"), strict=True):
             _draw_fixed(axis, [cell for cell in fixed if cell["metric"] == "data"], measured)
-        plotting.save(figure, HERE / "frontier.png")
+    plotting.save(figure, HERE / "frontier")
 
 
 def _draw_frontier(axis: Axes, world: World) -> None:
@@ -135,7 +133,7 @@ def _draw_frontier(axis: Axes, world: World) -> None:
     static = world.measure(Static(), DRAWN_AT)
     axis.plot(static.residual, 1, "s", color=plotting.COLORS["static_distillation"], label="static teacher")
     axis.set(xlabel="residual task error", ylabel="impulse / static teacher's", title=f"{world.metric} metric, {DRAWN_AT} steps")
-    axis.legend(fontsize=8)
+    axis.legend()
 
 
 def _draw_fixed(axis: Axes, cells: list[dict], measured: str) -> None:
@@ -153,7 +151,7 @@ def _draw_fixed(axis: Axes, cells: list[dict], measured: str) -> None:
         axis.fill_between(steps, means - widths, means + widths, color=plotting.COLORS[strategy], alpha=0.15, linewidth=0)
     ylabel = "residual task error" if measured == "residual" else "impulse / static teacher's"
     axis.set(xscale="log", yscale="log", xlabel="steps", ylabel=ylabel, title="data metric, settings kept")
-    axis.legend(fontsize=8)
+    axis.legend()
 
 
 if __name__ == "__main__":

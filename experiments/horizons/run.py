@@ -48,7 +48,7 @@ def main() -> None:
             "rows": [_compact(row) for row in rows],
         }
         RESULTS.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    plotting.save(plotting.horizons({int(steps): _compared(result) for steps, result in results.items()}), HERE / "horizons.png")
+    plotting.save(plotting.horizons({int(steps): _compared(result) for steps, result in results.items()}), HERE / "horizons")
 
 
 def _compared(result: dict[str, Any]) -> dict[str, dict[str, Interval]]:

@@ -15,6 +15,7 @@ from tracer.cli import main
 from tracer.errors import UserError
 from tracer.evaluation.intervals import interval
 
+SEVERAL = "strategy.strength, optimization.learning_rate"
 QUICK = {
     "optimization": {"total_steps": 2, "batch_size": 8},
     "strategy": {"name": "flyp"},
@@ -73,6 +74,22 @@ class TestPoints:
         assert [point.runs[0].strategy.kernel.kind for point in points] == ["static", "beta"]
         assert points[1].label == "strategy.kernel=kind beta a 0.2 b 0.5"
 
+    def test_linked_keys_take_their_values_together(self, written):
+        seeds = {"model.pretrained, seed": [["0", 4], ["1", 5]]}
+        grid = {"optimization.betas": [[0.9, 0.95]], "strategy.strength, optimization.learning_rate": [[0.1, 1e-3], [0.3, 1e-4]]}
+        plan, points = sweep.load(written(grid=grid | seeds, repeat_over=[*seeds], runs=[{"seed": 9}]))
+        assert [(p.setting["strategy.strength"], p.setting["optimization.learning_rate"]) for p in points[:2]] == [
+            (0.1, 1e-3),
+            (0.3, 1e-4),
+        ]
+        assert [[(run.model.pretrained, run.seed) for run in point.runs] for point in points] == [
+            [("0", 4), ("1", 5)],
+            [("0", 4), ("1", 5)],
+            [("0", 9)],
+        ]
+        assert points[0].runs[0].optimization.betas == (0.9, 0.95)
+        assert sweep.varied_number(plan) is None
+
     def test_long_settings_have_short_folders_of_their_own(self, written):
         paths = [f"{'long/' * 60}{end}.safetensors" for end in "ab"]
         _, points = sweep.load(written(grid={"model.pretrained": paths}))
@@ -92,6 +109,7 @@ class TestMistakes:
             ({"grid": {"seed": 3}}, ["grid.seed"]),
             ({"grid": {}}, ["neither grid nor runs"]),
             ({"output": None}, ["output is missing"]),
+            ({"grid": {"model.pretrained, seed": [["0", 1], ["1"]]}}, ["['1']", "a list of 2 values"]),
             ({"grid": {"seed": [0, 0]}}, ["two runs", "seed=0"]),
             ({"runs": [{"strategy.strength": 0.3}]}, ["two runs", "strategy.strength=0.3"]),
             ({"base": QUICK | {"output": "here"}}, ["output", "remove it"]),
@@ -152,6 +170,7 @@ class TestSummaries:
         ("grid", "key"),
         [
             ({"strategy.strength": [0.1, 1.0], "seed": [0]}, "strategy.strength"),
+            ({"strategy.strength, optimization.learning_rate": [[0.1, 1e-3], [1.0, 1e-4]], "seed": [0]}, SEVERAL),
             ({"strategy.strength": [0.1], "seed": [0, 1]}, None),
             ({"strategy.name": ["ft", "flyp"]}, None),
             ({"strategy.strength": [0.1, 1.0], "optimization.total_steps": [2, 3]}, None),
@@ -162,7 +181,8 @@ class TestSummaries:
         rows = [report(0.1) for point in points for _ in point.runs]
         sweep.write(plan, sweep.summarise(plan, points, rows), rows)
         assert sweep.varied_number(plan) == key
-        assert (plan.output / "figure.png").exists() == (key is not None)
+        for name in ("figure.png", "figure.svg"):
+            assert (plan.output / name).exists() == (key is not None)
 
 
 @pytest.fixture
@@ -214,7 +234,7 @@ def test_a_resumed_sweep_equals_an_uninterrupted_one(small, capsys, tmp_path):
     age = kept.stat().st_mtime_ns
     assert main(["sweep", str(resumed)]) == 0
     assert kept.stat().st_mtime_ns == age
-    for name in ("results.json", "table.md", "figure.png"):
+    for name in ("results.json", "table.md", "figure.png", "figure.svg"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
     points = json.loads((tmp_path / "whole" / "results.json").read_text())["points"]
     assert [point["setting"] for point in points] == [

@@ -1,13 +1,8 @@
-"""Figures in one style: one colour per strategy everywhere, safe for colour-blind readers."""
+"""Figures of what runs measured: trade-offs, calibration, gaps of teacher and student, horizons, sweeps."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -15,66 +10,27 @@ from tracer import comparison
 from tracer.data.sets import Suite
 from tracer.evaluation.intervals import Interval
 from tracer.evaluation.metrics import BINS
+from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
 from tracer.study import Row
-
-# Okabe and Ito's palette
-COLORS = {
-    "zero_shot": "#000000",
-    "flyp": "#D55E00",
-    "l2_sp": "#999999",
-    "static_distillation": "#56B4E9",
-    "ema_distillation": "#E69F00",
-    "tracer": "#0072B2",
-    "wise_ft": "#009E73",
-}
-LABELS = {
-    "zero_shot": "zero-shot",
-    "flyp": "FLYP",
-    "l2_sp": "L2-SP",
-    "static_distillation": "static distillation",
-    "ema_distillation": "EMA distillation",
-    "tracer": "TRACER (WMA)",
-    "wise_ft": "WiSE-FT",
-}
-STYLE: Any = {
-    "figure.dpi": 130,
-    "savefig.bbox": "tight",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure and close it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    plt.close(figure)
-    return path
 
 
 def trade_off(rows: Sequence[Row]) -> Figure:
     """OOD and knowledge accuracy against ID accuracy: a large point a strategy, a small one each run, WiSE-FT as a curve."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    with canvas(9, 4, columns=2) as (figure, axes):
         for axis, measure in zip(axes, ("OOD", "knowledge"), strict=True):
-            for method in [method for method in COLORS if method != "wise_ft"]:
+            for method in [method for method in comparison.CHOSEN if method != "wise_ft"]:
                 points = _points([row for row in rows if row["method"] == method], measure)
                 axis.plot(*points.T, ".", color=COLORS[method], alpha=0.35)
-                axis.plot(*points.mean(0), "o", color=COLORS[method], label=LABELS[method], markersize=8)
+                axis.plot(*points.mean(0), LOOKS[method].marker, color=COLORS[method], label=LABELS[method], markersize=8)
             axis.plot(*_interpolations(rows, measure).T, ".--", color=COLORS["wise_ft"], label=LABELS["wise_ft"], zorder=1)
             axis.set(xlabel="ID accuracy (%)", ylabel=f"{measure} accuracy (%)")
-        axes[0].legend(fontsize=8, loc="best")
+        axes[0].legend(loc="best")
     return figure
 
 
 def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "flyp", "ema_distillation", "tracer")) -> Figure:
     """Reliability diagrams on all OOD images, all seeds together: bars are accuracy, the diagonal is perfect calibration."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(methods), figsize=(2.4 * len(methods), 2.7), sharey=True, layout="constrained")
+    with canvas(2.4 * len(methods), 2.7, columns=len(methods), sharey=True) as (figure, axes):
         summary = comparison.table(rows)
         for axis, method in zip(axes, methods, strict=True):
             accuracy = _pooled_accuracy([row["report"]["reliability"]["ood"] for row in rows if row["method"] == method])
@@ -92,8 +48,7 @@ def gaps(rows: Sequence[Row], methods: Sequence[str] = ("static_distillation", "
         "student - teacher distance\nover student - anchor distance": lambda m: m["gap.student_teacher"] / m["gap.student_anchor"],
         "KL(teacher || student) of the batch": lambda m: m["gap.batch_kl"],
     }
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    with canvas(9, 3.6, columns=2) as (figure, axes):
         for axis, (label, gap) in zip(axes, panels.items(), strict=True):
             for method in methods:
                 lines = [row["metrics"] for row in rows if row["method"] == method]
@@ -102,20 +57,20 @@ def gaps(rows: Sequence[Row], methods: Sequence[str] = ("static_distillation", "
                     steps = [m["step"] for m in line]
                     axis.semilogy(steps, [gap(m) for m in line], color=COLORS[method], label=name, alpha=0.8)
             axis.set(xlabel="step", ylabel=label)
-        axes[0].legend(fontsize=8)
+        axes[0].legend()
     return figure
 
 
 def samples(suite: Suite, per_set: int = 10) -> Figure:
     """Sample images of every set, a row each."""
     sets = suite.sets()
-    with plt.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = plt.subplots(len(sets), 1, figsize=(7, 0.72 * len(sets)), layout="constrained")
+    with canvas(7, 0.72 * len(sets), rows=len(sets)) as (figure, axes):
         for axis, (name, images) in zip(axes, sets.items(), strict=True):
             chosen = np.linspace(0, len(images) - 1, per_set).round().astype(int)
             axis.imshow(np.concatenate([images.images[i] for i in chosen], axis=1))
             axis.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
             axis.set(xticks=[], yticks=[])
+            axis.grid(False)
             axis.spines[:].set_visible(False)
     return figure
 
@@ -123,8 +78,7 @@ def samples(suite: Suite, per_set: int = 10) -> Figure:
 def interpolations(reports: Sequence[Mapping[str, Any]]) -> Figure:
     """Mean OOD against ID accuracy along WiSE-FT's path, each point with its share of the fine-tuned weights."""
     points = 100 * np.array([[report["id"]["accuracy"], report["ood"]["accuracy"]] for report in reports])
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    with canvas(4.5, 4) as (figure, axis):
         axis.plot(*points.T, "o--", color=COLORS["wise_ft"])
         for report, point in zip(reports, points, strict=True):
             axis.annotate(f"{report['interpolation']:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=8)
@@ -159,8 +113,7 @@ def horizons(
     tables: Mapping[int, Mapping[str, Mapping[str, Interval]]], measures: Sequence[str] = ("ID", "OOD", "knowledge")
 ) -> Figure:
     """Accuracies against the length of the run: for each horizon a table of methods, named "method" or "method, setting"."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(measures), figsize=(3.4 * len(measures), 3.4), layout="constrained")
+    with canvas(3.4 * len(measures), 3.4, columns=len(measures)) as (figure, axes):
         steps = sorted(tables)
         for axis, measure in zip(axes, measures, strict=True):
             for method in tables[steps[0]]:
@@ -170,7 +123,7 @@ def horizons(
                 axis.plot(steps, values, "o--" if "best" in setting else "o-", color=COLORS[name], label=label, markersize=4)
             axis.set(xscale="log", xlabel="steps of the run", ylabel=f"{measure} accuracy (%)", xticks=steps, xticklabels=steps)
             axis.minorticks_off()
-        axes[-1].legend(fontsize=8)
+        axes[-1].legend()
     return figure
 
 
@@ -184,15 +137,14 @@ def sweep(
     names = list(measured[0])
     order = np.argsort(values)
     at = np.asarray(values, dtype=float)[order]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(names), figsize=(3.0 * len(names), 3.2), layout="constrained", squeeze=False)
+    with canvas(3.0 * len(names), 3.2, columns=len(names), squeeze=False) as (figure, axes):
         for axis, name in zip(axes[0], names, strict=True):
             means, widths = (100 * np.array([measured[i][name] for i in order])).T
             axis.errorbar(at, means, np.nan_to_num(widths), fmt="o-", capsize=3, color=COLORS["tracer"], label="measured")
             theirs = [(values[i], published[i][name]) for i in order if name in published[i]]
             if theirs:
                 axis.plot(*np.array(theirs).T, "x", color=COLORS["flyp"], label="published")
-                axis.legend(fontsize=8)
+                axis.legend()
             axis.set(xlabel=key, ylabel=f"{name} ({'%' if 'ECE' in name else 'accuracy, %'})")
             if at[0] > 0 and at[-1] >= 10 * at[0]:
                 axis.set_xscale("log")
