@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tracer import comparison, config, plotting
 from tracer.comparison import MEASURES
@@ -30,15 +30,7 @@ class Published(Section):
     """Figures of someone else's, printed beside those of a setting."""
 
     at: Setting = Field(description="the setting, as the grid or `runs` has it")
-    percent: dict[str, float] = Field(description="ID, OOD, knowledge, ID ECE, OOD ECE")
-
-    @field_validator("percent")
-    @classmethod
-    def _known(cls, percent: dict[str, float]) -> dict[str, float]:
-        for name in percent:
-            if name not in MEASURES:
-                raise ValueError(f"there is no measure {name!r}{nearest(name, MEASURES)}: rename or remove it")
-        return percent
+    percent: dict[str, float] = Field(description="ID, OOD, knowledge, ID ECE, OOD ECE, or the accuracy on one of `sets`")
 
 
 class Sweep(Section):
@@ -54,6 +46,7 @@ class Sweep(Section):
     repeat_over: tuple[str, ...] = Field(
         ("seed",), description="keys of the grid whose values repeat a setting; runs that share all but the seed count as one"
     )
+    sets: tuple[str, ...] = Field((), description="sets of the suite whose accuracies have columns of their own")
     published: list[Published] = Field(default_factory=list, description="figures to print beside, in percent")
     processes: Count = Field(2, description="runs at once")
 
@@ -101,6 +94,10 @@ def load(path: Path) -> tuple[Sweep, list[Point]]:
         if outputs.count(output) > 1:
             raise UserError(f"{path}: two runs would share the folder {output}: take one of the equal settings out")
     for published in sweep.published:
+        for name in {*published.percent} - {*MEASURES, *sweep.sets}:
+            raise UserError(
+                f"{path}: published has no measure {name!r}{nearest(name, (*MEASURES, *sweep.sets))}: rename or remove it"
+            )
         if all(point.setting != published.at for point in points):
             label, labels = described(published.at), [point.label for point in points]
             raise UserError(f"{path}: published.at is {label!r}{nearest(label, labels)}, which is not run: name a setting that is")
@@ -113,14 +110,20 @@ def jobs(points: Sequence[Point]) -> list[Job]:
 
 
 def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> list[Summary]:
-    """Means and intervals of each point from the rows of `jobs`."""
+    """Means and intervals of each point from the rows of `jobs`.
+
+    Raises:
+        UserError: if the sweep's `sets` names one that its suite lacks; the runs are kept.
+    """
     remaining, summaries = iter(rows), []
     for point in points:
         own = list(itertools.islice(remaining, len(point.runs)))
         shared_keys = [name for key in sweep.repeat_over for name in _names(key) if name != "seed"]
         clusters = [described({k: v for k, v in r.items() if k in shared_keys}) for r in point.repetitions] if shared_keys else None
         judged = [name for name, (kind, _) in MEASURES.items() if all(row["report"][kind] for row in own)]
-        measured = {name: interval([comparison.measure(row, name) for row in own], clusters) for name in judged}
+        values = {name: [comparison.measure(row, name) for row in own] for name in judged}
+        values |= {name: [_accuracy(row, name) for row in own] for name in sweep.sets}
+        measured = {name: interval(each, clusters) for name, each in values.items()}
         published = [figures.percent for figures in sweep.published if figures.at == point.setting]
         summaries.append(Summary(point, measured, {k: v for figures in published for k, v in figures.items()}))
     return summaries
@@ -153,7 +156,7 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> st
 
 def table(summaries: Sequence[Summary]) -> str:
     """A Markdown table in percent, a line a point."""
-    names = [name for name in MEASURES if any(name in summary.measured for summary in summaries)]
+    names = list(dict.fromkeys(name for summary in summaries for name in summary.measured))
     lines = [f"| setting | runs | {' | '.join(names)} |", f"|---|{'---|' * (len(names) + 1)}"]
     for summary in summaries:
         cells = [_cell(summary.measured.get(name), summary.published.get(name)) for name in names]
@@ -232,6 +235,13 @@ def _combinations(grid: dict[str, list[Any]]) -> Iterable[Setting]:
     for values in itertools.product(*grid.values()):
         parts = [value if len(_names(key)) > 1 else [value] for key, value in zip(grid, values, strict=True)]
         yield dict(zip(names, itertools.chain(*parts), strict=True))
+
+
+def _accuracy(row: Row, name: str) -> float:
+    sets = row["report"]["sets"]
+    if name not in sets:
+        raise UserError(f"sets names {name!r}{nearest(name, sets)}, which the suite lacks: rename or remove it, the runs are kept")
+    return sets[name]["accuracy"]
 
 
 def _names(key: str) -> list[str]:

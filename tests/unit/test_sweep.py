@@ -166,6 +166,18 @@ class TestSummaries:
         assert lines[2] == "| strategy.strength=0.1 | 1 | 50.0 | 50.0 [61.9] | 5.0 | 5.0 |"
         assert "In brackets" in lines[-1]
 
+    def test_sets_may_have_columns(self, written):
+        published = [{"at": {"strategy.strength": 0.1}, "percent": {"posed": 78.54}}]
+        plan, points = sweep.load(written(sets=["posed"], published=published, grid={"strategy.strength": [0.1]}))
+        row = report(0.5, False)
+        row["report"]["sets"] = {"posed": {"accuracy": 0.25}}
+        lines = sweep.table(sweep.summarise(plan, points, [row])).splitlines()
+        assert lines[0] == "| setting | runs | ID | OOD | ID ECE | OOD ECE | posed |"
+        assert lines[2].endswith("| 5.0 | 25.0 [78.5] |")
+        row["report"]["sets"] = {"pose": {"accuracy": 0.25}}
+        with pytest.raises(UserError, match=r"'posed' \(did you mean 'pose'\?\), which the suite lacks"):
+            sweep.summarise(plan, points, [row])
+
     @pytest.mark.parametrize(
         ("grid", "key"),
         [
