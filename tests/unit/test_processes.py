@@ -1,6 +1,9 @@
 """Two processes must do what one does on the whole batch."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -322,6 +325,37 @@ class TestRun:
         answers = in_processes(tmp_path, lambda index: running.fine_tune(configured("uneven", batch_size=9)).report)
         assert answers[0].startswith("UserError: optimization.batch_size is 9, which 2 processes cannot share equally")
         assert not (tmp_path / "uneven").exists()
+
+
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "-m"],
+    # its own way to several processes on CPUs is MPI; the one to several GPUs starts them here too
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no", "--module"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launchers_start_processes_that_share_the_batch(tmp_path, launcher):
+    configuration = {
+        "evaluation": None,
+        "optimization": {"total_steps": 3, "batch_size": 8},
+        "checkpoint_every_steps": 2,
+        "log_every_steps": 1,
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(configuration))
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+
+    def launch(*overrides):
+        command = [sys.executable, "-m", *LAUNCHERS[launcher], "tracer.cli", "train", str(tmp_path / "run.yaml"), *overrides]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+    assert launch(f"output={tmp_path}/together").returncode == 0
+    running.fine_tune(config.load(tmp_path / "run.yaml", [f"output={tmp_path}/alone"]))
+    for name in ("student", "teacher"):
+        alone, together = (load_tensors(tmp_path / folder / f"{name}.safetensors") for folder in ("alone", "together"))
+        assert all(torch.allclose(together[key], value, rtol=0, atol=1e-5) for key, value in alone.items())
+    assert "2 processes cannot share equally" in launch("optimization.batch_size=7", f"output={tmp_path}/uneven").stderr
 
 
 def test_alone_nothing_changes_hands():
