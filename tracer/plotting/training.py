@@ -1,9 +1,11 @@
 """Figures of what runs measured: trade-offs, calibration, gaps of teacher and student, horizons, sweeps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tracer import comparison
@@ -12,6 +14,8 @@ from tracer.evaluation.intervals import Interval
 from tracer.evaluation.metrics import BINS
 from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
 from tracer.study import Row
+
+COLUMNS = 3  # panels that a page's width has room for
 
 
 def trade_off(rows: Sequence[Row]) -> Figure:
@@ -133,19 +137,43 @@ def sweep(
     measured: Sequence[Mapping[str, Interval]],
     published: Sequence[Mapping[str, float]],
 ) -> Figure:
-    """Each measure against a key's values, with intervals; published figures, in percent, as crosses."""
+    """Each measure against a key's values, with intervals; published figures, in percent, on an axis of their own to the right.
+
+    Both axes span as many points, so that changes compare although the levels (of another data set, say) may not.
+    """
     names = list(measured[0])
-    order = np.argsort(values)
-    at = np.asarray(values, dtype=float)[order]
-    with canvas(3.0 * len(names), 3.2, columns=len(names), squeeze=False) as (figure, axes):
-        for axis, name in zip(axes[0], names, strict=True):
-            means, widths = (100 * np.array([measured[i][name] for i in order])).T
-            axis.errorbar(at, means, np.nan_to_num(widths), fmt="o-", capsize=3, color=COLORS["tracer"], label="measured")
-            theirs = [(values[i], published[i][name]) for i in order if name in published[i]]
-            if theirs:
-                axis.plot(*np.array(theirs).T, "x", color=COLORS["flyp"], label="published")
-                axis.legend()
-            axis.set(xlabel=key, ylabel=f"{name} ({'%' if 'ECE' in name else 'accuracy, %'})")
-            if at[0] > 0 and at[-1] >= 10 * at[0]:
+    rows = math.ceil(len(names) / COLUMNS)
+    with canvas(3.2 * min(COLUMNS, len(names)), 2.9 * rows, rows, min(COLUMNS, len(names)), squeeze=False) as (figure, axes):
+        for axis, name in zip(axes.flat, names, strict=False):
+            means, widths = (100 * np.array([point[name] for point in measured])).T
+            _with_published(axis, values, (means, np.nan_to_num(widths)), [figures.get(name, np.nan) for figures in published])
+            axis.set(xlabel=key.replace(", ", ",\n"), ylabel=f"{name} ({'%' if 'ECE' in name else 'accuracy, %'})")
+            if min(values) > 0 and max(values) >= 10 * min(values):
                 axis.set_xscale("log")
+        for axis in axes.flat[len(names) :]:
+            axis.set_axis_off()
     return figure
+
+
+def _with_published(
+    axis: Axes, values: Sequence[float], measured: tuple[np.ndarray, np.ndarray], published: Sequence[float]
+) -> None:
+    """Means with half-widths, and published figures (NaN where there is none) on a second axis of the same span."""
+    order = np.argsort(values)
+    at, theirs = np.asarray(values, dtype=float)[order], np.asarray(published, dtype=float)[order]
+    means, widths = (numbers[order] for numbers in measured)
+    axis.errorbar(at, means, widths, fmt="o-", capsize=3, color=COLORS["tracer"])
+    axis.yaxis.label.set_color(COLORS["tracer"])
+    there = np.isfinite(theirs)
+    if not there.any():
+        return
+    other = axis.twinx()
+    other.plot(at[there], theirs[there], "x--", color=COLORS["flyp"])
+    other.set_ylabel("published (%)", color=COLORS["flyp"])
+    other.grid(False)
+    other.spines["right"].set_visible(True)
+    own_ends, their_ends = ((means - widths).min(), (means + widths).max()), (theirs[there].min(), theirs[there].max())
+    half_span = 0.55 * max(own_ends[1] - own_ends[0], their_ends[1] - their_ends[0])
+    for each, ends in ((axis, own_ends), (other, their_ends)):
+        if half_span:
+            each.set_ylim(sum(ends) / 2 - half_span, sum(ends) / 2 + half_span)
