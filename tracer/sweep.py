@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from matplotlib.figure import Figure
 from pydantic import Field
 
 from tracer import comparison, config, plotting
@@ -130,7 +131,7 @@ def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> lis
 
 
 def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> str:
-    """Write table.md, results.json and, where one number varies, figure.png and .svg into the sweep's folder; the table's text."""
+    """Write table.md, results.json, figure.png and figure.svg into the sweep's folder; the table's text."""
     text = table(summaries)
     points = [
         {
@@ -144,13 +145,7 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> st
     sweep.output.mkdir(parents=True, exist_ok=True)
     write_text(sweep.output / "results.json", json.dumps({"points": points, "rows": rows}, indent=1) + "\n")
     write_text(sweep.output / "table.md", text)
-    key = varied_number(sweep)
-    if key:
-        names = _names(key)
-        on_axis = [summary for summary in summaries if set(summary.point.setting) == set(names)]
-        values = [summary.point.setting[names[0]] for summary in on_axis]
-        measured, published = [summary.measured for summary in on_axis], [summary.published for summary in on_axis]
-        plotting.save(plotting.sweep(key, values, measured, published), sweep.output / "figure")
+    plotting.save(_figure(sweep, summaries), sweep.output / "figure")
     return text
 
 
@@ -165,6 +160,17 @@ def table(summaries: Sequence[Summary]) -> str:
     if any(summary.published for summary in summaries):
         notes += " In brackets: published figures."
     return "\n".join([*lines, "", notes, ""])
+
+
+def _figure(sweep: Sweep, summaries: Sequence[Summary]) -> Figure:
+    """Measures against the number that the grid varies, or, where it varies other things, setting by setting."""
+    key = varied_number(sweep)
+    if key is None:
+        return plotting.settings([s.point.label.replace("strategy.", "") for s in summaries], [s.measured for s in summaries])
+    names = _names(key)
+    on_axis = [summary for summary in summaries if set(summary.point.setting) == set(names)]
+    values = [summary.point.setting[names[0]] for summary in on_axis]
+    return plotting.sweep(key, values, [s.measured for s in on_axis], [s.published for s in on_axis])
 
 
 def varied_number(sweep: Sweep) -> str | None:

@@ -1,7 +1,7 @@
 """Figures in one style; `style` has the looks of the strategies, `training` what runs measured."""
 
 from tracer.plotting.style import COLORS, LABELS, LOOKS, STYLE, Look, canvas, save
-from tracer.plotting.training import gaps, horizons, interpolations, reliability, samples, sweep, trade_off
+from tracer.plotting.training import gaps, horizons, interpolations, reliability, samples, settings, sweep, trade_off
 
 __all__ = [
     "COLORS",
@@ -16,6 +16,7 @@ __all__ = [
     "reliability",
     "samples",
     "save",
+    "settings",
     "sweep",
     "trade_off",
 ]

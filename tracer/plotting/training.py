@@ -177,3 +177,16 @@ def _with_published(
     for each, ends in ((axis, own_ends), (other, their_ends)):
         if half_span:
             each.set_ylim(sum(ends) / 2 - half_span, sum(ends) / 2 + half_span)
+
+
+def settings(labels: Sequence[str], measured: Sequence[Mapping[str, Interval]]) -> Figure:
+    """Each measure of settings that no axis orders: a line a setting, from the top, with intervals."""
+    names = list(dict.fromkeys(name for point in measured for name in point))
+    lines = np.arange(len(labels))[::-1]
+    with canvas(2.6 + 1.7 * len(names), 1.0 + 0.3 * len(labels), columns=len(names), sharey=True, squeeze=False) as (figure, axes):
+        for axis, name in zip(axes[0], names, strict=True):
+            means, widths = 100 * np.array([point.get(name, (np.nan, np.nan)) for point in measured]).T
+            axis.errorbar(means, lines, xerr=np.nan_to_num(widths), fmt="o", capsize=3, color=COLORS["tracer"])
+            axis.set(xlabel=f"{name} (%)", yticks=lines)
+            axis.set_yticklabels(labels, fontsize=8)
+    return figure
