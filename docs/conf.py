@@ -27,7 +27,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 napoleon_use_rtype = False
 
-smartquotes = False  # quotes in docstrings are code more often than speech
+smartquotes_action = "De"  # dashes and ellipses; quotes in docstrings are code more often than speech
 
 nitpicky = True
 nitpick_ignore_regex = [

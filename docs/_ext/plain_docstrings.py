@@ -16,6 +16,7 @@ from tracer import config
 
 SECTION = re.compile(r"(Args|Raises|Returns|Yields):$")
 ALIASES = {f"tracer.config.{name}": stringify_annotation(getattr(config, name), "smart") for name in ("AnyData", "AnySuite")}
+FUNCTION = re.compile(r"<function (?:[\w.]*\.)?(?:<lambda>|(\w+))>")
 MARKUP = re.compile(r"(`[^`]*`)|([\\*|])|(_)(?!\w)")
 
 
@@ -55,9 +56,10 @@ def skip_member(app, what, name, obj, skip, options):
 
 
 def process_signature(app, what, name, obj, options, signature, return_annotation):
-    """Aliases go by their name, and sections of a configuration, whose keys are a page of their own, without a call."""
+    """Aliases and default functions go by their names; sections of a configuration, whose keys have their page, without a call."""
     if isinstance(obj, type) and issubclass(obj, BaseModel):
         return "", None
+    signature = FUNCTION.sub(lambda default: default[1] or "...", signature or "") or signature
     for alias, written_out in ALIASES.items():
         signature = signature and signature.replace(written_out, alias)
     return signature, return_annotation
