@@ -24,6 +24,9 @@ from scipy import special
 class Clock:
     """When a teacher is updated during a run.
 
+        >>> Clock(total_steps=1000, update_every=10).updates
+        100
+
     Attributes:
         total_steps: optimiser steps of the whole run, the horizon T.
         update_every: optimiser steps between two teacher updates, k.
@@ -59,7 +62,14 @@ class Clock:
 
 
 class Kernel(ABC):
-    """A rule that weighs past students. Subclasses give the rates, and their name in configurations as `kind`; the rest follows."""
+    """A rule that weighs past students. Subclasses give the rates, and their name in configurations as `kind`; the rest follows.
+
+    >>> class EverySecond(Kernel):
+    ...     def rates(self, clock, updates):
+    ...         return np.where(np.asarray(updates) % 2 == 0, 0.5, 0.0)
+    >>> EverySecond().weights(Clock(total_steps=4))
+    array([0.25, 0.  , 0.25, 0.  , 0.5 ])
+    """
 
     @abstractmethod
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
@@ -89,7 +99,11 @@ class Kernel(ABC):
 
 @dataclass(frozen=True)
 class Static(Kernel):
-    """The pretrained model itself: r_n = 0 (self-distillation from a fixed teacher)."""
+    """The pretrained model itself: r_n = 0 (self-distillation from a fixed teacher).
+
+    >>> Static().weights(Clock(total_steps=3))
+    array([1., 0., 0., 0.])
+    """
 
     kind: Literal["static"] = field(default="static", kw_only=True, repr=False)
 
@@ -100,6 +114,14 @@ class Static(Kernel):
 @dataclass(frozen=True)
 class Exponential(Kernel):
     """Exponential moving average: r_n = 1 - m.
+
+        >>> Exponential(0.5).weights(Clock(total_steps=3))  # of the pretrained model, then of each student
+        array([0.125, 0.125, 0.25 , 0.5  ])
+        >>> [round(Exponential(0.9).mean_age(Clock(steps)), 3) for steps in (100, 1000)]  # a momentum forgets in longer runs
+        [0.09, 0.009]
+        >>> kernel = Exponential(time_constant_progress=0.4)
+        >>> [round(kernel.mean_age(Clock(steps)), 3) for steps in (100, 1000)]  # a share of the run does not
+        [0.363, 0.367]
 
     Attributes:
         momentum: m, the share of the old teacher kept at each update, 0 <= m < 1.
@@ -147,6 +169,9 @@ class Exponential(Kernel):
 class PowerLaw(Kernel):
     """Power-law average: r_n = beta / (beta + n), weights growing like j^(beta - 1); it needs no horizon.
 
+        >>> PowerLaw(2.0).weights(Clock(total_steps=3))
+        array([0.1, 0.2, 0.3, 0.4])
+
     Attributes:
         beta: > 0; towards 0 it is the static teacher, large values forget the past.
 
@@ -166,7 +191,11 @@ class PowerLaw(Kernel):
 
 @dataclass(frozen=True)
 class Uniform(Kernel):
-    """Plain mean of all students and the anchor: r_n = 1 / (n + 1), the power law with beta = 1."""
+    """Plain mean of all students and the anchor: r_n = 1 / (n + 1), the power law with beta = 1.
+
+    >>> Uniform().weights(Clock(total_steps=3))
+    array([0.25, 0.25, 0.25, 0.25])
+    """
 
     kind: Literal["uniform"] = field(default="uniform", kw_only=True, repr=False)
 
@@ -181,6 +210,11 @@ class Beta(Kernel):
     `weighting="cdf"` gives each update the mass of the Beta distribution on the stretch of progress it stands for (between the
     midpoints to its neighbours), so that the mean age does not move with the update period. `weighting="pdf"` samples the density
     at the update, alpha_j = pdf((j k + 1/2) / (T + 1)), as published; with long periods that over-weights the anchor.
+
+        >>> Beta(0.5, 0.5).weights(Clock(total_steps=3)).round(3)  # the two ends weigh most
+        array([0.333, 0.167, 0.167, 0.333])
+        >>> [round(Beta(0.5, 0.5).anchor_weight(Clock(steps)), 4) for steps in (100, 10_000)]
+        [0.0635, 0.0064]
 
     Attributes:
         a, b: shape parameters, > 0; a below 1 weighs the anchor's side, b below 1 the newest side.

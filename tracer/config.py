@@ -85,8 +85,8 @@ class CsvData(ReadData):
 
     kind: Literal["csv"]
     path: Path = Field(description="the file; image paths in it are relative to its folder")
-    image_column: str = "filepath"
-    caption_column: str = "title"
+    image_column: str = Field("filepath", description="the column with the images' paths")
+    caption_column: str = Field("title", description="the column with their captions")
 
 
 class ParquetData(ReadData):
@@ -94,22 +94,22 @@ class ParquetData(ReadData):
 
     kind: Literal["parquet"]
     path: Path = Field(description="the file; image paths in it are relative to its folder")
-    image_column: str = "filepath"
-    caption_column: str = "title"
+    image_column: str = Field("filepath", description="the column with the images' paths")
+    caption_column: str = Field("title", description="the column with their captions")
 
 
 class CaptionedFolderData(ReadData):
     """Images with a text file of captions beside each, one a line."""
 
     kind: Literal["captioned_folder"]
-    path: Path
+    path: Path = Field(description="the folder; those below it are read too")
 
 
 class FolderData(ReadData):
     """One folder of images a class, captioned by templates."""
 
     kind: Literal["folder"]
-    path: Path
+    path: Path = Field(description="the folder of class folders")
     templates: Templates = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name, or openai")
     class_names: Literal["folders", "imagenet"] = Field(
         "folders", description="classes are called like their folders, or the folders are synsets and OpenAI's names for them hold"
@@ -131,14 +131,16 @@ class IWildCamData(ReadData):
     path: Path = Field(description="the folder with metadata.csv")
     categories: Path = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
     name_column: str = Field("name", description="the column of that table with the names for captions")
-    templates: Templates = Field(("a photo of {}.", "{} in the wild."), min_length=1)
+    templates: Templates = Field(
+        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name, or openai"
+    )
 
 
 class EmbeddedSuite(Section):
     """The suite of the embedded world."""
 
     kind: Literal["embedded"] = "embedded"
-    split: Literal["validation", "test"] = "test"
+    split: Literal["validation", "test"] = Field("test", description="validation has other fonts and images, to choose settings on")
 
 
 class FolderSuite(Section):
@@ -148,7 +150,7 @@ class FolderSuite(Section):
     id: Path = Field(description="the task's own test images")
     ood: dict[str, Path] = Field(default_factory=dict, description="name and folder of each shifted set")
     knowledge: dict[str, Path] = Field(default_factory=dict, description="name and folder of other things the model knows")
-    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1)
+    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name")
 
 
 class ImageNetSuite(Section):
@@ -156,7 +158,9 @@ class ImageNetSuite(Section):
 
     kind: Literal["imagenet"]
     root: Path = Field(description="where the data sets are, each in its published folder")
-    sets: tuple[Literal["v2", "r", "a", "sketch", "objectnet"], ...] = ("v2", "r", "a", "sketch", "objectnet")
+    sets: tuple[Literal["v2", "r", "a", "sketch", "objectnet"], ...] = Field(
+        ("v2", "r", "a", "sketch", "objectnet"), description="the shifted sets to judge on"
+    )
     folders: dict[Literal["id", "v2", "r", "a", "sketch", "objectnet"], Path] = Field(
         default_factory=dict, description="folders of data sets that are in other places, relative to `root`"
     )
@@ -169,29 +173,35 @@ class IWildCamSuite(Section):
     path: Path = Field(description="the folder with metadata.csv")
     categories: Path = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
     name_column: str = Field("name", description="the column of that table with the names for captions")
-    templates: tuple[str, ...] = Field(("a photo of {}.", "{} in the wild."), min_length=1)
+    templates: tuple[str, ...] = Field(
+        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name"
+    )
 
 
 class Terms(Section):
     """Weights of the distillation terms, before they are scaled by `strength`."""
 
-    crd: Weight = PUBLISHED_DISTILLATION["crd"]
+    crd: Weight = Field(PUBLISHED_DISTILLATION["crd"], description="KL from the teacher's softmax over the batch to the student's")
     fd: Weight = Field(PUBLISHED_DISTILLATION["fd"], description="a mean over embedding dimensions: it grows with the width")
-    icl: Weight = PUBLISHED_DISTILLATION["icl"]
-    cross_kd: Weight = PUBLISHED_DISTILLATION["cross_kd"]
+    icl: Weight = Field(
+        PUBLISHED_DISTILLATION["icl"], description="contrastive loss of the student's against the teacher's embeddings"
+    )
+    cross_kd: Weight = Field(
+        PUBLISHED_DISTILLATION["cross_kd"], description="as crd, with the student's images against the teacher's texts"
+    )
 
 
 class StrategySection(Section):
     """How knowledge is kept."""
 
-    name: StrategyName = "tracer"
+    name: StrategyName = Field("tracer", description="what is trained, and held by what")
     strength: Weight = Field(0.9, description="lambda: scales all distillation terms, or is the weight of L2-SP")
-    terms: Terms = Terms()
+    terms: Terms = Field(Terms(), description="weights of the distillation terms; terms that the strategy lacks stay out")
     cross_projection_norm: Weight = Field(0.0, description="weight of |W_I^T W_T|, 0.05 as published")
     orthogonality: Weight | None = Field(None, description="weight of |W_I^T W_I - I|; default: 0.2 for carot, else 0")
     kernel: AnyKernel | None = Field(None, description="the teacher's averaging kernel; default: the strategy's own")
-    update_every_steps: Count = 1
-    buffers: Literal["average", "copy"] = "average"
+    update_every_steps: Count = Field(1, description="optimiser steps between two updates of the teacher")
+    buffers: Literal["average", "copy"] = Field("average", description="what the teacher does with batch-norm statistics")
     interpolation: float = Field(0.5, ge=0, le=1, description="wise_ft: share of the fine-tuned weights")
     probe_steps: Count | None = Field(None, description="lp_ft: steps of its linear probe; default: optimization.total_steps")
     probe_learning_rate: Positive | None = Field(None, description="lp_ft: of its probe; default: optimization.learning_rate")
@@ -214,19 +224,23 @@ class StrategySection(Section):
 class Optimization(Section):
     """AdamW and its schedule."""
 
-    total_steps: Count = 300
+    total_steps: Count = Field(300, description="optimiser steps of the run, the horizon")
     batch_size: Annotated[int, Field(ge=2)] = Field(128, description="pairs of a step, of all processes together")
     micro_batch_size: Count | None = Field(
         None, description="pairs that pass the towers of a process at once; gradients do not change"
     )
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = Field(1e-3, description="the peak, which the schedule multiplies")
     weight_decay: Weight = Field(0.1, description="on matrices only: not on norms, biases and the logit scale")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    schedule: Literal["cosine", "constant"] = "cosine"
-    max_gradient_norm: Positive | None = 1.0
-    max_logit_scale: Positive = 100.0
-    precision: Literal["bf16", "fp32", "fp64"] = "fp32"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.98), description="AdamW's two momenta, each at least 0 and below 1"
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps over which the learning rate rises to its peak")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="how the learning rate falls after that: to 0, or not")
+    max_gradient_norm: Positive | None = Field(1.0, description="gradients are scaled down to this norm; null leaves them")
+    max_logit_scale: Positive = Field(100.0, description="upper bound on a trained logit scale")
+    precision: Literal["bf16", "fp32", "fp64"] = Field(
+        "fp32", description="of the towers; weights are float32, or float64 with fp64"
+    )
 
 
 def _embedded_by_default(values: Any) -> Any:
@@ -247,17 +261,17 @@ class Run(Section):
     """One fine-tuning run."""
 
     output: Path = Field(Path("runs/latest"), description="folder for everything the run writes")
-    seed: Annotated[int, Field(ge=0)] = 0
-    model: Model = Model()
-    data: AnyData = EmbeddedData()
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of all that is random: order, captions, crops, dropout")
+    model: Model = Field(Model(), description="what is fine-tuned")
+    data: AnyData = Field(EmbeddedData(), description="what it is trained on")
     evaluation: AnySuite | None = Field(EmbeddedSuite(), description="what the result is judged on; null judges nothing")
-    strategy: StrategySection = StrategySection()
-    optimization: Optimization = Optimization()
-    log_every_steps: Count = 10
-    checkpoint_every_steps: Count = 500
-    keep_checkpoints: Count = 2
+    strategy: StrategySection = Field(StrategySection(), description="how knowledge is kept")
+    optimization: Optimization = Field(Optimization(), description="optimiser and schedule")
+    log_every_steps: Count = Field(10, description="steps between two lines of metrics.jsonl")
+    checkpoint_every_steps: Count = Field(500, description="steps between two checkpoints; the last step always has one")
+    keep_checkpoints: Count = Field(2, description="newest checkpoints that are kept")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="background processes that read images")
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="services that get the metrics too")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

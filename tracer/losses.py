@@ -11,7 +11,11 @@ from torch import Tensor
 
 
 def contrastive(logits: Tensor) -> Tensor:
-    """CLIP's symmetric cross-entropy of (n, n) logits, each image with its own text; a scalar."""
+    """CLIP's symmetric cross-entropy of (n, n) logits, each image with its own text; a scalar.
+
+    >>> round(contrastive(torch.zeros(4, 4)).item(), 4)  # ln 4: pairs that cannot be told apart
+    1.3863
+    """
     targets = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 

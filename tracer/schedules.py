@@ -16,6 +16,10 @@ def cosine(total_steps: int, warmup_steps: int = 0) -> Schedule:
 
     Step t (from 0) gets (t + 1) / warmup_steps while warming up, then (1 + cos(pi (t - warmup) / (total - warmup))) / 2.
 
+        >>> multiplier = cosine(total_steps=10, warmup_steps=2)
+        >>> [round(multiplier(step), 2) for step in (0, 1, 2, 6, 9)]
+        [0.5, 1.0, 1.0, 0.5, 0.04]
+
     Raises:
         ValueError: if the warm-up is negative or leaves no step after it.
     """

@@ -79,3 +79,4 @@ STRATEGIES = {
     "wise_ft": Strategy("FLYP, then interpolated with the pretrained weights", "arXiv 2109.01903", interpolated=True),
     "model_stock": Strategy("FLYP from several seeds, merged by their angles", "arXiv 2403.19522", trains="nothing", merges="flyp"),
 }
+"""Every strategy, by the name that a configuration calls it."""

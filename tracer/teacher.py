@@ -27,6 +27,17 @@ class Teacher:
     weight. It is always in eval mode and never receives a gradient. A model wrapped by `torch.compile` or DistributedDataParallel
     is unwrapped first.
 
+        >>> from tracer.averaging import Clock, Uniform
+        >>> student = nn.Linear(1, 1, bias=False)
+        >>> teacher = Teacher(student, kernel=Uniform(), clock=Clock(total_steps=2))
+        >>> before = student.weight.item()
+        >>> for _ in range(2):
+        ...     with torch.no_grad():
+        ...         student.weight += 3.0  # in place of a training step
+        ...     teacher.update()
+        >>> round(teacher.module.weight.item() - before, 3)  # the mean of 0, 3 and 6
+        3.0
+
     Args:
         student: the module that is trained; it is followed, not changed.
         kernel: the averaging kernel.

@@ -84,6 +84,9 @@ def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentu
 
         g_t = -m eta sigma (theta_plus^t - theta_minus^t) / (theta_plus - theta_minus)
 
+        >>> [f"{gap(1.0, 0.9, 0.1, 0.9, steps):.1e}" for steps in (30, 300)]
+        ['-1.3e-01', '-1.2e-06']
+
     Source: TRACER, arXiv 2605.29380 (that it vanishes exponentially); this project (the formula). Arguments as for `student`.
     """
     pair = factors(curvature, pull, learning_rate, momentum)
@@ -95,6 +98,9 @@ def half_life_steps(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayL
     """Steps in which errors and gap halve once the faster factor has died out; infinite where they do not decay.
 
         ln 2 / -ln max(theta_plus, |theta_minus|)
+
+        >>> half_life_steps(1.0, 0.9, 0.1, np.array([0.9, 0.99, 0.999])).round(1)
+        array([  16.2,  134.1, 1319.3])
 
     Source: this project. Arguments as for `eigenvalues`.
     """
@@ -109,6 +115,11 @@ def budget(momentum: ArrayLike) -> np.ndarray:
     """Sum of the gap over all steps of a stable run, as a share of the initial error, for any curvature above 0.
 
         sum_t g_t = -m / (1 - m),    whatever sigma, l and eta
+
+        >>> round(float(budget(0.9)), 6)
+        -9.0
+        >>> [round(float(gap(sigma, 0.9, 0.1, 0.9, np.arange(5000)).sum()), 6) for sigma in (0.1, 1.0)]
+        [-9.0, -9.0]
 
     Source: this project.
 

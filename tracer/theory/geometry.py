@@ -44,6 +44,11 @@ class Risk(NamedTuple):
 def describe(problem: Problem, weights: np.ndarray, subspace: Subspace | None = None) -> Geometry:
     """The geometry of weights (k, d) in a problem.
 
+        >>> problem = Problem.from_pairs(np.eye(4)[:3], np.array([[0.0], [1.0], [2.0]]), initial_weights=np.ones((1, 4)))
+        >>> told = describe(problem, np.array([[1.0, 1.0, 1.0, 0.5]]))  # moved off the task subspace alone
+        >>> told.adaptation, told.retention, told.forgetting
+        (0.0, 0.5, 0.0)
+
     Source: TRACER, arXiv 2605.29380 (decomposition); adaptation and retention as this project defines them (1 where 0 / 0).
 
     Args:

@@ -42,6 +42,13 @@ def flow(problem: Problem, strategy: Strategy, *, duration: float) -> Path:
     `discrete` gives with steps T and learning rate duration / T differs from it by O(duration / T). Integrated to
     about 1e-9 of the initial error.
 
+        >>> import numpy as np
+        >>> from tracer import theory
+        >>> problem = theory.Problem.from_pairs(np.eye(3), np.eye(3)[:, :2], np.zeros((2, 3)))
+        >>> path = theory.flow(problem, theory.FineTuning(), duration=6.0)
+        >>> round(float(path.weights(6.0)[0, 0] / path.limit()[0, 0]), 6)  # curvature 1/3: 1 - exp(-2) of the way
+        0.864665
+
     Source: this project.
 
     Args:

@@ -83,6 +83,13 @@ class Problem:
     ) -> "Problem":
         """The problem of the given pairs: images (n, d), texts (n, k), initial_weights (k, d).
 
+            >>> images, texts = np.eye(3), np.array([[1.0], [2.0], [6.0]])
+            >>> problem = Problem.from_pairs(images, texts, initial_weights=np.zeros((1, 3)))
+            >>> problem.target_matrix.ravel()  # the centred texts
+            array([-2., -1.,  3.])
+            >>> problem.rank, problem.curvatures.round(3)
+            (3, array([0.333, 0.333, 0.333]))
+
         Raises:
             UserError: as `Problem` does.
         """

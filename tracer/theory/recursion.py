@@ -92,7 +92,7 @@ class Response(NamedTuple):
 def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Response:
     """Propagators after each of the given numbers of steps, by the recursion itself: exact for every kernel and schedule.
 
-    Source: theory of moving teachers, this project (the convention of `tracer.Trainer`).
+    Source: theory of moving teachers, this project (the convention of `tracer.trainer`).
 
     Args:
         curvatures: sigma, (modes,).
