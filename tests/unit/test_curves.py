@@ -30,6 +30,13 @@ def test_panels_fill_a_grid_without_empty_axes():
     assert figure.get_figheight() == pytest.approx(2 * 3.4)
 
 
+def test_one_legend_below_names_the_first_panels_curves():
+    panels = [Panel("", "x", "y", [Curve("tracer", X, X, name)]) for name in ("first", "second")]
+    figure = curves(panels, legend_below=True)
+    assert [axis.get_legend() for axis in figure.axes] == [None, None]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first"]
+
+
 def test_nothing_to_draw_is_refused():
     with pytest.raises(UserError, match="at least one panel"):
         curves([])

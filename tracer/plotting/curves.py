@@ -51,8 +51,10 @@ class Panel:
     legend: bool = True
 
 
-def curves(panels: Sequence[Panel], columns: int | None = None, height: float = 3.4) -> Figure:
+def curves(panels: Sequence[Panel], columns: int | None = None, height: float = 3.4, *, legend_below: bool = False) -> Figure:
     """All panels in a grid of that many columns (default: one row), each `height` inches high; 9 inches wide in all.
+
+    With `legend_below` the first panel's curves are named below all panels, instead of within each.
 
     Raises:
         UserError: if there is no panel.
@@ -64,6 +66,10 @@ def curves(panels: Sequence[Panel], columns: int | None = None, height: float = 
     with canvas(9, height * rows, rows=rows, columns=columns, squeeze=False) as (figure, axes):
         for axis, panel in zip(axes.flat, panels, strict=False):
             _draw(axis, panel)
+            if panel.legend and not legend_below:
+                axis.legend()
+        if legend_below:
+            figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         for empty in axes.flat[len(panels) :]:
             empty.remove()
     return figure
@@ -81,5 +87,3 @@ def _draw(axis: Axes, panel: Panel) -> None:
         axis.set_xscale("log")
     if "y" in panel.log:
         axis.set_yscale("log")
-    if panel.legend:
-        axis.legend()
