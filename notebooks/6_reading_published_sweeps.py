@@ -225,6 +225,9 @@ for spectrum, values in squared_gaps.items():
     at_each = [spearmanr(values[:, t], measured[:, t]).statistic for t in range(len(times))]
     among_wma = [spearmanr(values[wma][:, t], measured[wma][:, t]).statistic for t in range(len(times))]
     off = np.sqrt(np.mean(np.log10(values / measured) ** 2, axis=1))
+    print(f"\n{spectrum}: rank correlation over all {measured.size} values {every:.2f}")
+    print("  of the teachers at each time:   " + "  ".join(f"{rank:5.2f}" for rank in at_each))
+    print("  of the five WMAs at each time:  " + "  ".join(f"{rank:5.2f}" for rank in among_wma))
     print("  root-mean-square error, decades:")
     print("".join(f"    {name:32}{error:6.2f}\n" for name, error in zip(teachers, off, strict=True)), end="")
 peaks = {"published": measured[0], **{spectrum: values[0] for spectrum, values in squared_gaps.items()}}
@@ -234,7 +237,7 @@ print("\nEMA, every step, is largest at a progress of", ", ".join(f"{progress[np
 # ## What to read in it
 #
 # - ID accuracy has the order of the predicted adaptation: rank correlations of 0.97 over $\lambda$, 0.90 over $\beta$, and 1.00
-#   over the period. The sizes are not comparable: at $\lambda = 10$ adaptation is halved and accuracy 2.7 points lower.
+#   over the period. The sizes are not comparable: at $\lambda = 10$ adaptation more than halves and accuracy falls by 2.7.
 # - OOD accuracy over $\beta$ has exactly the order of the change, reversed: the longer the teacher remembers, the less the
 #   weights move and the better the model stands shift. Over $\lambda$ that holds up to 1.5 only. Beyond, the weights move still
 #   less and OOD accuracy falls again. The theory orders change and adaptation; it has an optimum between them only if it is
