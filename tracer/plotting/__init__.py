@@ -1,5 +1,7 @@
-"""Figures in one style; `style` has the looks of the strategies, `training` what runs measured."""
+"""Figures in one style; `style` has the looks of the strategies, `training` what runs measured, `curves` panels of any curves."""
 
+from tracer.plotting.curves import Curve, Panel, curves
+from tracer.plotting.network import displacement
 from tracer.plotting.style import COLORS, LABELS, LOOKS, STYLE, Look, canvas, save
 from tracer.plotting.training import gaps, horizons, interpolations, reliability, samples, settings, sweep, trade_off
 
@@ -8,8 +10,12 @@ __all__ = [
     "LABELS",
     "LOOKS",
     "STYLE",
+    "Curve",
     "Look",
+    "Panel",
     "canvas",
+    "curves",
+    "displacement",
     "gaps",
     "horizons",
     "interpolations",
