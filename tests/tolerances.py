@@ -31,5 +31,14 @@ BFLOAT16 = 3e-2
 # Two encoders with the same weights on the same inputs differ by nothing at all, batch sizes by float32 round-off.
 BATCHED_LOGITS = 1e-4
 
+# The explorer's page and the theory compute the same formulas in float64, over up to 10,000 steps.
+PAGE = 1e-6
+
+# The page's special functions: logarithms of Gamma functions up to 30, each rounded at 2e-16, in exponents.
+PAGE_FUNCTIONS = 1e-11
+
+# Numbers below this lose their digits to underflow; the page takes them for 0.
+VANISHED = 1e-290
+
 # A test has power if a wrong formula would miss its tolerance by this factor.
 POWER = 100

@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("grid", type=Path, help="YAML file with output, base, grid, runs, published")
     sweep.add_argument("--processes", type=int, default=None, help="runs at once (default: the file's, or 2)")
     sweep.set_defaults(command=_sweep)
+
+    explore = commands.add_parser("explore", help="write an interactive page of the theory, which computes in the browser")
+    explore.add_argument("--output", type=Path, default=Path("explorer.html"), help="file to write (default: explorer.html)")
+    explore.set_defaults(command=_explore)
     return parser
 
 
@@ -199,6 +203,13 @@ def _sweep(options: argparse.Namespace) -> None:
         rows = study(jobs, processes, advance)
     print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
     print(f"written to {plan.output}")
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from tracer import explorer
+
+    explorer.write(options.output)
+    print(f"written to {options.output}: open it in a browser")
 
 
 if __name__ == "__main__":

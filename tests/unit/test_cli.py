@@ -10,7 +10,7 @@ from tests import models  # noqa: F401 (torch, before commands import it)
 from tracer import __version__, config
 from tracer.cli import main
 
-COMMANDS = ("demo", "pretrain", "train", "evaluate", "strategies", "sweep")
+COMMANDS = ("demo", "pretrain", "train", "evaluate", "strategies", "sweep", "explore")
 HEAVY = ("torch", "open_clip", "accelerate", "matplotlib", "sklearn", "sympy", "scipy")
 
 
