@@ -174,7 +174,7 @@ curves(panels)
 # the problems).
 
 # %%
-committed = json.loads(Path("experiments/frontier/results.json").read_text(encoding="utf-8"))
+committed = json.loads(Path("../experiments/frontier/results.json").read_text(encoding="utf-8"))
 print("metric      steps   EMA's impulse / WMA's   EMA's (1 - m) x steps")
 for cell in committed["equal_residual"]:
     ratio, memory = cell["beta 0.5"]["impulse_ratio"], cell["beta 0.5"]["memory"]

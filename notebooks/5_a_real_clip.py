@@ -82,7 +82,7 @@ fine_tune_here("ema_distillation", "ema_distillation")
 fine_tune_here("tracer", "tracer")
 
 # %%
-demo = json.loads(Path("experiments/demo/results.json").read_text(encoding="utf-8"))["rows"]
+demo = json.loads(Path("../experiments/demo/results.json").read_text(encoding="utf-8"))["rows"]
 reports = {"zero_shot": next(row["report"] for row in demo if row["method"] == "zero_shot"), **reports}
 print(f"{'after 30 steps':24}" + "".join(f"{name:>12}" for name in comparison.MEASURES))
 for method, report in reports.items():
@@ -163,7 +163,7 @@ curves(panels)
 # of steps and schedule, at half the largest stable step size. Nothing in it was fitted to the runs.
 
 # %%
-horizons = json.loads(Path("experiments/horizons/results.json").read_text(encoding="utf-8"))
+horizons = json.loads(Path("../experiments/horizons/results.json").read_text(encoding="utf-8"))
 methods = {"tracer": "tracer", "ema_distillation": "ema_distillation, momentum 0.9"}
 lines = {"300": ":", "1000": "--", "3000": "-"}
 start = 0.3 * np.random.default_rng([0, 1]).standard_normal((16, 64))

@@ -34,7 +34,7 @@ from tracer.averaging import Beta, Clock, Exponential, Static
 from tracer.plotting import Curve, Panel, curves
 from tracer.theory.indexing import IndexedByUpdates
 
-PUBLISHED = Path("experiments/published")
+PUBLISHED = Path("../experiments/published")
 MEASURES = ("ID", "OOD", "OOD ECE")
 published, settings = {}, {}
 for name in ("strength", "beta", "update_period"):

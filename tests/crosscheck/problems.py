@@ -1,11 +1,13 @@
 """Random problems, teachers and step sizes for hypothesis."""
 
+from typing import NamedTuple
+
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.crosscheck.training import Setting
 from tracer import schedules, theory
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
+from tracer.schedules import Schedule, constant
 from tracer.theory import Problem
 
 KERNELS = {
@@ -22,6 +24,16 @@ KERNELS = {
     "beta, sampled": Beta(0.5, 0.7, weighting="pdf"),
 }
 METRICS = ("data", "parameter", "spectral", "inputs")
+
+
+class Setting(NamedTuple):
+    """How a run is stepped, in the words of `tracer.theory.discrete` and `tracer.bridge.train`."""
+
+    learning_rate: float
+    steps: int
+    update_every: int = 1
+    schedule: Schedule = constant
+    heavy_ball: float = 0.0
 
 
 def images(rng: np.random.Generator, kind: str, n: int, d: int) -> np.ndarray:

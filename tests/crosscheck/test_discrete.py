@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.crosscheck.problems import KERNELS, METRICS, metrics, problems, settings_for
-from tests.crosscheck.training import train
 from tests.tolerances import POWER, THEORY_AGAINST_TRAINER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
+from tracer.bridge import deviation, train
 from tracer.strategies import STRATEGIES as TRAINED
 
 UNTAUGHT = {
@@ -21,15 +21,10 @@ UNTAUGHT = {
 }
 
 
-def deviation(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest relative error over the steps."""
-    return float((np.linalg.norm(ours - theirs, axis=(-2, -1)) / np.linalg.norm(theirs, axis=(-2, -1))).max())
-
-
 def assert_path_is_run(problem, strategy, setting):
     """Path and run must agree; a path in which nothing moves must not."""
     path = theory.discrete(problem, strategy, **setting._asdict(), allow_unstable=True)
-    trained = train(problem, strategy, setting)
+    trained = train(problem, strategy, **setting._asdict())
     steps = np.arange(len(trained.student))
     assert deviation(path.student(steps), trained.student) <= THEORY_AGAINST_TRAINER
     assert deviation(path.teacher(steps), trained.teacher) <= THEORY_AGAINST_TRAINER
@@ -46,7 +41,7 @@ def test_strategies_without_a_moving_teacher(name, data):
         np.testing.assert_array_equal(
             theory.discrete(problem, strategy, learning_rate=1e-3, steps=5).weights(5), problem.initial_weights
         )
-        np.testing.assert_array_equal(train(problem, strategy, None).final, problem.initial_weights)
+        np.testing.assert_array_equal(train(problem, strategy, learning_rate=1e-3, steps=5).final, problem.initial_weights)
     else:
         assert_path_is_run(problem, strategy, data.draw(settings_for(problem, strategy)))
 

@@ -7,15 +7,12 @@ import open_clip
 import pytest
 import torch
 from scipy import stats
-from torch.utils.data import Dataset
 
-from tests.crosscheck.training import Setting, snapshot, train
 from tests.models import RandomBatches, TinyDualEncoder
 from tests.tolerances import FLOAT64, POWER
 from tracer import objective, theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
-from tracer.data.batches import Batch
-from tracer.models.linear import LinearDualEncoder
+from tracer.bridge import Draws, fitted_order, share_travelled, small_logit_errors, train
 from tracer.objective import Objective
 from tracer.teacher import Teacher
 from tracer.theory import ema
@@ -34,10 +31,6 @@ def pairs(seed=5, n=24, d=6, k=3):
     return rng.standard_normal((n, d)), rng.standard_normal((n, k)), rng.standard_normal((k, d))
 
 
-def fitted_order(sizes, errors):
-    return np.polyfit(np.log(sizes), np.log(errors), 1)[0]
-
-
 class TestSmallLogits:
     """The CLIP loss itself, open_clip's, at logit scales that go to 0."""
 
@@ -51,30 +44,10 @@ class TestSmallLogits:
 
     @pytest.mark.parametrize("strategy", [theory.FineTuning(), theory.Distillation(0.9), theory.L2SP(0.5)], ids=repr)
     def test_deviation_is_of_first_order(self, strategy):
-        problem, setting = theory.Problem.from_pairs(*pairs()), Setting(0.2, 50)
-        predicted = theory.discrete(problem, strategy, **setting._asdict()).weights(np.arange(51)) - problem.initial_weights
-        errors = []
-        for scale in self.SCALES:
-            trained = train(problem, strategy, setting, {"contrastive": 1 / scale}, scale).student - problem.initial_weights
-            errors.append(np.max(np.linalg.norm(trained - predicted, axis=(1, 2))) / np.linalg.norm(predicted[-1]))
+        problem = theory.Problem.from_pairs(*pairs())
+        errors = small_logit_errors(problem, strategy, self.SCALES, learning_rate=0.2, steps=50)
         assert abs(fitted_order(self.SCALES, errors) - 1) <= ORDER
         assert POWER * errors[-1] <= 1  # the error of predicting that nothing moves
-
-
-class RandomDraws(Dataset):
-    """Independent batches of the given pairs."""
-
-    def __init__(self, images, texts, batch_size, steps, replacement, seed):
-        self.images, self.texts = torch.from_numpy(images), torch.from_numpy(texts)
-        self.steps, self.size, self.replacement, self.seed = steps, batch_size, replacement, seed
-
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, step):
-        rng = np.random.default_rng([self.seed, step])
-        chosen = rng.choice(len(self.images), self.size, replace=self.replacement)
-        return Batch(self.images[chosen], self.texts[chosen])
 
 
 class TestRandomBatches:
@@ -94,20 +67,15 @@ class TestRandomBatches:
         assert self.misses(moved, problem.in_batches(self.SIZE, replacement=not replacement), strategy) >= 2
 
     def displacement(self, problem, strategy, replacement, seed):
-        model = LinearDualEncoder(torch.from_numpy(problem.initial_weights))
-        pull = strategy.distillation
-        terms = {"linearised_contrastive": 1.0, "embedding_norm": 1.0, "fd": pull.strength * 3 / 2}
-        draws = RandomDraws(*problem.pairs, self.SIZE, self.STEPS, replacement, seed)
-        optimizer = torch.optim.SGD(model.parameters(), lr=self.RATE)
-        teacher = Teacher(model, pull.kernel, Clock(self.STEPS))
-        Trainer(model, draws, Objective(terms), optimizer, Loop(self.STEPS, precision="fp64"), teacher=teacher).fit()
-        return snapshot(model) - problem.initial_weights
+        draws = Draws(self.SIZE, replacement, seed)
+        run = train(problem, strategy, learning_rate=self.RATE, steps=self.STEPS, draws=draws)
+        return run.student[-1] - problem.initial_weights
 
     def misses(self, moved, problem, strategy):
         """Distance of the mean share from 1, in half-widths of its 99.9 % confidence interval."""
         path = theory.discrete(problem, strategy, learning_rate=self.RATE, steps=self.STEPS)
         predicted = path.weights(self.STEPS) - problem.initial_weights
-        shares = [np.sum(m * predicted) / np.sum(predicted**2) for m in moved]
+        shares = share_travelled(np.array(moved), predicted)
         half_width = stats.t.ppf(0.9995, len(shares) - 1) * np.std(shares, ddof=1) / math.sqrt(len(shares))
         return abs(np.mean(shares) - 1) / half_width
 
@@ -147,7 +115,7 @@ class TestStability:
 
     def growth(self, problem, strategy, learning_rate, update_every):
         """The largest step of the second half of a run over that of the first, in the stiffest direction."""
-        trained = train(problem, strategy, Setting(learning_rate, 600, update_every))
+        trained = train(problem, strategy, learning_rate=learning_rate, steps=600, update_every=update_every)
         taken = np.linalg.norm(np.diff(trained.student @ problem.eigenvectors[:, 0], axis=0), axis=1)
         return taken[300:].max() / taken[:300].max()
 
@@ -161,7 +129,7 @@ class TestDecay:
         rng = np.random.default_rng(3)
         images = np.sqrt(2.0) * np.array([[1.0], [-1.0], [1.0], [-1.0]]) / np.sqrt(2.0)
         problem = theory.Problem.from_pairs(images, rng.standard_normal((4, 1)), np.array([[2.0]]))
-        trained = train(problem, theory.Distillation(self.STRENGTH, kernel), Setting(self.RATE, steps))
+        trained = train(problem, theory.Distillation(self.STRENGTH, kernel), learning_rate=self.RATE, steps=steps)
         optimum = theory.optimum(problem)
         return trained.student[:, 0, 0] - optimum.item(), (trained.student - trained.teacher)[:, 0, 0]
 
