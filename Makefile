@@ -1,5 +1,5 @@
 # make demo | make test — the two commands; everything they need is put into .tools and .venv.
-.PHONY: demo test check format lock clean
+.PHONY: demo test docs notebooks check format lock clean
 SHELL := /bin/bash
 # with it set, every process compiles torch's sources anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,6 +13,13 @@ demo: .venv/.ready
 
 test: .venv/.ready
 	$(BIN)/python -m pytest
+
+docs: .venv/.ready
+	$(BIN)/sphinx-build -W --keep-going -n -a -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+notebooks: .venv/.ready
+	$(BIN)/python notebooks/build.py
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .
@@ -40,4 +47,4 @@ lock: .tools/bin/uv
 	  --python-version 3.11 pyproject.toml --extra test --extra notebooks --extra docs -o requirements.lock
 
 clean:
-	rm -rf .venv .tools .cache
+	rm -rf .venv .tools .cache docs/_build docs/repository
