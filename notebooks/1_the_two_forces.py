@@ -17,10 +17,10 @@
 #
 # $$u_{t+1} = u_t - \eta\sigma u_t - \eta\ell\,(u_t - \bar u_t), \qquad \bar u_{t+1} = \bar u_t + r_{t+1}\,(u_{t+1} - \bar u_t),$$
 #
-# with $r = 1 - m$ for an EMA of momentum $m$, and $r_t = \beta/(\beta + t)$ for a power-law average. The gap is $g_t = u_t
-# - \bar u_t$, the regularising force $\ell g_t$. Everything below is computed three times: by closed forms (`theory.ema`,
-#   `theory.wma`), by the recursion (`theory.discrete`), and by the trainer that fine-tunes CLIP, here on a linear dual
-#   encoder in float64 (`bridge.train`).
+# with $r = 1 - m$ for an EMA of momentum $m$, and $r_t = \beta/(\beta + t)$ for a power-law average. The gap is
+# $g_t = u_t - \bar u_t$, the regularising force $\ell g_t$. Everything below is computed three times: by closed forms
+# (`theory.ema`, `theory.wma`), by the recursion (`theory.discrete`), and by the trainer that fine-tunes CLIP, here on a
+# linear dual encoder in float64 (`bridge.train`).
 
 # %%
 # %matplotlib inline

@@ -88,7 +88,7 @@ def build(source: Path) -> str:
 
 
 def _kinds(output: NotebookNode) -> Iterator[str]:
-    yield from output.data if "data" in output else [output.get("name", output.output_type)]
+    yield from sorted(output.data) if "data" in output else [output.get("name", output.output_type)]
 
 
 def main() -> int:

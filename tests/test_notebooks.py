@@ -9,7 +9,7 @@ from nbclient.exceptions import CellExecutionError
 
 from notebooks import build
 
-SECONDS = 60  # of processor time, which other work on the machine does not lengthen much
+SECONDS = 60  # of processor time, which other work on the machine hardly lengthens
 BYTES = 700_000
 HEADER = """# ---
 # jupyter:
