@@ -112,7 +112,7 @@ for pull, run in persisting:
 # ## A finite budget
 #
 # Summed over a run of any length, the gap to an EMA comes to $m/(1-m)$ times the initial error, whatever curvature,
-# strength and step size: a budget that momentum alone sets. The gap to a WMA has none while $\kappa \le 1$; its sum grows
+# strength and step size: a budget that momentum alone sets. The gap to a WMA has none while $\kappa \leq 1$; its sum grows
 # like $T^{1-\kappa}$ (like $\log T$ at $\kappa = 1$).
 
 # %%
@@ -128,7 +128,7 @@ for pull, run in (*collapsing, *persisting):
 #
 # For any teacher, any loss and any optimiser,
 #
-# $$\sum_t \frac{r_t}{1 - r_t}\,(W_t - \overline W_t) = \overline W_T - W_0.$$
+# $$\sum_t \frac{r_t}{1 - r_t}\,(W_t - \overline{W}_t) = \overline{W}_T - W_0.$$
 #
 # The last test therefore leaves the linearised loss: the trainer minimises CLIP's contrastive loss at a logit scale of 3,
 # by SGD with momentum. Beside the identity's relative error stands that of the sum weighed by $r_t$ instead, which is what
@@ -151,7 +151,7 @@ for kernel in (Exponential(0.9), PowerLaw(0.5), Beta(0.5, 0.5)):
 #   of the initial error at step 10 to $5\cdot10^{-7}$ at step 300. The trainer's rates agree with $-\ln\theta_+$ to
 #   $3\cdot10^{-8}$ and better.
 # - The force of the WMA falls along straight lines in the right picture, as a power of time: from 0.259 to 0.13 over the
-#   same steps. The exponents between steps 150 and 300 are within 0.01 of $\kappa$ for $\beta = \frac12$ and 0.02 for
+#   same steps. The exponents between steps 150 and 300 are within 0.01 of $\kappa$ for $\beta = \frac{1}{2}$ and 0.02 for
 #   $\beta = 1$; the slow directions are the furthest off, since $\kappa$ is reached only once $\eta(\sigma + \ell)t$ is
 #   large.
 # - The EMA spends the same budget, 9 or 4, in every direction that has had the time; in the slowest it has spent 7.84 of 9
