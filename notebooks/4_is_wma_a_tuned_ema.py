@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Is a WMA teacher a well-tuned EMA?
+# # 4 · Is a WMA teacher a well-tuned EMA?
 #
 # A teacher that is an exponential moving average (EMA) of the student catches up with it; a weighted moving average (WMA) over
 # the whole run, such as TRACER's Beta(½, ½), stays behind. That compares one EMA with one WMA. The fair question is what is

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # What do the teachers do to a real CLIP?
+# # 5 · What do the teachers do to a real CLIP?
 #
 # The theory is about one linear map. Here it meets a network that it was not made for: the embedded CLIP, a small ResNet and a
 # transformer of open_clip's own kind (0.4 million weights), pretrained on captioned glyphs and shipped with the package. It is

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # How much of the published sweeps does the theory explain?
+# # 6 · How much of the published sweeps does the theory explain?
 #
 # TRACER (arXiv 2605.29380) fine-tunes a CLIP ViT-B/16 on ImageNet and varies the strength $\lambda$ of the distillation, the
 # shape $\beta$ of the teacher's Beta($\beta$, $\beta$) kernel and the period of its updates; it also reports how far teacher

@@ -1,5 +1,7 @@
 """Every notebook runs from clean, and what is committed of it was made from its source."""
 
+import base64
+import json
 import resource
 import shutil
 
@@ -92,3 +94,13 @@ def test_a_failing_cell_leaves_the_old_notebook(tmp_path):
         build.build(source)
     assert source.with_suffix(".ipynb").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7_new.ipynb", "7_new.py"]
+
+
+def test_the_gallerys_pictures_are_the_notebooks():
+    pictures = sorted((build.HERE.parent / "docs" / "gallery").glob("[0-9]*.png"))
+    assert len(pictures) >= 4
+    for picture in pictures:
+        notebook = json.loads((build.HERE / f"{picture.stem}.ipynb").read_text(encoding="utf-8"))
+        outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", ())]
+        drawn = [base64.b64decode(data["image/png"]) for data in outputs if "image/png" in data]
+        assert picture.read_bytes() in drawn, f"{picture} is older than its notebook: take the picture from there"
