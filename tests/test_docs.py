@@ -93,7 +93,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("site"))
-    assert site.build() == (0, "")
+    code, warnings = site.build()
+    assert (code, warnings) == (0, ""), warnings
     return site
 
 
