@@ -11,7 +11,14 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-PAGES = ("README.md", "CHANGELOG.md", "experiments/README.md", "experiments/*/README.md", "notebooks/README.md", "notebooks/*.ipynb")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "experiments/README.md",
+    "experiments/*/README.md",
+    "notebooks/README.md",
+    "notebooks/*.ipynb",
+)
 COPIES = "repository"
 LINK = re.compile(r"\]\(([^()\s:#]+)(#[^()\s]*)?\)")
 

@@ -1,6 +1,7 @@
 """Figures of what runs measured: trade-offs, calibration, gaps of teacher and student, horizons, sweeps."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
 from tracer.study import Row
 
 COLUMNS = 3  # panels that a page's width has room for
+LABEL_LENGTH = 36  # characters of a setting beside the panels
 
 
 def trade_off(rows: Sequence[Row]) -> Figure:
@@ -183,10 +185,10 @@ def settings(labels: Sequence[str], measured: Sequence[Mapping[str, Interval]]) 
     """Each measure of settings that no axis orders: a line a setting, from the top, with intervals."""
     names = list(dict.fromkeys(name for point in measured for name in point))
     lines = np.arange(len(labels))[::-1]
-    with canvas(2.6 + 1.7 * len(names), 1.0 + 0.3 * len(labels), columns=len(names), sharey=True, squeeze=False) as (figure, axes):
+    with canvas(2.2 + 1.6 * len(names), 1.0 + 0.3 * len(labels), columns=len(names), sharey=True, squeeze=False) as (figure, axes):
         for axis, name in zip(axes[0], names, strict=True):
             means, widths = 100 * np.array([point.get(name, (np.nan, np.nan)) for point in measured]).T
             axis.errorbar(means, lines, xerr=np.nan_to_num(widths), fmt="o", capsize=3, color=COLORS["tracer"])
             axis.set(xlabel=f"{name} (%)", yticks=lines)
-            axis.set_yticklabels(labels, fontsize=8)
+            axis.set_yticklabels([textwrap.fill(label, LABEL_LENGTH) for label in labels], fontsize=8)
     return figure
