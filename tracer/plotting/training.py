@@ -17,6 +17,7 @@ from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
 from tracer.study import Row
 
 COLUMNS = 3  # panels that a page's width has room for
+TINY = 1e-12  # an axis reaches beyond its values
 LABEL_LENGTH = 36  # characters of a setting beside the panels
 
 
@@ -150,11 +151,20 @@ def sweep(
             means, widths = (100 * np.array([point[name] for point in measured])).T
             _with_published(axis, values, (means, np.nan_to_num(widths)), [figures.get(name, np.nan) for figures in published])
             axis.set(xlabel=key.replace(", ", ",\n"), ylabel=f"{name} ({'%' if 'ECE' in name else 'accuracy, %'})")
-            if min(values) > 0 and max(values) >= 10 * min(values):
-                axis.set_xscale("log")
+            _spread(axis, values)
         for axis in axes.flat[len(names) :]:
             axis.set_axis_off()
     return figure
+
+
+def _spread(axis: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis for values of several scales, and for shares close to 1, as momenta are, one of their distance from it."""
+    low, high = min(values), max(values)
+    if low > 0 and high >= 10 * low:
+        axis.set_xscale("log")
+    elif high < 1 and 1 - low >= 10 * (1 - high):
+        axis.set_xscale("function", functions=(lambda x: -np.log(np.maximum(1 - x, TINY)), lambda y: 1 - np.exp(-y)))
+        axis.set_xticks(values, [f"{value:.3g}" for value in values], rotation=45)
 
 
 def _with_published(
