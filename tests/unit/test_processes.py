@@ -18,6 +18,7 @@ from tracer.averaging import Beta, Clock
 from tracer.data.batches import Batches, shared
 from tracer.data.sets import CaptionedImages
 from tracer.models import clip
+from tracer.models.glyphs import checkpoint
 from tracer.objective import Objective
 from tracer.run import parameter_groups
 from tracer.state import Checkpoints
@@ -355,6 +356,8 @@ def test_launchers_start_processes_that_share_the_batch(tmp_path, launcher):
     for name in ("student", "teacher"):
         alone, together = (load_tensors(tmp_path / folder / f"{name}.safetensors") for folder in ("alone", "together"))
         assert all(torch.allclose(together[key], value, rtol=0, atol=1e-5) for key, value in alone.items())
+        start = load_tensors(checkpoint("0"))
+        assert max((value - start[key].float()).abs().max() for key, value in alone.items()) > 100 * 1e-5  # they moved
     assert "2 processes cannot share equally" in launch("optimization.batch_size=7", f"output={tmp_path}/uneven").stderr
 
 
