@@ -61,9 +61,14 @@ def interactive_contrastive(image_to_teacher_text: Tensor, text_to_teacher_image
     return (F.cross_entropy(image_to_teacher_text, targets) + F.cross_entropy(text_to_teacher_image, targets)) / 2
 
 
-def cross_kd(image_to_teacher_text: Tensor, teacher_logits: Tensor) -> Tensor:
-    """CrossKD: KL(teacher || student images against teacher texts), mean over samples and both directions; a scalar."""
-    return contrastive_relational(image_to_teacher_text, teacher_logits)
+def cross_kd(image_to_teacher_text: Tensor, text_to_teacher_image: Tensor, teacher_logits: Tensor) -> Tensor:
+    """CrossKD: KL(teacher || student across models), mean over samples and both directions; a scalar.
+
+    Student images against teacher texts imitate the teacher's images against its texts, and student texts against teacher images
+    imitate the teacher's texts against its images (TRACER, equations 25 to 27). Both of the student's logits are (n, n) with its
+    sample on the row; the teacher's are (n, n), images on the rows.
+    """
+    return (_batch_kl(image_to_teacher_text, teacher_logits) + _batch_kl(text_to_teacher_image, teacher_logits.T)) / 2
 
 
 def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
@@ -81,8 +86,12 @@ def cross_projection_norm(image_projection: Tensor, text_projection: Tensor) -> 
 
 
 def orthogonality(projection: Tensor) -> Tensor:
-    """CaRot's constraint (arXiv 2311.01723): Frobenius norm of W^T W - I for a projection W (k, width); a scalar."""
-    gram = projection.T @ projection
+    """CaRot's constraint (arXiv 2311.01723): Frobenius norm of W W^T - I for a projection W (k, width); a scalar.
+
+    The Gram matrix is that of the k rows, so that orthonormal rows, of which a projection to fewer dimensions has its full number,
+    leave nothing to constrain.
+    """
+    gram = projection @ projection.T
     return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
 
 

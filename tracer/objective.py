@@ -75,7 +75,9 @@ FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
     ),
     "replay_fd": lambda pairing: losses.feature(*pairing.replay),
     "icl": lambda pairing: losses.interactive_contrastive(pairing.image_to_teacher_text, pairing.text_to_teacher_image),
-    "cross_kd": lambda pairing: losses.cross_kd(pairing.image_to_teacher_text, pairing.teacher_logits),
+    "cross_kd": lambda pairing: losses.cross_kd(
+        pairing.image_to_teacher_text, pairing.text_to_teacher_image, pairing.teacher_logits
+    ),
 }
 DISTILLATION_TERMS = frozenset({"crd", "fd", "replay_fd", "icl", "cross_kd", "l2_teacher"})
 WEIGHT_TERMS: dict[str, Callable[[DualEncoder, DualEncoder | None, DualEncoder | None], Tensor]] = {

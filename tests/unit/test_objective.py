@@ -98,7 +98,7 @@ def test_penalties_see_the_models_projections():
     terms = Objective({"cross_projection_norm": 1.0, "orthogonality": 1.0}).of_weights(model, None, None)
     image, text = model.image_projection.weight.double(), model.text_projection.weight.double()
     assert terms["cross_projection_norm"].item() == pytest.approx((image.T @ text).norm().item(), rel=1e-5)
-    gram = image.T @ image - torch.eye(image.shape[1], dtype=torch.float64)
+    gram = image @ image.T - torch.eye(len(image), dtype=torch.float64)
     assert terms["orthogonality"].item() == pytest.approx(gram.norm().item(), rel=1e-5)
 
 
