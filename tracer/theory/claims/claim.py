@@ -54,6 +54,7 @@ class Claim:
         symbolic: its formula, a sympy equation or inequality.
         check: a numeric check of a random instance.
         proof: expressions each of which vanishes identically, the steps of a proof for general symbols; None if there is none.
+        paper: numbered results of TRACER's paper (arXiv 2605.29380) that it states, corrects or sharpens, as "Theorem 3.2".
     """
 
     id: str
@@ -62,6 +63,7 @@ class Claim:
     symbolic: Callable[[], sp.Rel]
     check: Callable[[np.random.Generator], Check]
     proof: Callable[[], Sequence[sp.Expr]] | None = None
+    paper: tuple[str, ...] = ()
 
     def latex(self) -> str:
         """The formula in LaTeX, without delimiters."""
