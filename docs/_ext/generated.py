@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 from tracer.config import Run
 from tracer.strategies import STRATEGIES
 from tracer.sweep import Sweep
-from tracer.theory.claims import CLAIMS, SUBJECTS
+from tracer.theory.claims import CLAIMS, SUBJECTS, by_number
 from tracer.theory.claims.claim import Claim
 
 Schema = dict[str, Any]
@@ -49,9 +49,12 @@ class Strategies(Generated):
 
 
 class Claims(Generated):
-    """Every claim of the theory, by subject."""
+    """Every claim of the theory, by the paper's numbers and by subject."""
 
     def lines(self) -> Iterator[str]:
+        yield from heading("By the numbers of TRACER's paper", "-")
+        rows = ([place, ", ".join(f":ref:`{each.id} <claim-{each.id}>`" for each in found)] for place, found in by_number().items())
+        yield from table(("In the paper", "Stated, corrected or sharpened here by"), (22, 78), rows)
         for subject in SUBJECTS:
             yield from heading(plain(str(subject.__doc__).splitlines()[0].removesuffix(".")), "-")
             for claim in subject.CLAIMS:
@@ -63,7 +66,8 @@ def described(claim: Claim) -> Iterator[str]:
     yield from (f".. _claim-{claim.id}:", "")
     yield from heading(claim.id, "~")
     yield from (plain(claim.statement), "", ".. math::", "", f"   {' '.join(claim.latex().split())}", "")
-    yield from (f"Source: {plain(claim.source)}. Held by {evidence}.", "")
+    places = f" In TRACER's paper: {', '.join(claim.paper)}." if claim.paper else ""
+    yield from (f"Source: {plain(claim.source)}. Held by {evidence}.{places}", "")
 
 
 def sections(title: str, prefix: str, section: Schema, definitions: Schema) -> Iterator[str]:

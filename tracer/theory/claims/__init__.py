@@ -1,10 +1,11 @@
 """Every theorem of the theory as an object: its statement and source, its formula, a proof, and a numeric check that can fail.
 
-    from tracer.theory.claims import claim
+    from tracer.theory.claims import by_number, claim
 
     claim("ema-budget").statement, claim("ema-budget").source, claim("ema-budget").latex()
     claim("ema-budget").residues()  # what is left of each step of the proof: zeros
     claim("ema-budget").check(np.random.default_rng(0))  # error, tolerance, null_error
+    by_number()["Theorem 3.2"]  # what answers that result of TRACER's paper
 
 Tests, documentation and notebooks read these instead of restating them. Importing this package imports sympy; `tracer.theory`
 does not import it.
@@ -12,16 +13,21 @@ does not import it.
 
 from tracer.errors import UserError, nearest
 from tracer.theory.claims import (
+    averages,
     batches,
     drift,
     ema,
+    emphasis,
     endpoints,
     linearisation,
     mixture,
     pareto,
     persistence,
     pretrained,
+    quadratic,
     replay,
+    strengths,
+    surrogate,
     teachers,
     towers,
     wma,
@@ -30,12 +36,17 @@ from tracer.theory.claims.claim import Check, Claim
 
 SUBJECTS = (
     linearisation,
+    surrogate,
     batches,
     pretrained,
+    quadratic,
     endpoints,
+    strengths,
     replay,
     pareto,
+    averages,
     teachers,
+    emphasis,
     ema,
     wma,
     mixture,
@@ -46,8 +57,25 @@ SUBJECTS = (
 """Modules in the order of the theory."""
 CLAIMS: dict[str, Claim] = {claim.id: claim for subject in SUBJECTS for claim in subject.CLAIMS}
 """Claims by id, in that order."""
+NUMBERED = (
+    "Definition 3.1",
+    "Theorem 3.2",
+    "Definition 3.3",
+    "Theorem 3.4",
+    "Lemma C.1",
+    "Theorem C.2",
+    "Definition C.3",
+    "Definition C.4",
+    "Remark C.5",
+    "Theorem C.6",
+    "Proposition C.7",
+    "Theorem C.8",
+    "Corollary C.9",
+    "Proposition C.10",
+)
+"""Every numbered result of TRACER's paper, arXiv 2605.29380, in its order; 3.2, 3.3 and 3.4 return as C.2, C.4 and C.8."""
 
-__all__ = ["CLAIMS", "Check", "Claim", "claim"]
+__all__ = ["CLAIMS", "NUMBERED", "Check", "Claim", "by_number", "claim"]
 
 
 def claim(id: str) -> Claim:
@@ -59,3 +87,13 @@ def claim(id: str) -> Claim:
     if id not in CLAIMS:
         raise UserError(f"unknown claim {id!r}{nearest(id, CLAIMS)}")
     return CLAIMS[id]
+
+
+def by_number() -> dict[str, tuple[Claim, ...]]:
+    """The claims that answer each numbered result of TRACER's paper, in its order; then those of its passages without a number.
+
+    >>> [found.id for found in by_number()["Remark C.5"]]
+    ['streaming-average']
+    """
+    passages = sorted({place for found in CLAIMS.values() for place in found.paper} - set(NUMBERED))
+    return {place: tuple(found for found in CLAIMS.values() if place in found.paper) for place in (*NUMBERED, *passages)}

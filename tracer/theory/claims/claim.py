@@ -54,7 +54,8 @@ class Claim:
         symbolic: its formula, a sympy equation or inequality.
         check: a numeric check of a random instance.
         proof: expressions each of which vanishes identically, the steps of a proof for general symbols; None if there is none.
-        paper: numbered results of TRACER's paper (arXiv 2605.29380) that it states, corrects or sharpens, as "Theorem 3.2".
+        paper: results of TRACER's paper (arXiv 2605.29380) that it states, corrects or sharpens, by number, as "Theorem 3.2"; what
+            has none by its place: "Section C.4", "Equation (1)", "Algorithm 1".
     """
 
     id: str

@@ -117,6 +117,7 @@ CLAIMS = (
         lambda: _retained((1 - eta * mu) ** t),
         _fine_tuning_check,
         lambda: fine_tuning_residues((1 - eta * mu) ** t),
+        paper=("Section C.6",),
     ),
     Claim(
         "orthogonal-part-l2-sp",
@@ -125,6 +126,7 @@ CLAIMS = (
         lambda: sp.Eq(sp.Symbol(r"{W_\infty Q}"), strength / (strength + mu) * start, evaluate=False),
         _l2_sp_check,
         lambda: l2_sp_residues(strength / (strength + mu)),
+        paper=("Section C.4",),
     ),
     Claim(
         "orthogonal-drift-ema",

@@ -258,6 +258,7 @@ CLAIMS = (
         lambda: sp.Eq(sp.Symbol("g_t"), gap(t) * sp.Symbol("u_0"), evaluate=False),
         _path_check("gap"),
         lambda: path_residues(gap, (1, -1)),
+        paper=("Section C.5.2",),
     ),
     Claim(
         "ema-collapse",
@@ -266,6 +267,7 @@ CLAIMS = (
         _collapse,
         _collapse_check,
         lambda: collapse_residues(decay_rate()),
+        paper=("Section C.5.2",),
     ),
     Claim(
         "ema-budget",

@@ -175,6 +175,7 @@ CLAIMS = (
         _decomposition,
         _decomposition_check,
         decomposition_residues,
+        paper=("Section C.4",),
     ),
     Claim(
         "fine-tuning-limit",
@@ -183,6 +184,7 @@ CLAIMS = (
         lambda: ends_at(cross / (rho * s)),
         _fine_tuning_check,
         lambda: limit_residues(cross / (rho * s), sp.Integer(0)),
+        paper=("Theorem 3.2", "Theorem C.2"),
     ),
     Claim(
         "weight-decay-limit",
@@ -199,6 +201,7 @@ CLAIMS = (
         lambda: ends_at(held(strength)),
         _held_check(L2SP, None, static),
         lambda: limit_residues(held(strength), held_penalty(strength)),
+        paper=("Theorem 3.2", "Theorem C.2"),
     ),
     Claim(
         "static-distillation-limit",
@@ -207,6 +210,7 @@ CLAIMS = (
         lambda: ends_at(held(strength * s)),
         _held_check(static, 1.0, L2SP),
         lambda: limit_residues(held(strength * s), held_penalty(strength * s)),
+        paper=("Theorem 3.2", "Theorem C.2"),
     ),
     Claim(
         "spectral-limit",
@@ -234,6 +238,7 @@ CLAIMS = (
         lambda: ends_at(cross / (rho * s + mu)),
         _moving_teacher_check,
         lambda: moving_teacher_residues(cross / (rho * s + mu)),
+        paper=("Theorem 3.4", "Theorem C.8"),
     ),
     Claim(
         "anchor-bias-l2-sp",
@@ -242,6 +247,7 @@ CLAIMS = (
         lambda: _bias(strength, L2_SP_BIAS),
         _bias_check(L2SP, None),
         lambda: anchor_bias_residues(strength, L2_SP_BIAS),
+        paper=("Section C.4",),
     ),
     Claim(
         "anchor-bias-distillation",
@@ -250,6 +256,7 @@ CLAIMS = (
         lambda: _bias(strength * s, DISTILLATION_BIAS),
         _bias_check(static, 1.0),
         lambda: anchor_bias_residues(strength * s, DISTILLATION_BIAS),
+        paper=("Section 3.4",),
     ),
     Claim(
         "anchor-bias-spectral",

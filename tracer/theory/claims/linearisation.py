@@ -179,6 +179,7 @@ CLAIMS = (
         _target_matrix,
         _target_matrix_check,
         lambda: target_matrix_residues(lambda texts, h: texts * h / rho),
+        paper=("Definition 3.1",),
     ),
     Claim(
         "linearised-gradient",
@@ -212,5 +213,6 @@ CLAIMS = (
         _no_orthogonal_gradient,
         _no_orthogonal_gradient_check,
         no_orthogonal_gradient_residues,
+        paper=("Section C.6",),
     ),
 )

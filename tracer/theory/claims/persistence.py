@@ -222,6 +222,7 @@ CLAIMS = (
         _exponent,
         _exponent_check,
         lambda: exponent_residues(beta * q),
+        paper=("Theorem 3.4", "Theorem C.6", "Theorem C.8"),
     ),
     Claim(
         "wma-persistence-constant",
@@ -230,6 +231,7 @@ CLAIMS = (
         lambda: _limit("ubar", (x * t) ** KAPPA, constant()),
         _constant_check,
         lambda: constant_residues(constant()),
+        paper=("Theorem C.6",),
     ),
     Claim(
         "wma-impulse-growth",

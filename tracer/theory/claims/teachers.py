@@ -204,6 +204,7 @@ CLAIMS = (
         lambda: sp.Eq(power_law_weight(t) / sp.Sum(power_law_weight(k), (k, 0, t)), beta / (beta + t), evaluate=False),
         _power_law_check,
         lambda: kernel_residues(power_law_weight, power_law_total, beta / (beta + t)),
+        paper=("Section C.5.1",),
     ),
     Claim(
         "ema-weights",
@@ -212,6 +213,7 @@ CLAIMS = (
         lambda: sp.Eq(ema_weight(t) / (1 + sp.Sum(ema_weight(k), (k, 1, t))), 1 - m, evaluate=False),
         _ema_check,
         lambda: kernel_residues(ema_weight, lambda j: m**-j, 1 - m),
+        paper=("Section C.5.1",),
     ),
     Claim(
         "update-period",

@@ -29,3 +29,15 @@ LAG = 5e-3
 
 # Central differences with steps of 1e-4 and less in logits: 1e-8 times third derivatives, and rounding of 1e-16 / 1e-5.
 FINITE_DIFFERENCES = 1e-6
+
+# Conjugate gradients stop at a residual of 1e-10 of the gradient, which small curvatures magnify.
+SOLVED = 1e-8
+
+# A mass on a stretch of 10^-5 of the run against its density, and sums over as many: a few times the stretch.
+STRETCH = 2e-4
+
+# Nodes of updates 10^6 steps apart, which the half step at the start shifts by 10^-6 of that.
+SPARSE = 1e-5
+
+# After 10^5 steps an average whose weights fall like t^-0.7 and faster has at most 10^-3 of the start.
+FOLLOWED = 2e-3
