@@ -95,18 +95,13 @@ def anchor_share(first: sp.Expr, total: sp.Expr) -> sp.Expr:
 
 def _anchor_check(rng: np.random.Generator) -> Check:
     """A Beta kernel by Definition 3.3 and by Algorithm 1; the nulls start both sums alike."""
-    steps, kernel = 30, Beta(*rng.uniform(0.3, 1.5, 2), weighting="pdf")
-    first, last = kernel.a - 1, kernel.b - 1
-    progress = (np.arange(steps + 1) + 0.5) / (steps + 1)
-    weights = progress**first * (1 - progress) ** last
+    steps, (a, b) = 30, rng.uniform(0.3, 1.5, 2)
+    kernel, progress = Beta(a, b, "pdf"), (np.arange(steps + 1) + 0.5) / (steps + 1)
+    weights = progress ** (a - 1) * (1 - progress) ** (b - 1)
     shares = []
-    for total in (weights[0], 0.0):
-        units = np.eye(steps + 1)
-        teacher = units[0]
-        for weight, unit in zip(weights[1:], units[1:], strict=True):
-            total += weight
-            teacher = teacher + weight / total * (unit - teacher)
-        shares.append(teacher)
+    for first in (weights[0], 0.0):
+        rates = weights[1:] / (first + np.cumsum(weights[1:]))
+        shares.append(streamed(rates, np.eye(steps + 1)))
     defined, printed = kernel.weights(Clock(steps)), np.append(0.0, weights[1:]) / weights[1:].sum()
     return compare(np.stack([defined, printed]), np.stack(shares), EXACT, defined, printed, scale=shares[0][0])
 
@@ -194,7 +189,7 @@ def _following() -> sp.Rel:
 CLAIMS = (
     Claim(
         "streaming-average",
-        "Any teacher that moves by omega_t = alpha_t / (alpha_0 + ... + alpha_t) is the convex combination of all iterates, the "
+        "A teacher that moves by omega_t = alpha_t over the sum of alpha up to t is the convex combination of all iterates, the "
         "pretrained one included, with the weights alpha_k over their sum.",
         TRACER,
         _average,

@@ -64,7 +64,7 @@ def _descent_check(rng: np.random.Generator) -> Check:
     axes = np.linalg.qr(rng.standard_normal((size, size // 2)))[0]
     operator = (axes * rng.uniform(0.5, 2.0, size // 2)) @ axes.T
     linear, initial = operator @ rng.standard_normal(size), case.initial_weights.ravel()
-    step, largest = rng.uniform(0.5, 0.95), 2 / np.linalg.norm(operator, 2)
+    step, largest = rng.uniform(0.5, 0.95), float(2 / np.linalg.norm(operator, 2))
     solved = np.linalg.pinv(operator, hermitian=True) @ linear
     predicted = initial - axes @ (axes.T @ initial) + solved
     measured = _descended(lambda weights: operator @ weights, linear, initial, step * largest)
@@ -79,7 +79,7 @@ def _descent_check(rng: np.random.Generator) -> Check:
         np.stack([predicted.reshape(shape), loss.optimum()]),
         np.stack([measured.reshape(shape), quadratic]),
         SOLVED,
-        np.stack([solved.reshape(shape), case.off_task(loss.optimum())]),
+        np.stack([solved.reshape(shape), case.on_task(loss.optimum())]),
         case.initial_weights,
     )
     return found._replace(null_error=min(found.null_error, float(np.abs(beyond - predicted).max())))

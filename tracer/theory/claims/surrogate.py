@@ -86,23 +86,21 @@ def scale_residues(distillation: sp.Expr, l2_sp: sp.Expr) -> list[sp.Expr]:
     return [published - 9 * ours, held, pulled]
 
 
-def _published_optimum(case: Instance, held: np.ndarray, pull: np.ndarray) -> np.ndarray:
-    """Least squares on the images and further rows, (d, d), that are to give the embeddings of the pretrained weights."""
+def _published_optimum(case: Instance, pulled: np.ndarray) -> np.ndarray:
+    """Least squares in the published scale on the images and on further rows (m, d), at which W_0's embeddings are the target.
+
+    The solution nearest to the pretrained weights.
+    """
+    rows, initial = np.vstack([case.images, pulled]), case.initial_weights
     target = len(case.texts) * (case.texts - case.texts.mean(axis=0))
-    rows = np.vstack([case.images, pull])
-    solved = np.linalg.pinv(rows) @ np.vstack([target, held])
-    return solved.T + case.initial_weights @ (np.eye(rows.shape[1]) - np.linalg.pinv(rows) @ rows)
+    return initial + (np.linalg.pinv(rows) @ (np.vstack([target, pulled @ initial.T]) - rows @ initial.T)).T
 
 
 def _scale_check(rng: np.random.Generator) -> Check:
     """By least squares in the published scale; the nulls keep the strength, and keep rho."""
     case, pull = random_instance(rng), rng.uniform(0.5, 2.0)
     pairs, features = case.images.shape
-    kept = case.initial_weights
-    measured = [
-        _published_optimum(case, np.sqrt(pull) * metric @ kept.T, np.sqrt(pull) * metric)
-        for metric in (case.images, np.eye(features))
-    ]
+    measured = [_published_optimum(case, np.sqrt(pull) * inputs) for inputs in (case.images, np.eye(features))]
 
     def ends(embedding_penalty: float, distillation: float, l2_sp: float) -> np.ndarray:
         problem = case._replace(embedding_penalty=embedding_penalty).problem
@@ -136,8 +134,7 @@ def _growth_check(rng: np.random.Generator) -> Check:
     """Optima in the published scale and at a fixed rho; the nulls let the one stand still or the other grow."""
     case, times = random_instance(rng), int(rng.integers(2, 6))
     many = case._replace(images=np.tile(case.images, (times, 1)), texts=np.tile(case.texts, (times, 1)))
-    nothing = np.zeros((0, case.images.shape[1]))
-    measured = case.on_task(_published_optimum(many, np.zeros((0, 3)), nothing))
+    measured = case.on_task(_published_optimum(many, np.zeros((0, case.images.shape[1]))))
     once, fixed = (
         case.on_task(limit(each.problem, FineTuning())) for each in (case._replace(embedding_penalty=1 / len(case.images)), many)
     )
