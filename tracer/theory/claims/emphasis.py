@@ -133,10 +133,8 @@ def _emphasis() -> sp.Rel:
 
 
 def _sparse() -> sp.Rel:
-    share = sp.Symbol(r"\omega_{0|n}")
-    return sp.Eq(
-        sp.Limit(k ** (1 - a) * (1 / sp.Function(str(share))(k) - 1), k, sp.oo), sp.Sum(sparse_term(j), (j, 1, n)), evaluate=False
-    )
+    share = sp.Function(r"\omega_{0|n}")(k)
+    return sp.Eq(sp.Limit(k ** (1 - a) * (1 / share - 1), k, sp.oo), sp.Sum(sparse_term(j), (j, 1, n)), evaluate=False)
 
 
 CLAIMS = (
@@ -162,8 +160,8 @@ CLAIMS = (
     ),
     Claim(
         "sparse-updates",
-        "Point-sampled Beta(a, b) weights with a < 1 leave the pretrained model all but a share like k^(a-1) where updates lie k "
-        "steps apart; masses depend on the updates' progress alone: only they are invariant to granularity.",
+        "Before the end point-sampled Beta(a, b) weights with a < 1 leave the pretrained model all but a share like k^(a-1) "
+        "where updates lie k steps apart, while masses tend to what progress alone decides: only the first feel granularity.",
         PROJECT,
         _sparse,
         _sparse_check,
