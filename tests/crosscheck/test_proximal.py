@@ -10,11 +10,16 @@ from tests.theory.cases import problems
 from tests.tolerances import POWER, THEORY_AGAINST_TRAINER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw
-from tracer.bridge import deviation, train, train_proximal
+from tracer.bridge import train, train_proximal
 from tracer.theory.strategies import L2SP, FineTuning, WeightDecay, WiSEFT
 
 # A Newton step divides rounding by the smallest curvature that it sees, so: curvatures within a factor of 16, or flat zeros
 WELL_CONDITIONED = ("generic", "rank-deficient", "repeated")
+
+
+def missed(predicted, measured):
+    """Largest difference of weights over the largest measured: a step of this size may pass through zero."""
+    return np.linalg.norm(predicted - measured, axis=(-2, -1)).max() / np.linalg.norm(measured, axis=(-2, -1)).max()
 
 
 def assert_path_is_run(problem, strategy, steps, update_every=1):
@@ -22,20 +27,18 @@ def assert_path_is_run(problem, strategy, steps, update_every=1):
     path = theory.proximal(problem, strategy, steps=steps, update_every=update_every)
     run = train_proximal(problem, strategy, steps=steps, update_every=update_every)
     times = np.arange(steps + 1)
-    assert deviation(path.student(times), run.student) <= THEORY_AGAINST_TRAINER
-    assert deviation(path.teacher(times), run.teacher) <= THEORY_AGAINST_TRAINER
-    assert deviation(path.weights(steps), run.final) <= THEORY_AGAINST_TRAINER
-    assert deviation(path.posed.initial_weights, run.student[-1]) >= POWER * THEORY_AGAINST_TRAINER
+    assert missed(path.student(times), run.student) <= THEORY_AGAINST_TRAINER
+    assert missed(path.teacher(times), run.teacher) <= THEORY_AGAINST_TRAINER
+    assert missed(path.weights(steps), run.final) <= THEORY_AGAINST_TRAINER
+    assert missed(path.posed.initial_weights, run.student[-1]) >= POWER * THEORY_AGAINST_TRAINER
 
 
-@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kernel", KERNELS)
 @given(data=st.data())
-def test_distillation(kernel, metric, data):
+def test_distillation(kernel, data):
     problem = data.draw(problems(kinds=WELL_CONDITIONED))
-    strategy = theory.Distillation(
-        data.draw(st.sampled_from([0.1, 0.9, 3.0])), KERNELS[kernel], data.draw(metrics(problem, metric))
-    )
+    metric = data.draw(metrics(problem, data.draw(st.sampled_from(METRICS))))
+    strategy = theory.Distillation(data.draw(st.sampled_from([0.1, 0.9, 3.0])), KERNELS[kernel], metric)
     steps = data.draw(st.integers(3, 40))
     assert_path_is_run(problem, strategy, steps, data.draw(st.integers(1, min(steps, 6))))
 
@@ -63,7 +66,7 @@ class TestPower:
 
     def assert_missed(self, student, teacher, run):
         for predicted, measured in ((student, run.student), (teacher, run.teacher)):
-            assert deviation(predicted, measured[-1]) >= POWER * THEORY_AGAINST_TRAINER
+            assert missed(predicted, measured[-1]) >= POWER * THEORY_AGAINST_TRAINER
 
     def test_ordinary_descent_is_missed(self, problem, run):
         rate = 0.5 * theory.max_learning_rate(problem, self.PULL)
@@ -102,5 +105,5 @@ class TestPower:
         for _ in range(5):
             weights = weights - 0.1 * posed.gradient(weights) @ matrix
             apart = apart - 0.1 * (problem.gradient(apart) @ matrix + 0.3 * apart)
-        assert deviation(weights, found) <= THEORY_AGAINST_TRAINER
-        assert deviation(apart, found) >= POWER * THEORY_AGAINST_TRAINER
+        assert missed(weights, found) <= THEORY_AGAINST_TRAINER
+        assert missed(apart, found) >= POWER * THEORY_AGAINST_TRAINER
