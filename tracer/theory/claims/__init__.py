@@ -13,6 +13,8 @@ does not import it.
 from tracer.errors import UserError, nearest
 from tracer.theory.claims import (
     batches,
+    bounds,
+    dominance,
     drift,
     ema,
     endpoints,
@@ -21,6 +23,7 @@ from tracer.theory.claims import (
     pareto,
     persistence,
     pretrained,
+    proximal,
     replay,
     teachers,
     towers,
@@ -42,6 +45,9 @@ SUBJECTS = (
     persistence,
     drift,
     towers,
+    proximal,
+    bounds,
+    dominance,
 )
 """Modules in the order of the theory."""
 CLAIMS: dict[str, Claim] = {claim.id: claim for subject in SUBJECTS for claim in subject.CLAIMS}

@@ -266,6 +266,7 @@ CLAIMS = (
         _collapse,
         _collapse_check,
         lambda: collapse_residues(decay_rate()),
+        ("Corollary C.9",),
     ),
     Claim(
         "ema-budget",

@@ -222,6 +222,7 @@ CLAIMS = (
         _exponent,
         _exponent_check,
         lambda: exponent_residues(beta * q),
+        ("Theorem C.6", "Theorem C.8"),
     ),
     Claim(
         "wma-persistence-constant",
@@ -230,6 +231,7 @@ CLAIMS = (
         lambda: _limit("ubar", (x * t) ** KAPPA, constant()),
         _constant_check,
         lambda: constant_residues(constant()),
+        ("Theorem C.6", "Theorem C.8"),
     ),
     Claim(
         "wma-impulse-growth",
@@ -246,6 +248,7 @@ CLAIMS = (
         _horizon,
         _horizon_check,
         lambda: horizon_residues(horizon_law(sp.Symbol("F", positive=True))),
+        ("Theorem C.6", "Theorem C.8"),
     ),
     Claim(
         "wma-end-of-horizon",
