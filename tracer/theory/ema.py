@@ -101,7 +101,7 @@ def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike,
         ubar_t = (1 - q (1 - m))^t = (p + q m)^t
 
         >>> [f"{proximal_teacher(1.0, 0.9, 0.9, steps):.1e}" for steps in (30, 300)]
-        ['2.0e-01', '8.8e-08']
+        ['2.0e-01', '9.0e-08']
 
     Source: TRACER, arXiv 2605.29380 (theorem C.8, and corollary C.9 with equality).
 

@@ -7,7 +7,7 @@ import sympy as sp
 from scipy import special
 
 from tracer import theory
-from tracer.averaging import Clock, PowerLaw
+from tracer.averaging import Clock, Exponential, PowerLaw
 from tracer.theory import ema, wma
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import (
@@ -145,8 +145,8 @@ def _monotone_check(rng: np.random.Generator) -> Check:
     """
     worst = {1.0: -np.inf, 1.1: -np.inf}
     for trial in range(60):
-        weights = Weighted(0.7 ** -np.arange(STEPS + 1.0)) if trial % 2 else random_weights(rng, STEPS)
-        shares = weights.weights(Clock(STEPS))
+        kernel = Exponential(0.7) if trial % 2 else random_weights(rng, STEPS)
+        shares = kernel.weights(Clock(STEPS))
         steps = rng.exponential(size=(STEPS, 6)) ** 3 * (np.arange(STEPS) < (1 if trial < 4 else STEPS))[:, None]
         basis = np.linalg.qr(rng.standard_normal((6, 6)))[0]
         path = np.concatenate([np.zeros((1, 6)), np.cumsum(steps, axis=0)]) * rng.choice([-1, 1], 6) @ basis
