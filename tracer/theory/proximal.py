@@ -18,10 +18,11 @@ class ProximalPath(Path):
     """The path that `proximal` makes; its forces and impulses are those of steps of size 1 in the shared modes."""
 
     def limit(self) -> np.ndarray:
-        """The weights as time grows without bound, (k, d), in every metric and for every kernel.
+        """The weights as time grows without bound, (k, d), in every metric and for every kernel whose rates add up without bound.
 
-        What the data see goes to the optimum, or under a static teacher as far as its first step. In a metric that mixes the task
-        subspace with its complement the orthogonal part moves too, by the same for all moving teachers. Source: this project.
+        All kernels of `tracer.averaging` are of this kind, but the static one, which has its limit after one step. What the data
+        see goes to the optimum. In a metric that mixes the task subspace with its complement the orthogonal part moves too, by the
+        same for all moving teachers. Source: this project.
         """
         posed, pull = self.posed, self.strategy.distillation
         modes = shared_modes(posed, pull.strength, pull.measured_by)

@@ -76,9 +76,9 @@ def random_weights(rng: np.random.Generator, steps: int) -> Weighted:
     return Weighted(np.exp(2 * rng.standard_normal(steps + 1)))
 
 
-def products(shares, rates: np.ndarray) -> np.ndarray:
-    """prod_{k <= t} (1 - share omega_k) for t = 0, 1, ..., along the first axis."""
-    return np.cumprod(np.concatenate([[1.0], 1 - shares * np.asarray(rates)]))
+def products(share: float, rates: np.ndarray) -> np.ndarray:
+    """prod_{k <= t} (1 - share omega_k) for t = 0, 1, ...; for a share of 1 the anchor's weights."""
+    return np.cumprod(np.concatenate([[1.0], 1 - share * rates]))
 
 
 def extrapolated(coarse, fine):

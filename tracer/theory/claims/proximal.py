@@ -23,7 +23,7 @@ from tracer.theory.claims.instances import (
 )
 from tracer.theory.claims.tolerances import ASYMPTOTIC, EXACT, EXPONENT
 
-q, omega, beta, a, b, t, T, m = sp.symbols("q omega beta a b t T m", positive=True)
+q, omega, beta, a, t, T, m = sp.symbols("q omega beta a t T m", positive=True)
 sigma, ell, best, before = sp.symbols(r"sigma ell w_* \bar{w}", positive=True)
 p = 1 - q
 THEOREM = "Theorem 3.4", "Theorem C.8"
@@ -76,7 +76,9 @@ def divergence_residues(lower: sp.Expr, upper: sp.Expr) -> list[sp.Expr]:
     """Bounds on log(1 - q omega) for omega in [0, 1].
 
     It is concave and meets the lower one at both ends; the upper one meets it at 0 and rises from it. Summed over the steps they
-    put the product between p^S and e^(-q S) for rates that add up to S.
+    put the product between p^S and e^(-q S) for rates that add up to S. As -log(1 - omega) >= omega, the anchor's weight, the
+    product of 1 - omega, then goes to 0 too; that it does suffices only where rates stay below 1 by some margin (a weight that
+    dwarfs all before it takes the anchor's away in one step, and p of the bias stays).
     """
     log_factor = sp.log(1 - q * omega)
     below, above = log_factor - lower, upper - log_factor
@@ -322,7 +324,7 @@ CLAIMS = (
     ),
     Claim(
         "proximal-divergence",
-        "For any weights p^S <= |E_T|/|E_0| <= e^(-qS), S the sum of rates: the bias goes if and only if S grows without bound.",
+        "For any weights p^S <= |E_T|/|E_0| <= e^(-qS), S the sum of rates: if lambda > 0, the bias goes just if S diverges.",
         f"{TRACER} (that it suffices); {PROJECT} (the bounds, and with them in which sense T grows)",
         lambda: sp.Le(sp.Symbol("p") ** sp.Sum(RATE[k], (k, 1, T)), sp.Abs(_error("T") / _error("0")), evaluate=False),
         _divergence_check,
@@ -340,7 +342,7 @@ CLAIMS = (
     ),
     Claim(
         "proximal-limit",
-        "Under a teacher that keeps moving the student tends to direct fine-tuning: the optimum on the task subspace, W_0 off it.",
+        "If the rates add up without bound, the student tends to direct fine-tuning: the optimum on the task, W_0 off it.",
         TRACER,
         lambda: sp.Eq(
             sp.Limit(sp.Function("W")(t), t, sp.oo), _matrix("W_*") * _matrix("P") + _matrix("W_0") * _matrix("Q"), evaluate=False
