@@ -28,9 +28,9 @@ PUBLISHED_STEPS = 25_020
 TRAINED_STEPS = 300
 STEP_SHARES = 1.0, 0.1, 0.01, 0.001
 KERNELS: dict[str, Kernel] = {
-    "Beta(½, ½)": Beta(0.5, 0.5),
-    "Beta(3/2, 3/2)": Beta(1.5, 1.5),
+    "Beta(0.5, 0.5)": Beta(0.5, 0.5),
     "uniform": Uniform(),
+    "Beta(1.5, 1.5)": Beta(1.5, 1.5),
     "EMA, m = 0.9": Exponential(0.9),
     "EMA, m = 0.99": Exponential(0.99),
     "power law 0.2": PowerLaw(0.2),
@@ -158,7 +158,7 @@ def draw(world: World) -> None:
             path = world.solved(kernel, horizon)
             tracks.append(world.track(name, kernel, horizon, lambda steps, path=path: (path.student(steps), path.teacher(steps))))
     trained = []
-    for name in ("Beta(½, ½)", "EMA, m = 0.9"):
+    for name in ("Beta(0.5, 0.5)", "EMA, m = 0.9"):
         run = train_proximal(world.problem, theory.Distillation(STRENGTH, KERNELS[name]), steps=TRAINED_STEPS)
         trained.append(
             world.track(name, KERNELS[name], TRAINED_STEPS, lambda steps, run=run: (run.student[steps], run.teacher[steps]))
