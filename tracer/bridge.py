@@ -1,7 +1,8 @@
 """The one module that knows both the theory and the trainer: it runs the trainer on a problem of the theory, and compares.
 
 On a linear dual encoder with the linearised loss, plain SGD, all pairs in every batch and float64, `train` does what
-`tracer.theory.discrete` computes, to rounding. The contrastive loss itself and random batches are where the theory is not exact.
+`tracer.theory.discrete` computes, to rounding, and `train_proximal` what `tracer.theory.proximal` does. The contrastive loss
+itself and random batches are where the theory is not exact.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from tracer.teacher import Teacher
 from tracer.theory import L2SP, LPFT, Distillation, Parameter, Problem, Spectral, Strategy, WiSEFT, ZeroShot, discrete, ema, wma
 from tracer.theory.limits import pull_spectrum
 from tracer.theory.optima import optimum, task_curvatures
+from tracer.theory.problem import RANK_TOLERANCE
 from tracer.theory.strategies import probe
 from tracer.trainer import Loop, Trainer
 
@@ -110,6 +112,7 @@ def train(
     heavy_ball: float = 0.0,
     logit_scale: float | None = None,
     draws: Draws | None = None,
+    preconditioner: np.ndarray | None = None,
 ) -> Run:
     """Fine-tune a linear dual encoder with plain SGD in float64, as `tracer.theory.discrete` says with the same arguments.
 
@@ -124,6 +127,7 @@ def train(
         logit_scale: train with the contrastive loss at this scale of the logits, over that scale, which the linearised loss
             approximates where the scale is small; None trains with the linearised loss.
         draws: random batches; None takes all pairs in every step.
+        preconditioner: (d, d), by which every gradient, that of weight decay with it, is multiplied from the right.
 
     Raises:
         UserError: if the problem has no pairs, a batch has fewer than 2 pairs or more than there are, a number is out of its
@@ -142,6 +146,8 @@ def train(
         return Run(still, still, start)
     decay = strategy.prepare(problem).weight_decay
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=heavy_ball, weight_decay=decay)
+    if preconditioner is not None:
+        _precondition(optimizer, torch.from_numpy(preconditioner))
     teacher = Teacher(model, pull.kernel, _clock(steps, update_every))
     history = [(_weights(model), _weights(teacher.module))]
     Trainer(
@@ -158,6 +164,20 @@ def train(
     final = interpolate(anchor, model, strategy.coefficient) if isinstance(strategy, WiSEFT) else model
     students, teachers = zip(*history, strict=True)
     return Run(np.stack(students), np.stack(teachers), _weights(final))
+
+
+def train_proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: int = 1) -> Run:
+    """Fine-tune with the student solved exactly at every step, as `tracer.theory.proximal` says with the same arguments.
+
+    It is `train` with steps of size 1 preconditioned by (rho Sigma + mu I + strength D)^+, a Newton step on the distilled loss.
+
+    Raises:
+        UserError: as `train` does.
+    """
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    curvature = posed.curvature_matrix + pull.strength * pull.measured_by.matrix(posed)
+    inverse = np.linalg.pinv(curvature, rcond=RANK_TOLERANCE, hermitian=True)
+    return train(problem, strategy, learning_rate=1.0, steps=steps, update_every=update_every, preconditioner=inverse)
 
 
 def compare(problem: Problem, strategy: Strategy, *, learning_rate: float, steps: int, **stepping) -> Agreement:
@@ -296,6 +316,18 @@ def exponent_of(pull: Distillation) -> float:
     if isinstance(pull.kernel, PowerLaw):
         return pull.kernel.beta
     raise UserError(f"the closed forms of a WMA need a PowerLaw kernel, not {pull.kernel!r}")
+
+
+def _precondition(optimizer: torch.optim.SGD, matrix: Tensor) -> None:
+    """Multiply gradients by a matrix before each step; weight decay, which would be added after that, becomes a part of them."""
+    (group,) = optimizer.param_groups
+    decay, group["weight_decay"] = group["weight_decay"], 0.0
+
+    def multiply(*_) -> None:
+        for weight in group["params"]:
+            weight.grad = (weight.grad + decay * weight.detach()) @ matrix
+
+    optimizer.register_step_pre_hook(multiply)
 
 
 def _clock(steps: int, update_every: int) -> Clock:

@@ -33,6 +33,7 @@ from tracer.theory import (
     limit,
     max_learning_rate,
     ood_risk,
+    proximal,
 )
 
 RNG = np.random.default_rng(0)
@@ -50,6 +51,10 @@ RUN = {"learning_rate": 0.1, "steps": 5}
 
 def descent(strategy=None, **changes):
     return discrete(PROBLEM, strategy or FineTuning(), **(RUN | changes))
+
+
+def solved(**changes):
+    return proximal(PROBLEM, Distillation(1, Beta(), MIXED), **({"steps": 5} | changes))
 
 
 def chunks(*shapes):
@@ -152,6 +157,16 @@ RUNS = {
     "step nan": (lambda: descent().gap(np.nan), "steps must be"),
     "steps in a table": (lambda: descent().weights([[1, 2]]), "times must be a number or an array of one dimension"),
     "step beyond the run of a metric that mixes": (lambda: descent(Distillation(1, Beta(), MIXED)).weights(6), "steps must be"),
+    "no steps to solve": (lambda: solved(steps=0), "total_steps must be at least 1"),
+    "half a step to solve": (lambda: solved(steps=2.5), "total_steps must be a whole number"),
+    "updates beyond the solved run": (lambda: solved(update_every=6), "update_every must lie between 1 and total_steps = 5"),
+    "step beyond the solved run": (lambda: solved().weights(6), "steps must be whole numbers between 0 and the horizon of 5"),
+    "between two solved steps": (lambda: solved().force(0.5), "steps must be whole numbers"),
+    "solved steps in a table": (lambda: solved().gap([[1, 2]]), "times must be a number or an array of one dimension"),
+    "solved in a metric of other inputs": (
+        lambda: proximal(PROBLEM, Distillation(1, Beta(), Inputs(np.eye(3))), steps=5),
+        "must have shape (4, 4)",
+    ),
     "no duration": (lambda: flow(PROBLEM, FineTuning(), duration=0), "duration must be positive"),
     "nan as duration": (lambda: flow(PROBLEM, FineTuning(), duration=np.nan), "duration must be positive"),
     "momentum in the flow": (
@@ -223,6 +238,7 @@ def test_sound_input_is_accepted():
     """Without this, every test below would pass on functions that always fail."""
     path = descent(Distillation(0.5, Exponential(0.9), MIXED), update_every=2, heavy_ball=0.5)
     assert np.isfinite(path.weights(5)).all()
+    assert np.isfinite(solved(update_every=2).weights(5)).all()
     assert np.isfinite(flow(PROBLEM, Distillation(0.5), duration=1.0).weights(1.0)).all()
     assert np.isfinite(describe(PROBLEM, path.weights(5), PROBLEM.effective_task_subspace(0.9))).all()
     assert len(MISTAKES) == sum(map(len, (PROBLEMS, STRATEGIES, POPULATIONS, RUNS, RESULTS)))

@@ -14,7 +14,7 @@ from tracer.averaging import Beta, Exponential, PowerLaw, Static
 from tracer.bridge import Agreement, train
 from tracer.errors import UserError
 from tracer.evaluation.intervals import Interval
-from tracer.plotting import agreement, forces, plane
+from tracer.plotting import agreement, forces, persistence, plane
 from tracer.plotting.forces import closed_gaps
 from tracer.plotting.plane import in_the_plane, in_the_task
 
@@ -149,3 +149,21 @@ def test_exactness_and_orders_and_batches():
     key = ("flyp", False)
     axis = agreement.in_batches([2, 4], {key: [Interval(0.5, 0.1), Interval(0.8, 0.1)]}, {key: [0.6, 0.9]}).axes[0]
     assert lines(axis, "o")[0][:, 1].tolist() == [0.5, 0.8]
+
+
+def test_persistence_is_bias_draws_what_it_is_given():
+    errors, rates = np.array([0.4, 0.2, 0.1]), np.array([0.5, 0.25, 0.1])
+    track = persistence.Track("uniform", 10, errors, (1 - rates) / 0.5 * errors, rates)
+    longer = track._replace(horizon=100, errors=errors / 3, gaps=track.gaps / 3)
+    bounds = persistence.Bounds(np.array([10, 100]), np.array([0.1, 0.05]), np.array([0.09, 0.04]), np.array([0.02, 0.001]))
+    figure = persistence.persistence_is_bias([track, longer], [track], 0.5, {"uniform": bounds})
+    left, right = figure.axes
+    drawn = lines(left, "o")
+    np.testing.assert_array_equal(drawn, [np.stack(each[2:4], axis=1) for each in (track, longer)])
+    np.testing.assert_array_equal(lines(left, "+"), drawn[:1])
+    identity = [line for line in lines(left, "None") if len(line) == 3]
+    np.testing.assert_allclose(identity, drawn, rtol=FLOAT64)
+    slope = next(line for line in lines(left, "None") if len(line) == 2)
+    np.testing.assert_allclose(slope[:, 1] / slope[:, 0], 2.0)
+    for line, expected in zip([*lines(right, "o"), *lines(right, "None")], bounds[1:], strict=True):
+        np.testing.assert_array_equal(line, np.stack([bounds.horizons, expected], axis=1))

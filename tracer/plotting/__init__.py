@@ -1,7 +1,7 @@
 """Figures in one style; `style` has the looks of the strategies, `training` what runs measured, `curves` panels of any curves.
 
 Figures of the theory are in modules of their own, which only those import who draw them: `forces` has the regularising force,
-`plane` what is learned and forgotten, `agreement` theory against trainer.
+`plane` what is learned and forgotten, `persistence` the gap beside the bias, `agreement` theory against trainer.
 """
 
 from tracer.plotting.curves import Curve, Panel, curves

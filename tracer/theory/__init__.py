@@ -20,6 +20,7 @@ from tracer.theory.optima import optimum
 from tracer.theory.path import Path
 from tracer.theory.populations import Population
 from tracer.theory.problem import Problem
+from tracer.theory.proximal import ProximalPath, proximal
 from tracer.theory.stability import max_learning_rate
 from tracer.theory.strategies import (
     L2SP,
@@ -50,6 +51,7 @@ __all__ = [
     "Path",
     "Population",
     "Problem",
+    "ProximalPath",
     "Risk",
     "Spectral",
     "Strategy",
@@ -67,4 +69,5 @@ __all__ = [
     "max_learning_rate",
     "ood_risk",
     "optimum",
+    "proximal",
 ]

@@ -16,6 +16,7 @@ Source: TRACER, arXiv 2605.29380 (that an EMA collapses); this project (the form
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from tracer.theory.eigenpair import factors, rates
 from tracer.theory.mode import stiffness
@@ -92,6 +93,52 @@ def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentu
     pair = factors(curvature, pull, learning_rate, momentum)
     drive = np.asarray(momentum, dtype=float) * np.asarray(learning_rate, dtype=float) * np.asarray(curvature, dtype=float)
     return -drive * pair.power_difference(np.asarray(steps, dtype=float))
+
+
+def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """The teacher's error after t steps at each of which the student is solved exactly, as a share of the initial one.
+
+        ubar_t = (1 - q (1 - m))^t = (p + q m)^t
+
+        >>> [f"{proximal_teacher(1.0, 0.9, 0.9, steps):.1e}" for steps in (30, 300)]
+        ['2.0e-01', '9.0e-08']
+
+    Source: TRACER, arXiv 2605.29380 (theorem C.8, and corollary C.9 with equality).
+
+    Args:
+        curvature, pull, momentum, steps: as for `student`.
+    """
+    _, q, p = stiffness(curvature, pull)
+    momentum = np.asarray(momentum, dtype=float)
+    taken = q * (1 - momentum)
+    quick = taken > 0.5
+    log_kept = np.log1p(-np.where(quick, 0, taken))
+    # where most is taken, what is kept is the sum that does not cancel; xlogy makes 0^0 = 1
+    return np.where(quick, np.exp(special.xlogy(steps, p + q * momentum)), np.exp(steps * log_kept))[()]
+
+
+def proximal_student(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """The student's error after t steps at each of which it is solved exactly, as a share of the initial one.
+
+        u_t = p (1 - q (1 - m))^(t - 1),   u_0 = 1
+
+    Source: TRACER, arXiv 2605.29380 (theorem C.8). Arguments as for `proximal_teacher`.
+    """
+    steps = np.asarray(steps, dtype=float)
+    before = proximal_teacher(curvature, pull, momentum, np.maximum(steps - 1, 0))
+    return np.where(steps > 0, stiffness(curvature, pull).teacher_share * before, 1.0)[()]
+
+
+def proximal_gap(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """Student minus teacher after t steps at each of which the student is solved exactly, as a share of the initial error.
+
+        g_t = -q m (1 - q (1 - m))^(t - 1),   g_0 = 0
+
+    Over all steps it adds up to `budget`, as gradient descent's does. Source: this project. Arguments as for `proximal_teacher`.
+    """
+    steps, momentum = np.asarray(steps, dtype=float), np.asarray(momentum, dtype=float)
+    before = proximal_teacher(curvature, pull, momentum, np.maximum(steps - 1, 0))
+    return np.where(steps > 0, -stiffness(curvature, pull).data_share * momentum * before, 0.0)[()]
 
 
 def half_life_steps(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> np.ndarray:

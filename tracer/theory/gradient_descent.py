@@ -2,12 +2,11 @@
 
 from functools import partial
 
-from tracer.averaging import Clock
 from tracer.errors import UserError
 from tracer.schedules import Schedule, constant
 from tracer.theory.path import Course, Modes, Path
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Coupled, Stepping, respond
+from tracer.theory.recursion import Coupled, Stepping, clock_of, respond
 from tracer.theory.stability import max_learning_rate, resonates
 from tracer.theory.strategies import Strategy
 
@@ -52,10 +51,7 @@ def discrete(
     Raises:
         UserError: if a number is out of its range, or the step size is not stable.
     """
-    try:
-        clock = Clock(steps, update_every)
-    except ValueError as error:
-        raise UserError(f"{error} (total_steps are the steps of this path)") from None
+    clock = clock_of(steps, update_every)
     posed, pull = strategy.prepare(problem), strategy.distillation
     stepping = Stepping(learning_rate, clock, pull.kernel, schedule, heavy_ball)
     if not allow_unstable and schedule is constant:
@@ -68,7 +64,8 @@ def discrete(
         turned = basis.T @ (pull.strength * metric.matrix(posed)) @ basis
         course = Coupled(posed.initial_modes, posed.curvatures, turned, basis, stepping)
     else:
-        course = Modes(posed, partial(respond, posed.curvatures, pull.strength * spectrum, stepping))
+        propagators = partial(respond, posed.curvatures, pull.strength * spectrum, stepping)
+        course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, propagators)
     steady = schedule is constant and update_every == 1
     return Path(problem, strategy, steps, course, learning_rate if steady else None, heavy_ball)
 

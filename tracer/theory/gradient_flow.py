@@ -63,7 +63,8 @@ def flow(problem: Problem, strategy: Strategy, *, duration: float) -> Path:
         raise UserError(f"duration must be positive and finite, not {duration}")
     posed, pull = strategy.prepare(problem), strategy.distillation
     modes = _Modes(posed.curvatures, pull_spectrum(posed, pull), hazard(pull.kernel), duration)
-    return Path(problem, strategy, duration, Modes(posed, modes.respond))
+    course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.respond)
+    return Path(problem, strategy, duration, course)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
-"""Minimisers in closed form: the one place where the theory divides by an eigenvalue.
+"""Minimisers in closed form, and the modes that data and teacher share: the one place where the theory divides by an eigenvalue.
 
 Every minimiser is W_0 minus the initial gradient over a curvature. Where the curvature is zero the gradient is zero too, and the
 weights stay where they started; which eigenvalues count as zero is `RANK_TOLERANCE`'s rule.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tracer.theory.metrics import Metric
+from tracer.theory.mode import stiffness
 from tracer.theory.problem import RANK_TOLERANCE, Problem
 
 
@@ -33,6 +36,40 @@ def held_optimum(problem: Problem, strength: float, metric: Metric) -> np.ndarra
         return _from_modes(problem, task_curvatures(problem) + strength * felt(problem, spectrum))
     inverse = np.linalg.pinv(problem.curvature_matrix + strength * metric.matrix(problem), rcond=RANK_TOLERANCE, hermitian=True)
     return problem.initial_weights - problem.gradient(problem.initial_weights) @ inverse
+
+
+class SharedModes(NamedTuple):
+    """Directions in which the curvature K = rho Sigma + mu I and the pull L = strength D are both diagonal, whatever D is.
+
+    Attributes:
+        gradient: of the undistilled loss at W_0 in these directions, (k, modes).
+        data_shares: q, (modes,).
+        teacher_shares: p = 1 - q, (modes,).
+        basis: B, (d, modes), with B^T (K + L) B = I and B^T K B = diag(q); zero in directions that neither K nor L sees.
+    """
+
+    gradient: np.ndarray
+    data_shares: np.ndarray
+    teacher_shares: np.ndarray
+    basis: np.ndarray
+
+
+def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedModes:
+    """The modes of the pencil (K, K + L), in each of which data and teacher share the student as q and p. Source: this project.
+
+    Where D commutes with Sigma they are Sigma's eigenvectors, with q = sigma / (sigma + l).
+    """
+    spectrum = metric.spectrum(problem)
+    if spectrum is not None:
+        total, data_shares, teacher_shares = stiffness(task_curvatures(problem), strength * felt(problem, spectrum))
+        scale = share(np.ones_like(total), np.sqrt(total))
+        return SharedModes(problem.initial_modes * scale, data_shares, teacher_shares, problem.eigenvectors * scale)
+    values, vectors = np.linalg.eigh(problem.curvature_matrix + strength * metric.matrix(problem))
+    white = vectors * share(np.ones_like(values), np.sqrt(significant(values)))
+    data_shares, turned = np.linalg.eigh(white.T @ problem.curvature_matrix @ white)
+    data_shares = np.minimum(significant(data_shares), 1.0)
+    gradient = problem.initial_modes @ (problem.eigenvectors.T @ white @ turned)
+    return SharedModes(np.where(data_shares > 0, gradient, 0.0), data_shares, 1 - data_shares, white @ turned)
 
 
 def task_curvatures(problem: Problem) -> np.ndarray:

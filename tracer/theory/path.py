@@ -32,16 +32,18 @@ class Modes:
     """A course whose modes do not interact: scalars per mode multiply the initial gradient.
 
     Args:
-        problem: as the strategy poses it.
+        gradient: G_0 in the modes, (k, modes).
+        curvatures: of the undistilled loss in each mode, (modes,).
+        basis: a column for each mode, (d, modes), into which displacements turn back.
         respond: propagators at the given times.
     """
 
-    def __init__(self, problem: Problem, respond: Callable[[np.ndarray], Response]):
-        self._problem = problem
+    def __init__(self, gradient: np.ndarray, curvatures: np.ndarray, basis: np.ndarray, respond: Callable[[np.ndarray], Response]):
+        self._gradient, self._curvatures, self._basis = gradient, curvatures, basis
         self._respond = lru_cache(maxsize=4)(lambda key: respond(np.array(key)))
 
     def response(self, times: np.ndarray) -> Response:
-        """Propagators at the given times, (m, d) each."""
+        """Propagators at the given times, (m, modes) each."""
         return self._respond(tuple(times.tolist()))
 
     def student(self, times: np.ndarray) -> np.ndarray:
@@ -51,20 +53,19 @@ class Modes:
         return self._displacement(self.response(times).teacher_response)
 
     def gap(self, times: np.ndarray) -> np.ndarray:
-        return self._displacement(self.response(times).gap_response(self._problem.curvatures))
+        return self._displacement(self.response(times).gap_response(self._curvatures))
 
     def impulse(self, times: np.ndarray) -> np.ndarray:
         return self._displacement(self.response(times).response_impulse)
 
     def _displacement(self, responses: np.ndarray) -> np.ndarray:
-        moved = -self._problem.initial_modes * responses[:, None, :]
-        k, d = self._problem.initial_modes.shape
-        return (moved.reshape(-1, d) @ self._problem.eigenvectors.T).reshape(-1, k, d)
+        moved = -self._gradient * responses[:, None, :]
+        return (moved.reshape(-1, self._basis.shape[1]) @ self._basis.T).reshape(-1, len(self._gradient), len(self._basis))
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """Weights of student and teacher over time; made by `discrete` (time in steps) and `flow` (time = learning rate x steps).
+    """Weights of student and teacher over time; made by `discrete`, `proximal` (time in steps) and `flow` (learning rate x steps).
 
     Times are a scalar, giving (k, d), or an array of m times, giving (m, k, d).
 

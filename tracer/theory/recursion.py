@@ -60,6 +60,18 @@ class Stepping:
         return rates
 
 
+def clock_of(steps: int, update_every: int) -> Clock:
+    """The clock of a path.
+
+    Raises:
+        UserError: if a number is out of its range.
+    """
+    try:
+        return Clock(steps, update_every)
+    except ValueError as error:
+        raise UserError(f"{error} (total_steps are the steps of this path)") from None
+
+
 class Response(NamedTuple):
     """Propagators of every mode at m times, each (m, modes).
 

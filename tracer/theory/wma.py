@@ -108,6 +108,52 @@ def flow_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: Array
     return -(q * scaled_time / (beta + 1)) * beta_mean_exponential(beta * q + 1, beta * p + 1, scaled_time)
 
 
+def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """The teacher's error after t steps at each of which the student is solved exactly, as a share of the initial one.
+
+        ubar_t = prod_k (1 - q beta / (beta + k)) = Gamma(beta + 1) Gamma(t + 1 + beta p) / (Gamma(1 + beta p) Gamma(t + 1 + beta))
+               ~ Gamma(beta + 1) / Gamma(1 + beta p) t^-kappa
+
+    It is `teacher` at x = 1. Evaluated as a mean over Y there, it keeps its digits where logarithms of Gamma functions cancel.
+
+        >>> proximal_teacher(1.0, 0.9, 0.5, np.array([0, 1, 1000, 1_000_000])).round(4)
+        array([1.    , 0.8246, 0.1582, 0.0257])
+
+    Source: TRACER, arXiv 2605.29380 (theorem C.8: the product); this project (its value and exponent).
+
+    Args:
+        curvature, pull, beta, steps: as for `student`.
+    """
+    _, q, p = stiffness(curvature, pull)
+    beta = np.asarray(beta, dtype=float)
+    return beta_mean_power(beta * q, beta * p + 1, 1.0, steps)
+
+
+def proximal_student(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """The student's error after t steps at each of which it is solved exactly, as a share of the initial one.
+
+        u_t = p ubar_{t-1} = (beta p)_t / (beta)_t,   u_0 = 1
+
+    Source: TRACER, arXiv 2605.29380 (theorem C.8); this project (the value). Arguments as for `proximal_teacher`.
+    """
+    _, q, p = stiffness(curvature, pull)
+    beta = np.asarray(beta, dtype=float)
+    return beta_mean_power(beta * q, beta * p, 1.0, steps)
+
+
+def proximal_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """Student minus teacher after t steps at each of which the student is solved exactly, as a share of the initial error.
+
+        g_t = -q t / (beta + t) ubar_{t-1}
+
+    It is largest at t = 1, and -(1 - rate) sigma / l times the student's error. Source: this project. Arguments as for
+    `proximal_teacher`.
+    """
+    beta, steps = np.asarray(beta, dtype=float), np.asarray(steps, dtype=float)
+    kept = steps / (beta + steps)
+    return -stiffness(curvature, pull).data_share * kept * proximal_teacher(curvature, pull, beta, np.maximum(steps - 1, 0))
+
+
 def persistence_exponent(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike) -> np.ndarray:
     """Exponent of the power law by which student, teacher and gap fall; 0 where nothing is learned.
 

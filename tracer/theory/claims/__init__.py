@@ -15,6 +15,8 @@ from tracer.errors import UserError, nearest
 from tracer.theory.claims import (
     averages,
     batches,
+    bounds,
+    dominance,
     drift,
     ema,
     emphasis,
@@ -24,6 +26,7 @@ from tracer.theory.claims import (
     pareto,
     persistence,
     pretrained,
+    proximal,
     quadratic,
     replay,
     strengths,
@@ -53,6 +56,9 @@ SUBJECTS = (
     persistence,
     drift,
     towers,
+    proximal,
+    bounds,
+    dominance,
 )
 """Modules in the order of the theory."""
 CLAIMS: dict[str, Claim] = {claim.id: claim for subject in SUBJECTS for claim in subject.CLAIMS}

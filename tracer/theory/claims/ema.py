@@ -267,7 +267,7 @@ CLAIMS = (
         _collapse,
         _collapse_check,
         lambda: collapse_residues(decay_rate()),
-        paper=("Section C.5.2",),
+        paper=("Corollary C.9", "Section C.5.2"),
     ),
     Claim(
         "ema-budget",

@@ -1,10 +1,12 @@
 """Random instances for the claims' checks, and the plainest simulations of them, which use nothing of the theory."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from tracer.averaging import Clock, Kernel
 from tracer.theory.problem import Problem
 
 
@@ -52,6 +54,31 @@ def simulate(mode: Mode, rates: Iterable[float]) -> tuple[np.ndarray, np.ndarray
 def power_law_rates(beta: float, steps: int) -> list[float]:
     """beta / (beta + t) for t = 1 ... steps."""
     return [beta / (beta + step) for step in range(1, steps + 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted(Kernel):
+    """Any weights alpha_0, alpha_1, ... on the iterates."""
+
+    alphas: np.ndarray
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        return (self.alphas / np.cumsum(self.alphas))[updates]
+
+    @property
+    def all_rates(self) -> np.ndarray:
+        """omega_1, omega_2, ..., one for every step."""
+        return self.rates(Clock(len(self.alphas)), np.arange(1, len(self.alphas)))
+
+
+def random_weights(rng: np.random.Generator, steps: int) -> Weighted:
+    """Weights that follow no order, over some decades."""
+    return Weighted(np.exp(2 * rng.standard_normal(steps + 1)))
+
+
+def products(share: float, rates: np.ndarray) -> np.ndarray:
+    """prod_{k <= t} (1 - share omega_k) for t = 0, 1, ...; for a share of 1 the anchor's weights."""
+    return np.cumprod(np.concatenate([[1.0], 1 - share * rates]))
 
 
 def extrapolated(coarse, fine):
@@ -142,3 +169,67 @@ def stable_learning_rate(instance: Instance, strength: float = 0.0, metric: np.n
     """One over a bound on the curvature, teacher at rest."""
     largest = instance.embedding_penalty * np.linalg.norm(instance.second_moment, 2) + instance.weight_decay
     return float(1 / (largest + strength * (1.0 if metric is None else np.linalg.norm(metric, 2))))
+
+
+def solve(
+    instance: Instance, rates: Iterable[float], strength: float, inputs: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Students and teachers after 0, 1, ... steps at each of which the student is solved by least squares, (steps + 1, k, d) each.
+
+    The least change from where the student is; held to its teacher on the given inputs (m, d), by default on the images.
+    """
+    held = instance.images if inputs is None else inputs
+    data, pull = np.sqrt(instance.embedding_penalty / len(instance.images)), np.sqrt(strength / len(held))
+    decay = np.sqrt(instance.weight_decay) * np.eye(held.shape[1])
+    rows = np.concatenate([data * instance.images, decay, pull * held])
+    asked = data * (instance.texts - instance.texts.mean(axis=0)) / instance.embedding_penalty
+    student = teacher = instance.initial_weights
+    path = [(student, teacher)]
+    for rate in rates:
+        wanted = np.concatenate([asked, np.zeros((held.shape[1], len(student))), pull * held @ teacher.T])
+        student = student + np.linalg.lstsq(rows, wanted - rows @ student.T, rcond=1e-9)[0].T
+        teacher = teacher + rate * (student - teacher)
+        path.append((student, teacher))
+    students, teachers = zip(*path, strict=True)
+    return np.array(students), np.array(teachers)
+
+
+class Solved(NamedTuple):
+    """A run of `solve` in the data's metric, without weight decay: what it was given and its students and teachers."""
+
+    instance: Instance
+    kernel: Weighted
+    strength: float
+    students: np.ndarray
+    teachers: np.ndarray
+
+    @property
+    def rates(self) -> np.ndarray:
+        """omega_1 ... omega_T."""
+        return self.kernel.all_rates
+
+    @property
+    def data_share(self) -> float:
+        """q = rho / (rho + lambda)."""
+        return self.instance.embedding_penalty / (self.instance.embedding_penalty + self.strength)
+
+    @property
+    def optimum(self) -> np.ndarray:
+        """W* P, by the pseudo-inverse of the images."""
+        target = (self.instance.texts - self.instance.texts.mean(axis=0)) / self.instance.embedding_penalty
+        return (np.linalg.pinv(self.instance.images) @ target).T
+
+    def distances(self, weights: np.ndarray) -> np.ndarray:
+        """Norms of the task parts of weight differences (..., k, d)."""
+        return np.linalg.norm(self.instance.on_task(weights), axis=(-2, -1))
+
+    def errors(self, weights: np.ndarray) -> np.ndarray:
+        """Distances on the task subspace from the optimum."""
+        return self.distances(weights - self.optimum)
+
+
+def random_solved(rng: np.random.Generator, steps: int) -> Solved:
+    """A random instance, weights and strength."""
+    instance, kernel = random_instance(rng), random_weights(rng, steps)
+    strength = rng.uniform(0.5, 1.5) * instance.embedding_penalty
+    return Solved(instance, kernel, strength, *solve(instance, kernel.all_rates, strength))

@@ -231,7 +231,7 @@ CLAIMS = (
         lambda: _limit("ubar", (x * t) ** KAPPA, constant()),
         _constant_check,
         lambda: constant_residues(constant()),
-        paper=("Theorem C.6",),
+        paper=("Theorem C.6", "Theorem C.8"),
     ),
     Claim(
         "wma-impulse-growth",
@@ -248,6 +248,7 @@ CLAIMS = (
         _horizon,
         _horizon_check,
         lambda: horizon_residues(horizon_law(sp.Symbol("F", positive=True))),
+        ("Theorem C.6", "Theorem C.8"),
     ),
     Claim(
         "wma-end-of-horizon",

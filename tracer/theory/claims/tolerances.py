@@ -21,6 +21,9 @@ ASYMPTOTIC = 2e-4
 # The same with a correction in the step size too, of 0.02 and 0.01.
 HORIZON = 2e-3
 
+# An exponent between T = 4000 and 16,000 of a product whose corrections are of order T^-min(1, 2b).
+EXPONENT = 1e-3
+
 # A step size at which 4000 steps neither grow nor shrink, extrapolated likewise, relative to the bound.
 BOUNDARY = 5e-4
 

@@ -1,0 +1,70 @@
+"""The student solved at every step: the dynamics of TRACER's theorems, a proximal point method centred on the moving teacher."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tracer.averaging import Static
+from tracer.theory.optima import share, shared_modes
+from tracer.theory.path import Modes, Path
+from tracer.theory.problem import Problem
+from tracer.theory.recursion import Stepping, clock_of, respond
+from tracer.theory.strategies import Strategy
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalPath(Path):
+    """The path that `proximal` makes; its forces and impulses are those of steps of size 1 in the shared modes."""
+
+    def limit(self) -> np.ndarray:
+        """The weights as time grows without bound, (k, d), in every metric and for every kernel whose rates add up without bound.
+
+        All kernels of `tracer.averaging` are of this kind, but the static one, which has its limit after one step. What the data
+        see goes to the optimum. In a metric that mixes the task subspace with its complement the orthogonal part moves too, by the
+        same for all moving teachers. Source: this project.
+        """
+        posed, pull = self.posed, self.strategy.distillation
+        modes = shared_modes(posed, pull.strength, pull.measured_by)
+        reached = np.ones_like(modes.data_shares) if isinstance(pull.kernel, Static) else modes.data_shares
+        moved = share(modes.gradient, reached) @ modes.basis.T
+        return posed.initial_weights - self.strategy.interpolation * moved
+
+
+def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: int = 1) -> ProximalPath:
+    """The path on which the student minimises its distilled loss exactly at every step; times are whole numbers of steps.
+
+        W_t = argmin_W L(W) + strength / 2 tr((W - Wbar_{t-1}) D (W - Wbar_{t-1})^T), the one nearest to W_{t-1},
+        and then the teacher's update.
+
+    In the data's metric, with rho = 1 and mu = 0, it is W_t = W_{t-1} Q + p Wbar_{t-1} P + q W*, p = strength / (1 + strength) and
+    q = 1 - p. In general it is gradient descent preconditioned by (rho Sigma + mu I + strength D)^+, a recursion of scalars in the
+    modes that data and teacher share; exact for every kernel and update period and, unlike `discrete`, of no other form where the
+    metric does not commute with the second moment.
+
+        >>> import numpy as np
+        >>> from tracer import theory
+        >>> from tracer.averaging import Exponential
+        >>> problem = theory.Problem.from_pairs(np.eye(3), np.eye(3)[:, :2], np.ones((2, 3)))
+        >>> path = theory.proximal(problem, theory.Distillation(1.0, Exponential(0.5)), steps=50)
+        >>> initial = path.teacher(0) - path.limit()
+        >>> [round(float((path.teacher(t) - path.limit())[0, 0] / initial[0, 0]), 4) for t in (1, 2, 3)]  # 1 - q / 2 each
+        [0.75, 0.5625, 0.4219]
+
+    Source: TRACER, arXiv 2605.29380 (definition C.3, proposition C.7, theorem C.8); other metrics, curvatures and weight decay:
+    this project.
+
+    Args:
+        problem, strategy: what is learned and how.
+        steps: horizon T, which kernels refer to.
+        update_every: steps between two teacher updates.
+
+    Raises:
+        UserError: if a number is out of its range.
+    """
+    posed, pull = strategy.prepare(problem), strategy.distillation
+    stepping = Stepping(1.0, clock_of(steps, update_every), pull.kernel)
+    modes = shared_modes(posed, pull.strength, pull.measured_by)
+    propagators = partial(respond, modes.data_shares, modes.teacher_shares, stepping)
+    course = Modes(modes.gradient, modes.data_shares, modes.basis, propagators)
+    return ProximalPath(problem, strategy, steps, course)
