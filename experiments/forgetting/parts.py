@@ -33,11 +33,15 @@ class Parts(NamedTuple):
 
 def take_apart(encoder: Encoder, suite: Suite) -> Parts:
     """The parts of an embedded CLIP, in float64."""
-    last = encoder.model.image_tower().get_submodule("attnpool.c_proj")
-    projection = torch.cat([last.get_parameter("weight"), last.get_parameter("bias")[:, None]], dim=1).detach()
     sets = suite.sets()
     texts = {n: unit(classifier(encoder, s.class_names, s.templates).double().numpy()) for n, s in sets.items()}
-    return Parts({name: features(encoder, images) for name, images in sets.items()}, projection.double().numpy(), texts)
+    return Parts({name: features(encoder, images) for name, images in sets.items()}, last_map(encoder), texts)
+
+
+def last_map(encoder: Encoder) -> np.ndarray:
+    """The image tower's last map with its bias as last column, (k, d + 1)."""
+    last = encoder.model.image_tower().get_submodule("attnpool.c_proj")
+    return torch.cat([last.get_parameter("weight"), last.get_parameter("bias")[:, None]], dim=1).detach().double().numpy()
 
 
 def features(encoder: Encoder, images: LabelledImages) -> np.ndarray:

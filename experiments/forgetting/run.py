@@ -29,7 +29,7 @@ from interventions import (
 )
 from linear import World, training_loss
 from matplotlib.axes import Axes
-from parts import accuracies, mixtures, moved, read_by_class_means, shapley, take_apart
+from parts import accuracies, last_map, mixtures, moved, read_by_class_means, shapley, take_apart
 from tables import tables
 
 from tracer import comparison, console, plotting
@@ -100,7 +100,7 @@ def take_stock(pretrained: str, seed: int, runs: Path, suite: Suite, training: L
     scale = anchor.model.logit_scale.item()
     inputs, _ = space.problem.pairs
     for name in LAST_MAPS:
-        weights = take_apart(_student(name, RATES[0], pretrained, seed, runs), suite).projection
+        weights = last_map(_student(name, RATES[0], pretrained, seed, runs))
         record["last_maps"][name] = space.account(weights) | {
             "accuracies": space.judged(weights),
             "training_loss": training_loss(scale, inputs, weights, start.texts["id"], training.labels),
@@ -190,7 +190,7 @@ def _draw_losses(axis: Axes, runs: dict[str, Any]) -> None:
     axis.invert_yaxis()
     axis.axvline(0, color="gray", linewidth=0.8)
     axis.set(xlabel="accuracy lost against zero-shot (points)", title="FLYP less one freedom; the last map plus one")
-    axis.legend()
+    axis.legend(loc="center right")
 
 
 def _draw_profiles(axis: Axes, results: dict[str, Any]) -> None:
@@ -206,7 +206,7 @@ def _draw_profiles(axis: Axes, results: dict[str, Any]) -> None:
         axis.text(rank, 0.02, f" {100 * float(energy):g} % of the task", rotation=90, fontsize=8, va="bottom", ha="right")
     axis.set(xscale="log", xlabel="leading directions of the task's features", ylabel="share of the feature energy inside")
     axis.set(title="What else lies in the task subspace")
-    axis.legend(loc="lower right")
+    axis.legend(loc=(0.73, 0.3))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from interventions import FLYP, FROM_LINEAR, TEXT_FROZEN
+from interventions import FLYP, FROM_FLYP, FROM_LINEAR, TEN_TIMES, TEXT_FROZEN
 from parts import PARTS
 
 Summary = dict[str, Any]
 KINDS = ("ID", "OOD", "knowledge")
+TRAINED = {TEXT_FROZEN: "+ all image layers", FLYP: "+ text tower (FLYP)"}
 
 
 def tables(summary: Summary) -> str:
@@ -18,20 +19,23 @@ def tables(summary: Summary) -> str:
 
 
 def _less(summary: Summary, rate: str) -> str:
-    head = ("OOD lost", "OOD more than FLYP", "knowledge lost", "knowledge more than FLYP")
-    runs = summary["runs"][rate]
-    rows = [[name, *(_percent(runs[name][measure]) for measure in ("ID", *head))] for name in runs if name not in FROM_LINEAR]
-    rows += [[name, *(_percent(runs[name][measure]) for measure in ("ID", *head))] for name in FROM_LINEAR if name in runs]
+    """FLYP, and FLYP with one freedom less."""
+    head, runs = ("OOD lost", "OOD more than FLYP", "knowledge lost", "knowledge more than FLYP"), summary["runs"][rate]
+    rows = []
+    for name in (name for name in FROM_FLYP if name in runs):
+        beside = [_signed(runs[name][f"{kind} more than FLYP"]) if name != FLYP else "" for kind in KINDS[1:]]
+        lost = [_percent(runs[name][f"{kind} lost"]) for kind in KINDS[1:]]
+        rows.append([name, _percent(runs[name]["ID"]), lost[0], beside[0], lost[1], beside[1]])
     return _table((f"learning rate {rate}", "ID", *head), rows)
 
 
 def _ladder(summary: Summary) -> str:
-    """What each freedom adds."""
+    """The last map alone, and what each further freedom adds."""
     runs, rows = next(iter(summary["runs"].values())), []
-    for name in (*FROM_LINEAR, TEXT_FROZEN, FLYP):
+    for name in (*FROM_LINEAR, TEXT_FROZEN, FLYP, TEN_TIMES):
         added = [_signed(summary["ladder"][name][kind]) if name in summary["ladder"] else "" for kind in KINDS[1:]]
         lost = [_percent(runs[name][f"{kind} lost"]) for kind in KINDS[1:]]
-        rows.append([name, _percent(runs[name]["ID"]), lost[0], added[0], lost[1], added[1]])
+        rows.append([TRAINED.get(name, name), _percent(runs[name]["ID"]), lost[0], added[0], lost[1], added[1]])
     return _table(("trained", "ID", "OOD lost", "added", "knowledge lost", "added"), rows)
 
 
@@ -70,18 +74,17 @@ def _subspaces(summary: Summary) -> str:
 
 
 def _last_maps(summary: Summary) -> str:
-    head = ("last map of", "energy", "training loss", "retention", "moved outside", *(f"forgetting: {k}" for k in KINDS))
+    splits = [(kind, where) for kind in KINDS[1:] for where in ("inside", "outside")]
+    head = ("last map of", "energy", "training loss", "retention", "moved outside", *(f"forgetting: {kind}" for kind in KINDS))
     rows = []
     for name, found in summary["last_maps"].items():
         for energy in summary["coverage"]:
             told = found[energy]
             forgotten = [_percent(told["forgetting"][kind]["total"]) for kind in KINDS]
-            split = [_percent(told[f"{where}_alone"][kind]) for where in ("inside", "outside") for kind in KINDS[1:]]
-            outside = [_percent(told["forgetting"][kind]["orthogonal"]) for kind in KINDS[1:]]
+            alone = [_percent(told[f"{where}_alone"][kind]) for kind, where in splits]
             told_of = [_number(found["training_loss"], 3), _number(told["retention"], 3), _percent(told["displaced_outside"])]
-            rows.append([name, f"{100 * float(energy):g} %", *told_of, *forgotten, *outside, *split])
-    splits = [f"{where} alone: {kind}" for where in ("inside", "outside") for kind in KINDS[1:]]
-    return _table((*head, *(f"outside: {kind}" for kind in KINDS[1:]), *splits), rows)
+            rows.append([name, f"{100 * float(energy):g} %", *told_of, *forgotten, *alone])
+    return _table((*head, *(f"{kind}, {where} alone" for kind, where in splits)), rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
