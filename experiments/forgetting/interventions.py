@@ -66,7 +66,7 @@ FROM_LINEAR = {
 INTERVENTIONS = FROM_FLYP | FROM_LINEAR | {TEN_TIMES: Intervention(LINEAR, {"weight_decay": 0.0, "learning_rate": 1e-2})}
 AT_RATE = {RATES[0]: tuple(INTERVENTIONS), RATES[1]: (FLYP, TEXT_FROZEN)}
 DESCENT, DESCENT_RATE = "projection alone, plain gradient descent", 0.6
-"""Its rate leaves AdamW's training loss on the first pretrained model."""
+"""At its rate it leaves about the training loss that AdamW leaves."""
 
 
 def configuration(name: str, rate: float, pretrained: str, seed: int, runs: Path) -> Run:

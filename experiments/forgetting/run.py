@@ -190,7 +190,7 @@ def _draw_losses(axis: Axes, runs: dict[str, Any]) -> None:
     axis.invert_yaxis()
     axis.axvline(0, color="gray", linewidth=0.8)
     axis.set(xlabel="accuracy lost against zero-shot (points)", title="FLYP less one freedom; the last map plus one")
-    axis.legend(loc="center right")
+    axis.legend(loc="lower right")
 
 
 def _draw_profiles(axis: Axes, results: dict[str, Any]) -> None:
