@@ -42,3 +42,6 @@ VANISHED = 1e-290
 
 # A test has power if a wrong formula would miss its tolerance by this factor.
 POWER = 100
+
+# Similarities in [0, 1] of a few hundred float64 numbers, against formulas that square condition numbers of up to about 100.
+SIMILARITY = 1e-9

@@ -15,7 +15,7 @@ from tracer import processes
 from tracer.data.batches import Batch, load, shared
 from tracer.data.skips import Skips
 from tracer.errors import UserError
-from tracer.evaluation import gaps
+from tracer.evaluation import certainty, gaps
 from tracer.gradient_cache import GradientCache, concatenate
 from tracer.models.dual_encoder import DualEncoder, Features
 from tracer.objective import Objective, Pairing
@@ -220,6 +220,8 @@ class Trainer:
         if self.teacher:
             values["gap.student_teacher"] = gaps.distance(self.student, self.teacher.module)
             values["gap.batch_kl"] = gaps.batch_kl(pairing)
+            for name, logits in (("teacher", pairing.teacher_logits), ("student", pairing.logits)):
+                values |= {f"{name}.entropy": certainty.entropy(logits), f"{name}.confidence": certainty.confidence(logits)}
         names, scalars = list(values), torch.stack([value.detach().double() for value in values.values()]).tolist()
         report = {**dict(zip(names, scalars, strict=True)), "learning_rate": self.optimizer.param_groups[0]["lr"]}
         return report if self.skips is None else {**report, "data.skipped": len(self.skips)}

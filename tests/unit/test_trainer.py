@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.models import EMBEDDING, KERNELS, PIXELS, RandomBatches, SameBatch, TinyDualEncoder
-from tests.tolerances import BFLOAT16, FLOAT64, LINEAR_RECURSION, POWER
+from tests.tolerances import BFLOAT16, FLOAT32, FLOAT64, LINEAR_RECURSION, POWER
 from tracer import schedules
 from tracer.averaging import Beta, Clock, Static, Uniform
 from tracer.data.batches import Batch
 from tracer.errors import UserError
-from tracer.evaluation import gaps
+from tracer.evaluation import certainty, gaps
 from tracer.models.linear import LinearDualEncoder
 from tracer.objective import Objective, Pairing
 from tracer.run import parameter_groups
@@ -416,7 +416,8 @@ class TestMetrics:
         assert lines == read(tmp_path / "metrics.jsonl")
         assert [line["step"] for line in lines] == [3, 6]
         gap_names = {"gap.student_anchor", "gap.student_teacher", "gap.batch_kl"}
-        scalars = {"step", "loss", "logit_scale", "gradient_norm", "learning_rate", *gap_names}
+        certainties = {f"{who}.{what}" for who in ("teacher", "student") for what in ("entropy", "confidence")}
+        scalars = {"step", "loss", "logit_scale", "gradient_norm", "learning_rate", *gap_names, *certainties}
         assert set(lines[0]) == scalars | {f"terms.{name}" for name in ALL_TERMS}
         for line in lines:
             assert line["loss"] == pytest.approx(sum(w * line[f"terms.{name}"] for name, w in ALL_TERMS.items()))
@@ -435,12 +436,28 @@ class TestMetrics:
         assert tracker.lines[1]["gap.batch_kl"] == pytest.approx(0, abs=1e-6)
         assert tracker.lines[2]["gap.student_teacher"] > 0.01
 
-    def test_steps_without_a_line_compute_no_report(self, monkeypatch):
+    @pytest.mark.parametrize(
+        ("module", "name", "calls"), [(gaps, "batch_kl", 1), (certainty, "entropy", 2), (certainty, "confidence", 2)]
+    )
+    def test_steps_without_a_line_compute_no_report(self, monkeypatch, module, name, calls):
         counted = []
-        monkeypatch.setattr(gaps, "batch_kl", lambda pairing: counted.append(1) or torch.tensor(0.0))
+        monkeypatch.setattr(module, name, lambda given: counted.append(1) or torch.tensor(0.0))
         loop = Loop(20, log_every_steps=10)
         train(TinyDualEncoder(), RandomBatches(20), ALL_TERMS, loop, teacher_seed=9)
-        assert len(counted) == 2
+        assert len(counted) == 2 * calls
+
+    def test_certainties_are_of_the_step_s_own_logits(self):
+        """The first line's teacher is another model than its student; each is judged by its own logits."""
+        tracker, model, batches = Recorder(), TinyDualEncoder(seed=1), RandomBatches(1)
+        other = TinyDualEncoder(seed=9)
+        with torch.no_grad():
+            pairs = {"student": model(*batches[0][:2]), "teacher": other(*batches[0][:2])}
+        train(model, batches, ALL_TERMS, Loop(1, log_every_steps=1), teacher_seed=9, anchor=other, trackers=[tracker])
+        for name, features in pairs.items():
+            logits = features.logit_scale * features.image @ features.text.T
+            assert tracker.lines[1][f"{name}.entropy"] == pytest.approx(certainty.entropy(logits).item(), rel=FLOAT32)
+            assert tracker.lines[1][f"{name}.confidence"] == pytest.approx(certainty.confidence(logits).item(), rel=FLOAT32)
+        assert tracker.lines[1]["student.entropy"] != pytest.approx(tracker.lines[1]["teacher.entropy"], rel=POWER * FLOAT32)
 
     def test_on_step_counts_every_step(self):
         seen = []

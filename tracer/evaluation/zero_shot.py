@@ -1,6 +1,6 @@
 """Zero-shot classification: class embeddings from caption templates, logits of images against them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -49,15 +49,26 @@ def logits(
     """
     if classes is None:
         classes = classifier(encoder, images.class_names, images.templates)
-    encoder.model.eval()
-    parameter = next(encoder.model.parameters())
     parts = []
-    batches = _Preprocessed(encoder, images, batch_size)
-    for batch in in_order(batches, range(len(batches)), workers):
-        features = F.normalize(encoder.model.encode_image(batch.to(parameter.device, parameter.dtype)), dim=-1)
+    for embeddings in image_embeddings(encoder, images, batch_size, workers):
+        features = F.normalize(embeddings, dim=-1)
         parts.append((encoder.model.logit_scale * features @ classes.T).float().cpu())
     answers = torch.cat(parts)
     return answers if images.accepted is None else largest(answers, images.accepted)
+
+
+@torch.inference_mode()
+def image_embeddings(encoder: Encoder, images: LabelledImages, batch_size: int = 256, workers: int = 0) -> Iterator[Tensor]:
+    """Image embeddings (batch, k) of a set, before any normalisation, batch by batch; the model is put in eval mode.
+
+    Raises:
+        UserError: if an image cannot be read.
+    """
+    encoder.model.eval()
+    parameter = next(encoder.model.parameters())
+    batches = _Preprocessed(encoder, images, batch_size)
+    for batch in in_order(batches, range(len(batches)), workers):
+        yield encoder.model.encode_image(batch.to(parameter.device, parameter.dtype))
 
 
 def largest(logits: Tensor, accepted: Sequence[tuple[int, ...]]) -> Tensor:
