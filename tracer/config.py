@@ -188,7 +188,8 @@ class Terms(Section):
         PUBLISHED_DISTILLATION["icl"], description="contrastive loss of the student's against the teacher's embeddings"
     )
     cross_kd: Weight = Field(
-        PUBLISHED_DISTILLATION["cross_kd"], description="as crd, with the student's embeddings against the teacher's of the other tower"
+        PUBLISHED_DISTILLATION["cross_kd"],
+        description="as crd, with the student's embeddings against the teacher's of the other tower",
     )
 
 
