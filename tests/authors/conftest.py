@@ -60,16 +60,8 @@ class Authors:
         loop.__globals__["get_data"] = lambda *_, **__: {"train_ft": SimpleNamespace(dataloader=batches)}
         fixed = {"train_dataset": "Batches", "data_location": "", "batch_size": 0, "epochs": 1, "model": "ViT-B/16", "save": folder}
         fixed |= {"clip_load": None, "exp_name": "", "run": 0, "trainable_layers": -1}
-        off = [
-            "use_fp16",
-            "ls",
-            "min_lr",
-            "max_grad_norm",
-            "grad_norm_multiplier",
-            "freeze_text_encoder",
-            "l_orth_wv",
-            "ema_teacher",
-        ]
+        off = ["use_fp16", "ls", "min_lr", "max_grad_norm", "grad_norm_multiplier"]
+        off += ["freeze_text_encoder", "l_orth_wv", "ema_teacher"]
         off += [f"alpha_{term}" for term in ("crd", "fd", "mfd", "gd", "icl", "afd", "cross_kd", "temp_distil")]
         args = SimpleNamespace(**{**fixed, **dict.fromkeys(off, 0), **settings})
         loop(args, _AsTheirs(towers), nn.Identity(), MagicMock())
