@@ -277,9 +277,8 @@ def _words(value: Any) -> str:
 def _cell(measured: Interval | None, published: float | None) -> str:
     parts = []
     if measured is not None:
-        parts.append(
-            f"{100 * measured.mean:.1f}" + ("" if math.isnan(measured.half_width) else f" ± {100 * measured.half_width:.1f}")
-        )
+        spread = "" if math.isnan(measured.half_width) else f" ± {100 * measured.half_width:.1f}"
+        parts.append(f"{100 * measured.mean:.1f}{spread}")
     if published is not None:
         parts.append(f"[{published:.1f}]")
     return " ".join(parts) or "-"
