@@ -149,7 +149,7 @@ def test_an_average_goes_on_where_torchs_ended(workplace):
 
 
 def test_buffers_are_what_the_page_says(workplace, monkeypatch):
-    """Of AveragedModel: the mask becomes NaN with `use_buffers`; a Teacher's features stay finite."""
+    """Of AveragedModel: buffers are copied, and the mask becomes NaN with `use_buffers`; a Teacher averages, and stays finite."""
     from torch.optim.swa_utils import AveragedModel
 
     model = open_clip.create_model("ViT-B-16")
@@ -161,6 +161,15 @@ def test_buffers_are_what_the_page_says(workplace, monkeypatch):
     with torch.no_grad():
         assert averaged.module(images, tokens)[1].isnan().any()
     assert teacher(images, tokens)[1].isfinite().all()
+    norm = torch.nn.BatchNorm1d(2)
+    copied, averaging, copying = AveragedModel(norm), *(Teacher(norm, Uniform(), Clock(2), b) for b in ("average", "copy"))
+    for mean in (1.0, 3.0):
+        norm.running_mean.fill_(mean)
+        copied.update_parameters(norm)
+        averaging.update()
+        copying.update()
+    means = [each.module.running_mean.tolist() for each in (copied, copying, averaging)]
+    assert means == [[3.0, 3.0], [3.0, 3.0], pytest.approx([4 / 3, 4 / 3])]
 
 
 def test_flags_of_the_table_are_open_clip_trains():

@@ -7,7 +7,8 @@ A teacher is a weighted average of the iterates W_0 (the pretrained anchor), W_1
 A kernel is a pure function of the clock: it gives the rates r_n, and everything else follows from them here. Nothing but the
 averaged weights and the step has to be saved for a teacher to go on exactly where it stopped.
 
-Source: TRACER, arXiv 2605.29380 (EMA, and WMA with a Beta kernel); the weights by differences of the Beta distribution function,
+Source: CLIPood, arXiv 2302.00864 (the average with point-sampled Beta(b, b) weights, b = 1/2, passive and deployed in place of the
+student); TRACER, arXiv 2605.29380 (EMA and that average as teachers); the weights by differences of the Beta distribution function,
 and the power law, are this project's.
 """
 
@@ -205,7 +206,7 @@ class Uniform(Kernel):
 
 @dataclass(frozen=True)
 class Beta(Kernel):
-    """Weighted moving average (WMA) by a Beta density over the horizon: the teacher of TRACER (a = b = 1/2 there).
+    """Weighted moving average (WMA) by a Beta density over the horizon: CLIPood's average, and TRACER's teacher (a = b = 1/2).
 
     `weighting="cdf"` gives each update the mass of the Beta distribution on the stretch of progress it stands for (between the
     midpoints to its neighbours), so that the mean age does not move with the update period. `weighting="pdf"` samples the density

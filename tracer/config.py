@@ -188,7 +188,8 @@ class Terms(Section):
         PUBLISHED_DISTILLATION["icl"], description="contrastive loss of the student's against the teacher's embeddings"
     )
     cross_kd: Weight = Field(
-        PUBLISHED_DISTILLATION["cross_kd"], description="as crd, with the student's images against the teacher's texts"
+        PUBLISHED_DISTILLATION["cross_kd"],
+        description="as crd, with the student's embeddings against the teacher's of the other tower",
     )
 
 
@@ -198,8 +199,10 @@ class StrategySection(Section):
     name: StrategyName = Field("tracer", description="what is trained, and held by what")
     strength: Weight = Field(0.9, description="lambda: scales all distillation terms, or is the weight of L2-SP")
     terms: Terms = Field(Terms(), description="weights of the distillation terms; terms that the strategy lacks stay out")
-    cross_projection_norm: Weight = Field(0.0, description="weight of |W_I^T W_T|, 0.05 as published")
-    orthogonality: Weight | None = Field(None, description="weight of |W_I^T W_I - I|; default: 0.2 for carot, else 0")
+    cross_projection_norm: Weight | None = Field(
+        None, description="weight of |W_I^T W_T|, published as 0.05; default: that for carot, else 0"
+    )
+    orthogonality: Weight | None = Field(None, description="weight of |W_I W_I^T - I|; default: 0.2 for carot, else 0")
     kernel: AnyKernel | None = Field(None, description="the teacher's averaging kernel; default: the strategy's own")
     update_every_steps: Count = Field(1, description="optimiser steps between two updates of the teacher")
     buffers: Literal["average", "copy"] = Field("average", description="what the teacher does with batch-norm statistics")
@@ -216,10 +219,10 @@ class StrategySection(Section):
             weights |= {name: self.strength * weight for name, weight in self.terms if name in preset.terms}
         if preset.anchored:
             weights["l2_sp"] = self.strength
-        return weights | {
-            "cross_projection_norm": self.cross_projection_norm,
-            "orthogonality": preset.orthogonality if self.orthogonality is None else self.orthogonality,
-        }
+        for name in ("cross_projection_norm", "orthogonality"):
+            own = getattr(self, name)
+            weights[name] = getattr(preset, name) if own is None else own
+        return weights
 
 
 class Optimization(Section):

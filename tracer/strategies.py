@@ -20,7 +20,9 @@ class Strategy:
             it) by the cross-entropy of class labels.
         kernel: the teacher's averaging kernel; None where nothing is distilled.
         terms: distillation terms in use, if there is a teacher.
-        orthogonality: weight of the constraint |W_I^T W_I - I|, where the configuration names none.
+        orthogonality: weight of the constraint |W_I W_I^T - I| on the image projection W_I (k, width), where the configuration
+            names none.
+        cross_projection_norm: weight of |W_I^T W_T|, where the configuration names none.
         anchored: whether the weights are pulled towards the pretrained ones (L2-SP).
         interpolated: whether the result is interpolated with the pretrained weights (WiSE-FT).
         goes_on_from: the strategy that a run of this one begins with, and whose head it starts from.
@@ -33,6 +35,7 @@ class Strategy:
     kernel: Kernel | None = None
     terms: frozenset[str] = frozenset(PUBLISHED_DISTILLATION)
     orthogonality: float = 0.0
+    cross_projection_norm: float = 0.0
     anchored: bool = False
     interpolated: bool = False
     goes_on_from: str | None = None
@@ -49,7 +52,11 @@ class Strategy:
         return self.trains in ("head", "image_tower_and_head")
 
 
-TRACER = Strategy("distillation from a weighted moving average (Beta kernel)", "arXiv 2605.29380", kernel=Beta(0.5, 0.5))
+TRACER = Strategy(
+    "distillation from a weighted moving average (Beta kernel)",
+    "arXiv 2605.29380; the average is CLIPood's, 2302.00864",
+    kernel=Beta(0.5, 0.5),
+)
 # the momentum's warm-up is the published one of EMA teachers
 WARMED_UP = Exponential(0.9, initial_momentum=0.05, warmup_progress=0.2)
 
@@ -64,12 +71,15 @@ STRATEGIES = {
     "l2_sp": Strategy("weights pulled towards the pretrained ones", "arXiv 1802.01483", anchored=True),
     "static_distillation": Strategy("distillation from the pretrained model", "arXiv 2605.29380", kernel=Static()),
     "ema_distillation": Strategy("distillation from an exponential moving average", "arXiv 2605.29380", kernel=Exponential(0.9)),
+    # weights and momenta of example_scripts/carot.sh and src/args.py in its authors' repository; its strength, 1.5 on the sum of
+    # both directions (crd is their mean), and its period, 500 steps, go with the length of a run and are for configurations to name
     "carot": Strategy(
         "distillation of an EMA's logits alone, orthogonal image projection",
         "arXiv 2311.01723",
         kernel=WARMED_UP,
         terms=frozenset({"crd"}),
         orthogonality=0.2,
+        cross_projection_norm=0.05,
     ),
     "tracer": TRACER,
     **{

@@ -28,9 +28,10 @@ LONGEST_NAME = 150  # file systems take 255 bytes
 
 
 class Published(Section):
-    """Figures of someone else's, printed beside those of a setting."""
+    """Figures of someone else's, printed beside those of a setting, or in a row of their own where their method is not run."""
 
-    at: Setting = Field(description="the setting, as the grid or `runs` has it")
+    at: Setting | None = Field(None, description="the setting, as the grid or `runs` has it")
+    method: str | None = Field(None, description="instead of `at`: the name of a method that is not run")
     percent: dict[str, float] = Field(description="ID, OOD, knowledge, ID ECE, OOD ECE, or the accuracy on one of `sets`")
 
 
@@ -99,7 +100,9 @@ def load(path: Path) -> tuple[Sweep, list[Point]]:
             raise UserError(
                 f"{path}: published has no measure {name!r}{nearest(name, (*MEASURES, *sweep.sets))}: rename or remove it"
             )
-        if all(point.setting != published.at for point in points):
+        if (published.at is None) == (published.method is None):
+            raise UserError(f"{path}: published takes a setting that is run (at) or the name of a method that is not: give one")
+        if published.at is not None and all(point.setting != published.at for point in points):
             label, labels = described(published.at), [point.label for point in points]
             raise UserError(f"{path}: published.at is {label!r}{nearest(label, labels)}, which is not run: name a setting that is")
     return sweep, points
@@ -132,7 +135,7 @@ def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> lis
 
 def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> str:
     """Write table.md, results.json, figure.png and figure.svg into the sweep's folder; the table's text."""
-    text = table(summaries)
+    text = table(summaries, sweep.published)
     points = [
         {
             "setting": summary.point.setting,
@@ -149,15 +152,18 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> st
     return text
 
 
-def table(summaries: Sequence[Summary]) -> str:
-    """A Markdown table in percent, a line a point."""
+def table(summaries: Sequence[Summary], published: Sequence[Published] = ()) -> str:
+    """A Markdown table in percent, a line a point and, after those, a line each published method that is not run."""
     names = list(dict.fromkeys(name for summary in summaries for name in summary.measured))
     lines = [f"| setting | runs | {' | '.join(names)} |", f"|---|{'---|' * (len(names) + 1)}"]
     for summary in summaries:
         cells = [_cell(summary.measured.get(name), summary.published.get(name)) for name in names]
         lines.append(f"| {summary.point.label} | {len(summary.point.runs)} | {' | '.join(cells)} |")
+    others = [figures for figures in published if figures.method is not None]
+    for other in others:
+        lines.append(f"| {other.method} | 0 | {' | '.join(_cell(None, other.percent.get(name)) for name in names)} |")
     notes = "Percent, mean ± half-width of the 95 % t interval over repetitions."
-    if any(summary.published for summary in summaries):
+    if others or any(summary.published for summary in summaries):
         notes += " In brackets: published figures."
     return "\n".join([*lines, "", notes, ""])
 
@@ -269,10 +275,13 @@ def _words(value: Any) -> str:
 
 
 def _cell(measured: Interval | None, published: float | None) -> str:
-    if measured is None:
-        return "-"
-    spread = "" if math.isnan(measured.half_width) else f" ± {100 * measured.half_width:.1f}"
-    return f"{100 * measured.mean:.1f}{spread}" + ("" if published is None else f" [{published:.1f}]")
+    parts = []
+    if measured is not None:
+        spread = "" if math.isnan(measured.half_width) else f" ± {100 * measured.half_width:.1f}"
+        parts.append(f"{100 * measured.mean:.1f}{spread}")
+    if published is not None:
+        parts.append(f"[{published:.1f}]")
+    return " ".join(parts) or "-"
 
 
 def _number(value: float) -> float | None:

@@ -16,7 +16,7 @@ from tracer import run as running
 from tracer import sweep
 from tracer.data import label_spaces
 from tracer.models import clip
-from tracer.strategies import STRATEGIES
+from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SWEEPS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if "output" in yaml.safe_load(path.read_text()))
@@ -55,7 +55,7 @@ def shrunk(path, stand_ins, output):
         place = "root" if "root" in base["evaluation"] else "path"
         base["evaluation"][place] = str(stand_ins / base["evaluation"][place])
     for key, least in (("strategy.update_every_steps", 1), ("strategy.probe_steps", STEPS)):
-        for setting in (*values.get("runs", ()), *(figures["at"] for figures in values.get("published", ()))):
+        for setting in (*values.get("runs", ()), *(figures["at"] for figures in values.get("published", ()) if "at" in figures)):
             if key in setting:
                 setting[key] = least
     if "strategy.update_every_steps" in values["grid"]:
@@ -67,11 +67,18 @@ def shrunk(path, stand_ins, output):
 
 
 def kinds(points):
-    """One point of each strategy and kernel; those that differ in numbers alone run the same code."""
+    """One point of each strategy, kernel and set of terms; those that differ in numbers alone run the same code.
+
+    Of sets of distillation terms, those with none, one, or all: the others add no code.
+    """
     found = {}
     for point in points:
         strategy = point.runs[0].strategy
-        found.setdefault((strategy.name, strategy.kernel and strategy.kernel.kind, strategy.update_every_steps), point)
+        weights = strategy.objective_weights()
+        terms = frozenset(name for name in PUBLISHED_DISTILLATION if weights.get(name))
+        if 2 <= len(terms) < len(STRATEGIES[strategy.name].terms):
+            continue
+        found.setdefault((strategy.name, strategy.kernel and strategy.kernel.kind, strategy.update_every_steps, terms), point)
     return list(found.values())
 
 
@@ -93,6 +100,18 @@ def test_runs_to_its_table(path, stand_ins, tmp_path):
     for point, line in zip(chosen, lines[2:], strict=False):
         assert line.startswith(f"| {point.label} | 1 | ")
     assert set(plan.sets) <= {cell.strip() for cell in lines[0].split("|")}
+
+
+def test_the_table_of_terms_has_all_sixteen_combinations():
+    """All off is FLYP with the norm of the projections; each setting has its published figures."""
+    (path,) = [path for path in SWEEPS if path.parent.name == "published" and path.stem == "terms"]
+    plan, points = sweep.load(path)
+    weights = [point.runs[0].strategy.objective_weights() for point in points]
+    assert len({tuple(bool(each[name]) for name in PUBLISHED_DISTILLATION) for each in weights}) == len(points) == 16
+    assert {"contrastive": 1.0, "cross_projection_norm": 0.05} in [{k: w for k, w in each.items() if w} for each in weights]
+    assert [figures.at for figures in plan.published if all(point.setting != figures.at for point in points)] == []
+    assert len(plan.published) == 16
+    assert len(kinds(points)) == 6
 
 
 def test_the_main_tables_have_every_strategy():

@@ -200,12 +200,76 @@ def test_gradients_equal_finite_differences(term):
     assert torch.autograd.gradcheck(loss, tuple(student))
 
 
+LEARNING = {
+    "contrastive": {"image", "text", "logit_scale"},
+    "classification": {"image", "text", "logit_scale"},  # the texts are labels there
+    "linearised_contrastive": {"image", "text"},
+    "embedding_norm": {"image"},
+    "crd": {"image", "text", "logit_scale"},
+    "fd": {"image", "text"},
+    "replay_fd": {"replay"},
+    "icl": {"image", "text", "logit_scale"},
+    "cross_kd": {"image", "text", "logit_scale"},
+}
+
+
+def learning(student):
+    """Which of the student's parts got a gradient, none of them zero."""
+    moved = {name for name, part in student._asdict().items() if part is not None and part.grad is not None}
+    assert all(getattr(student, name).grad.abs().sum() > 0 for name in moved)
+    return moved
+
+
 @pytest.mark.parametrize("term", FEATURE_TERMS)
-def test_teacher_gets_no_gradient(term):
+def test_a_term_moves_its_parts_of_the_student_and_nothing_of_the_teacher(term):
     student, teacher = (features(side, torch.float64, requires_grad=True) for side in fixed_sides())
     FEATURE_TERMS[term](Pairing(student, teacher)).backward()
+    assert learning(student) == LEARNING[term]
     assert all(part.grad is None for part in teacher)
-    assert sum(part.grad.abs().sum() for part in student if part.grad is not None) > 0
+
+
+CROSSED = {
+    "cross_kd, image to text alone": (lambda p: losses._batch_kl(p.image_to_teacher_text, p.teacher_logits), "image"),
+    "cross_kd, text to image alone": (lambda p: losses._batch_kl(p.text_to_teacher_image, p.teacher_logits.T), "text"),
+    "cross_kd, image to text and its transpose": (
+        lambda p: losses.cross_kd(p.image_to_teacher_text, p.image_to_teacher_text.T, p.teacher_logits),
+        "image",
+    ),
+    "icl, image to text and its transpose": (
+        lambda p: losses.interactive_contrastive(p.image_to_teacher_text, p.image_to_teacher_text.T),
+        "image",
+    ),
+}
+
+
+@pytest.mark.parametrize("null", CROSSED)
+def test_without_one_direction_a_tower_learns_nothing(null):
+    """What the test above would see of a term across models that leaves out, or transposes, one of its directions."""
+    term, only = CROSSED[null]
+    student, teacher = (features(side, torch.float64, requires_grad=True) for side in fixed_sides())
+    term(Pairing(student, teacher)).backward()
+    assert learning(student) == {only, "logit_scale"}
+
+
+def test_cross_kd_is_equations_25_to_27():
+    """From the embeddings, index by index: h of student and teacher (S, T), images and texts (I, T), N pairs."""
+    student, teacher = fixed_sides()
+    n = len(student["image"])
+
+    def probability(row, columns, scale, i, j):
+        exponents = [math.exp(scale * sum(a * b for a, b in zip(row[i], column, strict=True))) for column in columns]
+        return exponents[j] / sum(exponents)
+
+    total = 0.0
+    for i in range(n):
+        for j in range(n):
+            p_teacher = probability(teacher["image"], teacher["text"], teacher["scale"], i, j)
+            p_across = probability(student["image"], teacher["text"], student["scale"], i, j)
+            q_teacher = probability(teacher["text"], teacher["image"], teacher["scale"], i, j)
+            q_across = probability(student["text"], teacher["image"], student["scale"], i, j)
+            total += p_teacher * math.log(p_teacher / p_across) + q_teacher * math.log(q_teacher / q_across)
+    pairing = Pairing(features(student, torch.float64), features(teacher, torch.float64))
+    assert FEATURE_TERMS["cross_kd"](pairing).item() == pytest.approx(total / (2 * n), rel=FLOAT64)
 
 
 @given(sides(), st.floats(0.1, 5))
@@ -231,6 +295,30 @@ def test_penalties_of_weights_equal_numpy(projections):
     # the square root turns round-off e in the square into sqrt(e) near zero: compare squares
     assert ours_cross**2 == pytest.approx(np.linalg.norm(image.T @ text) ** 2, abs=1000 * FLOAT64)
     assert ours_gram == pytest.approx(np.linalg.norm(gram), abs=100 * FLOAT64)
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_orthonormal_rows_leave_nothing_to_constrain(width):
+    """The Gram matrix of the columns would leave sqrt(width - 3), and a gradient."""
+    rows = torch.linalg.qr(torch.randn(width, 3, dtype=torch.float64))[0].T.contiguous().requires_grad_()
+    value = losses.orthogonality(rows)
+    value.backward()
+    assert value.item() <= FLOAT64
+    assert rows.grad.isfinite().all()
+    of_columns = torch.linalg.matrix_norm(rows.T @ rows - torch.eye(width, dtype=torch.float64)).item()
+    assert of_columns == pytest.approx(math.sqrt(width - 3), abs=FLOAT64)
+
+
+def test_gradient_of_orthogonality():
+    """|G| with G = W W^T - I changes by 2 G W / |G|; the square's gradient 4 G W, or that of W^T W - I, are others."""
+    rows = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    losses.orthogonality(rows).backward()
+    gram = (rows @ rows.T - torch.eye(3, dtype=torch.float64)).detach()
+    expected = 2 * gram @ rows.detach() / gram.norm()
+    torch.testing.assert_close(rows.grad, expected, rtol=0, atol=FLOAT64)
+    of_columns = (rows.T @ rows - torch.eye(5, dtype=torch.float64)).detach()
+    for wrong in (4 * gram @ rows.detach(), 2 * rows.detach() @ of_columns / of_columns.norm()):
+        assert (wrong - expected).abs().max() >= POWER * FLOAT64
 
 
 def test_squared_distance_sums_half_squares_over_all_tensors():

@@ -118,6 +118,8 @@ class TestMistakes:
             ({"repeat_over": ["seed", "model.pretrained"]}, ["model.pretrained", "grid"]),
             ({"published": [{"at": {"strategy.strength": 0.2}, "percent": {"ID": 1}}]}, ["strategy.strength=0.2", "not run"]),
             ({"published": [{"at": {"strategy.strength": 0.1}, "percent": {"IDD": 1}}]}, ["IDD", "did you mean 'ID'"]),
+            ({"published": [{"percent": {"ID": 1}}]}, ["published", "give one"]),
+            ({"published": [{"at": {"strategy.strength": 0.1}, "method": "other", "percent": {"ID": 1}}]}, ["give one"]),
             ({"processes": 0}, ["processes"]),
         ],
         ids=str,
@@ -164,6 +166,15 @@ class TestSummaries:
         lines = sweep.table(sweep.summarise(plan, points, [report(0.5, False), report(0.25, False)])).splitlines()
         assert lines[0] == "| setting | runs | ID | OOD | ID ECE | OOD ECE |"
         assert lines[2] == "| strategy.strength=0.1 | 1 | 50.0 | 50.0 [61.9] | 5.0 | 5.0 |"
+        assert "In brackets" in lines[-1]
+
+    def test_methods_that_are_not_run_have_rows_of_published_figures(self, written):
+        published = [{"method": "CAR-FT", "percent": {"ID": 83.27, "OOD ECE": 9.04}}]
+        plan, points = sweep.load(written(published=published, grid={"strategy.strength": [0.1]}))
+        rows = [report(0.5, False)]
+        lines = sweep.write(plan, sweep.summarise(plan, points, rows), rows).splitlines()
+        assert lines[2] == "| strategy.strength=0.1 | 1 | 50.0 | 50.0 | 5.0 | 5.0 |"
+        assert lines[3] == "| CAR-FT | 0 | [83.3] | - | - | [9.0] |"
         assert "In brackets" in lines[-1]
 
     def test_sets_may_have_columns(self, written):
