@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from digits import TRAINING, Look, Split, World
+from matplotlib.axes import Axes
 from towers import Towers, encoder
 
 from tracer import console, plotting, schedules
@@ -31,6 +32,7 @@ LEARNING_RATE = 1e-3
 WARMUP_SHARE = 0.1
 TUNING_SEEDS = (100, 101)  # no result uses them
 TOLERATED_LOSS = 1.0  # points of accuracy on coloured validation digits, against plain fine-tuning
+ROUNDING = 1e-9  # a loss of exactly a point is tolerated
 LOOKS: tuple[Look, ...] = ("grey", "coloured", "reversed")
 Row = dict[str, float]
 
@@ -123,7 +125,7 @@ def main() -> None:
     rows = seeds("test", range(arguments.seeds), list(chosen.items()), "test", arguments.runs)
     results = {"seeds": arguments.seeds, "tuning": tuning, "methods": summary(rows, chosen), "wma_minus": differences(rows)}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    draw(results["methods"])
+    draw(results)
     print(tables(results))
 
 
@@ -148,17 +150,18 @@ def seeds(what: str, seeds: Sequence[int], settings: list[tuple[str, float]], sp
 
 def choose(rows: list[Row]) -> dict[str, float]:
     """Each method's strength: the best on grey digits of those at most a point below plain fine-tuning on coloured ones."""
-
-    def mean(name: str, strength: float, look: Look) -> float:
-        found = np.mean([row[look] for row in rows if (row["method"], row["strength"]) == (name, strength)])
-        return round(float(found), 3)  # so that a loss of exactly a point is one
-
-    least = round(mean("FT", 0.0, "coloured") - TOLERATED_LOSS, 3)
+    least = _mean_accuracies(rows, "FT", 0.0)["coloured"] - TOLERATED_LOSS
     chosen = {}
     for name, method in METHODS.items():
-        fit = [s for s in method.strengths if mean(name, s, "coloured") >= least]
-        chosen[name] = max(fit or method.strengths, key=lambda s: mean(name, s, "grey" if fit else "coloured"))
+        scored = {strength: _mean_accuracies(rows, name, strength) for strength in method.strengths}
+        fit = [strength for strength in scored if scored[strength]["coloured"] > least - ROUNDING]
+        chosen[name] = max(fit or scored, key=lambda s: scored[s]["grey" if fit else "coloured"])
     return chosen
+
+
+def _mean_accuracies(rows: list[Row], name: str, strength: float) -> Row:
+    own = [row for row in rows if (row["method"], row["strength"]) == (name, strength)]
+    return {look: float(np.mean([row[look] for row in own])) for look in LOOKS}
 
 
 def summary(rows: list[Row], chosen: dict[str, float]) -> list[dict]:
@@ -190,7 +193,7 @@ def tables(results: dict) -> str:
     ]
     for row in results["methods"]:
         grey, coloured = row["published"] or ("", "")
-        gap = _shown(row["gap"], 2) if "gap" in row else ""
+        gap = _shown(row["gap"], 3) if "gap" in row else ""
         cells = [row["method"], f"{row['strength']:g}" if row["strength"] else "", *(_shown(row[look]) for look in LOOKS)]
         lines.append(f"| {' | '.join(cells)} | {gap} | {grey} | {coloured} |")
     lines += ["", "| WMA minus | grey | coloured | colour-reversed |", "|---|---|---|---|"]
@@ -203,22 +206,41 @@ def _shown(measured: Row, digits: int = 1, sign: str = "") -> str:
     return f"{measured['mean']:{sign}.{digits}f} ± {measured['half_width']:.{digits}f}"
 
 
-def draw(rows: list[dict]) -> None:
-    """A panel for each look: every method's accuracy with its interval, and among the grey ones the published."""
-    with plotting.canvas(10, 3.4, columns=len(LOOKS), sharey=True) as (figure, axes):
-        for axis, look in zip(axes, LOOKS, strict=True):
-            for height, row in enumerate(rows):
-                style = plotting.LOOKS[METHODS[row["method"]].strategy]
-                mean, width = row[look]["mean"], row[look]["half_width"]
-                axis.errorbar(mean, height, xerr=width, fmt=style.marker, color=style.color, capsize=3)
-                if look == "grey" and row["published"]:
-                    axis.plot(row["published"][0], height, "x", color=style.color)
-            axis.set(title=f"{look} test digits", xlabel="accuracy, %")
-        axes[0].plot([], [], "x", color="black", label="published, on MNIST")
-        axes[0].legend(loc="lower left")
-        axes[0].set_yticks(range(len(rows)), [row["method"] for row in rows])
-        axes[0].invert_yaxis()
+def draw(results: dict) -> None:
+    """A panel for each look, with every method's accuracy on test digits, and one of all strengths on validation digits."""
+    with plotting.canvas(9, 6.6, rows=2, columns=2) as (figure, axes):
+        for axis, look in zip(axes.flat, LOOKS, strict=False):
+            _draw_look(axis, results["methods"], look)
+        _draw_strengths(axes[1, 1], results["tuning"])
     plotting.save(figure, HERE / "toy")
+
+
+def _draw_look(axis: Axes, rows: list[dict], look: Look) -> None:
+    for height, row in enumerate(rows):
+        style = plotting.LOOKS[METHODS[row["method"]].strategy]
+        if row["method"] == "none" and look != "grey":  # so far left that the others would lie on one another
+            axis.text(0.02, height, f"← {_shown(row[look])}", transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+            continue
+        axis.errorbar(row[look]["mean"], height, xerr=row[look]["half_width"], fmt=style.marker, color=style.color, capsize=3)
+        if look == "grey" and row["published"]:
+            axis.plot(row["published"][0], height, "x", color=style.color)
+    if look == "grey":
+        axis.plot([], [], "x", color="black", label="published, on MNIST")
+        axis.legend(loc="center left")
+    axis.set_yticks(range(len(rows)), [row["method"] for row in rows])
+    axis.set(title=f"{look} test digits", xlabel="accuracy, %", ylim=(len(rows) - 0.5, -0.5))
+
+
+def _draw_strengths(axis: Axes, rows: list[Row]) -> None:
+    lines = {"EMA 0.9": ":", "EMA 0.99": "--"}
+    for name, method in METHODS.items():
+        if name != "none":
+            points = [_mean_accuracies(rows, name, strength) for strength in method.strengths]
+            style = plotting.LOOKS[method.strategy]
+            pairs = [point["coloured"] for point in points], [point["grey"] for point in points]
+            axis.plot(*pairs, lines.get(name, "-"), marker=style.marker, color=style.color, label=name, markersize=4)
+    axis.set(title="validation digits, each strength", xlabel="accuracy on coloured digits, %", ylabel="on grey digits, %")
+    axis.legend()
 
 
 if __name__ == "__main__":
