@@ -120,16 +120,16 @@ def main() -> None:
     arguments = options.parse_args()
     torch.set_num_threads(1)  # for so small a model threads only wait for each other
     candidates = [(name, strength) for name, method in METHODS.items() for strength in method.strengths]
-    tuning = seeds("tuning", TUNING_SEEDS, candidates, "validation", arguments.runs)
+    tuning = over_seeds("tuning", TUNING_SEEDS, candidates, "validation", arguments.runs)
     chosen = choose(tuning)
-    rows = seeds("test", range(arguments.seeds), list(chosen.items()), "test", arguments.runs)
+    rows = over_seeds("test", range(arguments.seeds), list(chosen.items()), "test", arguments.runs)
     results = {"seeds": arguments.seeds, "tuning": tuning, "methods": summary(rows, chosen), "wma_minus": differences(rows)}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results)
     print(tables(results))
 
 
-def seeds(what: str, seeds: Sequence[int], settings: list[tuple[str, float]], split: Split, folder: Path) -> list[Row]:
+def over_seeds(what: str, seeds: Sequence[int], settings: list[tuple[str, float]], split: Split, folder: Path) -> list[Row]:
     """The rows of all seeds; a seed that was measured with these settings is taken from its file."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

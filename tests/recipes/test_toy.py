@@ -90,8 +90,8 @@ def test_the_smallest_run_has_every_measure(toy, monkeypatch, tmp_path):
     monkeypatch.setattr(toy, "pretrain", lambda world: toy.Towers())
     monkeypatch.setattr(toy, "EPOCHS", 1)
     settings = [("none", 0.0), ("WMA", 1.0)]
-    rows = toy.seeds("test", [0], settings, "test", tmp_path)
-    assert toy.seeds("test", [0], settings, "test", tmp_path) == rows  # read from the file
+    rows = toy.over_seeds("test", [0], settings, "test", tmp_path)
+    assert toy.over_seeds("test", [0], settings, "test", tmp_path) == rows  # read from the file
     untrained, trained = rows
     assert set(trained) - set(untrained) == {"gap"}
     assert 0 < trained["gap"] < 1
