@@ -1,12 +1,13 @@
-"""Which orderings of the published sweeps hold on the embedded world, and what each kernel, momentum and term changes.
+"""Which orderings of the published sweeps hold on the embedded world, and what each kernel and momentum changes.
 
-Reads what `tracer sweep` wrote for the YAML files in this folder and writes orderings.md. A change is measured pretrained model by
-pretrained model, so that what models differ in does not blur it.
+Reads what `tracer sweep` wrote for the YAML files in this folder and writes orderings.md (`factorial.py` reads the terms'). A
+change is measured pretrained model by pretrained model, so that what models differ in does not blur it.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -18,8 +19,10 @@ from tracer.evaluation.intervals import Interval, interval
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parent / "published"
 STRENGTH, PERIOD, SHAPE = "strategy.strength", "strategy.update_every_steps", ("strategy.kernel.a", "strategy.kernel.b")
-BASELINE = {"kernels": {"strategy.kernel": {"kind": "beta", "a": 0.5, "b": 0.5}}, "terms": {"strategy.name": "tracer"}}
-BASELINE["momentum"] = {"strategy.name": "tracer", "strategy.kernel": {"kind": "beta"}}
+BASELINE = {
+    "kernels": {"strategy.kernel": {"kind": "beta", "a": 0.5, "b": 0.5}},
+    "momentum": {"strategy.name": "tracer", "strategy.kernel": {"kind": "beta"}},
+}
 
 
 @dataclass(frozen=True)
@@ -65,27 +68,29 @@ def main() -> None:
         ends = [", ".join(dict.fromkeys(map(str, setting.values()))) for setting in ordering.here]
         verdict = _verdict(published, change)
         lines.append(
-            f"| {ordering.sweep} | {ordering.measure} | {ends[0]} | {ends[1]} | {published:+.2f} | {_percent(change)} | {verdict} |"
+            f"| {ordering.sweep} | {ordering.measure} | {ends[0]} | {ends[1]} | {published:+.2f} | {percent(change)} | {verdict} |"
         )
     for name, baseline in BASELINE.items():
         lines += ["", f"{name}, change from `{sweep.described(baseline)}`:", "", f"| setting | {' | '.join(MEASURES)} |"]
         lines.append(f"|---|{'---|' * len(MEASURES)}")
-        for setting in [point["setting"] for point in _results(name)["points"] if point["setting"] != baseline]:
-            cells = " | ".join(_percent(_change(name, measure, baseline, setting)) for measure in MEASURES)
+        for setting in [point["setting"] for point in results(name)["points"] if point["setting"] != baseline]:
+            cells = " | ".join(percent(_change(name, measure, baseline, setting)) for measure in MEASURES)
             lines.append(f"| {sweep.described(setting)} | {cells} |")
     (HERE / "orderings.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
-def _results(name: str) -> dict:
+@lru_cache
+def results(name: str) -> dict:
+    """What a sweep of this folder wrote."""
     return json.loads((HERE / name / "results.json").read_text(encoding="utf-8"))
 
 
-def _values(name: str, setting: dict, measure: str) -> Sequence[float]:
+def values(name: str, setting: dict, measure: str) -> Sequence[float]:
     """A measure of a setting, a value a pretrained model, in the order of the seeds."""
-    results, first = _results(name), 0
-    for point in results["points"]:
-        rows = results["rows"][first : first + point["runs"]]
+    found, first = results(name), 0
+    for point in found["points"]:
+        rows = found["rows"][first : first + point["runs"]]
         first += point["runs"]
         if point["setting"] == setting:
             return [comparison.measure(row, measure) for row in rows]
@@ -93,7 +98,7 @@ def _values(name: str, setting: dict, measure: str) -> Sequence[float]:
 
 
 def _change(name: str, measure: str, start: dict, end: dict) -> Interval:
-    pairs = zip(_values(name, start, measure), _values(name, end, measure), strict=True)
+    pairs = zip(values(name, start, measure), values(name, end, measure), strict=True)
     return interval([after - before for before, after in pairs])
 
 
@@ -109,8 +114,9 @@ def _verdict(published: float, change: Interval) -> str:
     return "same sign" if published * change.mean > 0 else "reversed"
 
 
-def _percent(change: Interval) -> str:
-    return f"{100 * change.mean:+.1f} ± {100 * change.half_width:.1f}"
+def percent(of: Interval, signed: bool = True) -> str:
+    """An interval in percent, of a change with its sign."""
+    return f"{100 * of.mean:{'+' if signed else ''}.1f} ± {100 * of.half_width:.1f}"
 
 
 if __name__ == "__main__":
