@@ -19,7 +19,7 @@ def factorial(monkeypatch):
 
 
 def planted(model):
-    """A measure of all combinations: the planted effects, one pair of terms that do more together, and a level of the model's own."""
+    """A measure of all combinations: the planted effects, one pair of terms that do more together, and a level of the model's."""
     own = [sum(PLANTED[letter] for letter in combination if letter in PLANTED) for combination in LETTERS]
     together = [3.0 * ("F" in combination and "C" in combination) for combination in LETTERS]
     return np.add(own, together) + 10 * model
