@@ -135,19 +135,16 @@ def train(
     """
     if logit_scale is not None and logit_scale <= 0:
         raise UserError(f"logit_scale must be positive, not {logit_scale:g}")
-    pull = strategy.distillation
+    pull, decay = strategy.distillation, strategy.prepare(problem).weight_decay
     batches = PairBatches(problem, steps, draws, _replay(problem, pull))
-    start = problem.initial_weights.copy()
-    if isinstance(strategy, LPFT):
-        start = _trained_probe(problem) @ start
+    start = problem.initial_weights
+    start = _trained_probe(problem) @ start if isinstance(strategy, LPFT) else start.copy()
     model, anchor = (LinearDualEncoder(torch.from_numpy(start), logit_scale or 1.0) for _ in range(2))
     if isinstance(strategy, ZeroShot):
         still = np.repeat(start[None], steps + 1, axis=0)
         return Run(still, still, start)
-    decay = strategy.prepare(problem).weight_decay
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=heavy_ball, weight_decay=decay)
-    if preconditioner is not None:
-        _precondition(optimizer, torch.from_numpy(preconditioner))
+    _precondition(optimizer, preconditioner)
     teacher = Teacher(model, pull.kernel, _clock(steps, update_every))
     history = [(_weights(model), _weights(teacher.module))]
     Trainer(
@@ -162,8 +159,8 @@ def train(
         on_step=lambda step: history.append((_weights(model), _weights(teacher.module))),
     ).fit()
     final = interpolate(anchor, model, strategy.coefficient) if isinstance(strategy, WiSEFT) else model
-    students, teachers = zip(*history, strict=True)
-    return Run(np.stack(students), np.stack(teachers), _weights(final))
+    students, teachers = map(np.stack, zip(*history, strict=True))
+    return Run(students, teachers, _weights(final))
 
 
 def train_proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: int = 1) -> Run:
@@ -318,14 +315,16 @@ def exponent_of(pull: Distillation) -> float:
     raise UserError(f"the closed forms of a WMA need a PowerLaw kernel, not {pull.kernel!r}")
 
 
-def _precondition(optimizer: torch.optim.SGD, matrix: Tensor) -> None:
+def _precondition(optimizer: torch.optim.SGD, matrix: np.ndarray | None) -> None:
     """Multiply gradients by a matrix before each step; weight decay, which would be added after that, becomes a part of them."""
-    (group,) = optimizer.param_groups
+    if matrix is None:
+        return
+    (group,), factor = optimizer.param_groups, torch.from_numpy(matrix)
     decay, group["weight_decay"] = group["weight_decay"], 0.0
 
     def multiply(*_) -> None:
         for weight in group["params"]:
-            weight.grad = (weight.grad + decay * weight.detach()) @ matrix
+            weight.grad = (weight.grad + decay * weight.detach()) @ factor
 
     optimizer.register_step_pre_hook(multiply)
 
