@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.experiments import imported
+
 FOLDER = Path(__file__).parents[2] / "experiments" / "ablations"
 LETTERS = ["".join(letter for letter, on in zip("FKIC", f"{n:04b}", strict=True) if on == "1") or "-" for n in range(16)]
 PLANTED = {"F": 2.0, "K": -1.0, "I": 0.25, "C": 0.0}
 
 
 @pytest.fixture
-def factorial(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    import factorial
-
-    return factorial
+def factorial():
+    with imported("ablations", "factorial") as modules:
+        yield modules["factorial"]
 
 
 def planted(model):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.experiments import imported
 from tests.tolerances import CANCELLATION, POWER
 from tracer.data import world
 from tracer.evaluation.suite import evaluate
@@ -17,16 +18,10 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "forgetting"
 
 
 @pytest.fixture
-def code(monkeypatch):
+def code():
     """The experiment's modules."""
-    monkeypatch.syspath_prepend(FOLDER)
-    import interventions
-    import linear
-    import parts
-    import run
-    import tables
-
-    return {module.__name__: module for module in (interventions, linear, parts, run, tables)}
+    with imported("forgetting", "interventions", "linear", "parts", "run", "tables") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

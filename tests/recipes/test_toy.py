@@ -1,8 +1,6 @@
 """The toy experiment's pieces are what its README says, and its smallest run gives every measure."""
 
-import importlib
 import json
-import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -10,18 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from tests.experiments import imported
+
 TOY = Path(__file__).parents[2] / "experiments" / "toy"
 TEACHERLESS = {"none", "FT", "L2"}
 
 
 @pytest.fixture(scope="module")
 def toy():
-    """The experiment's modules, imported as its script imports them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(TOY))
-        yield importlib.import_module("run")
-        for name in ("run", "digits", "towers"):
-            sys.modules.pop(name)
+    """The experiment's script."""
+    with imported("toy", "run") as modules:
+        yield modules["run"]
 
 
 @pytest.fixture(scope="module")
