@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tracer import __version__
 from tracer.errors import UserError
+from tracer.paths import argument
 
 if TYPE_CHECKING:
     from tracer.config import Run
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="fine-tune a small real CLIP with every strategy and compare them")
-    demo.add_argument("--output", type=Path, default=Path("demo"), help="folder for results.json, figures and report.html")
+    demo.add_argument("--output", type=argument, default=Path("demo"), help="folder for results.json, figures and report.html")
     demo.add_argument("--seeds", type=int, default=3, help="pairs of a pretraining and a fine-tuning seed (default: 3)")
     demo.add_argument("--steps", type=int, default=None, help="fine-tuning steps of each run")
     demo.add_argument("--pretrain", action="store_true", help="pretrain the checkpoints anew instead of using the shipped ones")
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
     pretrain = commands.add_parser("pretrain", help="pretrain the embedded CLIP on captioned glyphs")
     pretrain.add_argument("--seed", type=int, default=0, help="seed of the world and of the weights")
-    pretrain.add_argument("--output", type=Path, default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
+    pretrain.add_argument("--output", type=argument, default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
     pretrain.set_defaults(command=_pretrain)
 
     train = commands.add_parser(
@@ -71,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="judge a model on a suite")
     _add_configuration(evaluate)
-    evaluate.add_argument("--weights", type=Path, help="weights to judge instead of model.pretrained")
-    evaluate.add_argument("--head", type=Path, help="head.safetensors of a linear_probe, ft or lp_ft run, to classify by")
+    evaluate.add_argument("--weights", type=argument, help="weights to judge instead of model.pretrained")
+    evaluate.add_argument("--head", type=argument, help="head.safetensors of a linear_probe, ft or lp_ft run, to classify by")
     evaluate.add_argument(
         "--interpolations",
         metavar="0,0.5,1",
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(command=_sweep)
 
     explore = commands.add_parser("explore", help="write an interactive page of the theory, which computes in the browser")
-    explore.add_argument("--output", type=Path, default=Path("explorer.html"), help="file to write (default: explorer.html)")
+    explore.add_argument("--output", type=argument, default=Path("explorer.html"), help="file to write (default: explorer.html)")
     explore.set_defaults(command=_explore)
     return parser
 
@@ -124,16 +125,18 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from tracer.config import dump, remarks
+
     run = _configuration(options)
     if options.print_config:
-        from tracer.config import dump
-
         print(dump(run), end="")
         return
     from tracer import console, processes, stages
     from tracer import run as running
 
     console.console.quiet = not processes.is_first()
+    for remark in remarks(run):
+        console.console.print(remark, markup=False, soft_wrap=True)
     with console.progress("fine-tuning", stages.steps(run)) as advance:
         result = running.fine_tune(run, advance)
     console.skipped(result.skipped, run.output / "skipped.jsonl")

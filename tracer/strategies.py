@@ -51,6 +51,24 @@ class Strategy:
         """Whether the result has a linear head, learnt from class labels."""
         return self.trains in ("head", "image_tower_and_head")
 
+    @property
+    def settings(self) -> frozenset[str]:
+        """Keys of a configuration's section `strategy` that it uses, those of its section `terms` as "terms.NAME"."""
+        used = {"name"}
+        if self.kernel is not None:
+            used |= {"strength", "kernel", "update_every_steps", "buffers", *(f"terms.{term}" for term in self.terms)}
+        if self.anchored:
+            used |= {"strength"}
+        if self.interpolated:
+            used |= {"interpolation"}
+        if self.goes_on_from:
+            used |= {"probe_steps", "probe_learning_rate"}
+        if self.merges:
+            used |= {"models"}
+        if self.merges or self.trains not in ("nothing", "head"):  # projections that are not trained are not held to anything
+            used |= {"cross_projection_norm", "orthogonality"}
+        return frozenset(used)
+
 
 TRACER = Strategy(
     "distillation from a weighted moving average (Beta kernel)",

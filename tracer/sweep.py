@@ -16,15 +16,20 @@ from pydantic import Field
 
 from tracer import comparison, config, plotting
 from tracer.comparison import MEASURES
-from tracer.config import Count, Run, Section
+from tracer.config import Run, StrategySection
 from tracer.errors import UserError, nearest
 from tracer.evaluation.intervals import Interval, interval
+from tracer.fields import Count, Location, Number, Section
+from tracer.overrides import put, remove
+from tracer.sentences import several, shortened, shown
 from tracer.storage import write_text
+from tracer.strategies import STRATEGIES
 from tracer.study import Job, Row
 
 Setting = dict[str, Any]  # dotted configuration keys and their values
 Values = Annotated[list[Any], Field(min_length=1)]
 LONGEST_NAME = 150  # file systems take 255 bytes
+MOST_RUNS = 2000  # of one sweep: more are a slip in its grid
 
 
 class Published(Section):
@@ -32,13 +37,13 @@ class Published(Section):
 
     at: Setting | None = Field(None, description="the setting, as the grid or `runs` has it")
     method: str | None = Field(None, description="instead of `at`: the name of a method that is not run")
-    percent: dict[str, float] = Field(description="ID, OOD, knowledge, ID ECE, OOD ECE, or the accuracy on one of `sets`")
+    percent: dict[str, Number] = Field(description="ID, OOD, knowledge, ID ECE, OOD ECE, or the accuracy on one of `sets`")
 
 
 class Sweep(Section):
     """What a sweep's YAML holds."""
 
-    output: Path = Field(description="folder of table.md, results.json and the figure; the runs are kept below it")
+    output: Location = Field(description="folder of table.md, results.json and the figure; the runs are kept below it")
     base: dict[str, Any] = Field(default_factory=dict, description="the configuration that all runs share, as for tracer train")
     grid: dict[str, Values] = Field(
         default_factory=dict,
@@ -91,10 +96,7 @@ def load(path: Path) -> tuple[Sweep, list[Point]]:
     sweep = config.parse(Sweep, config.read(path), str(path))
     _require_sense(sweep, path)
     points = _points(sweep, str(path))
-    outputs = [run.output for point in points for run in point.runs]
-    for output in outputs:
-        if outputs.count(output) > 1:
-            raise UserError(f"{path}: two runs would share the folder {output}: take one of the equal settings out")
+    _require_differences(points, path)
     for published in sweep.published:
         for name in {*published.percent} - {*MEASURES, *sweep.sets}:
             raise UserError(
@@ -197,24 +199,50 @@ def _require_sense(sweep: Sweep, path: Path) -> None:
     """What can be said of a sweep before its runs are looked at."""
     if not (sweep.grid or sweep.runs):
         raise UserError(f"{path}: neither grid nor runs says what to vary: give, for example, grid: {{seed: [0, 1, 2]}}")
-    if any("output" in settings for settings in (sweep.base, sweep.grid, *sweep.runs)):
+    names = [name for key in sweep.grid for name in _names(key)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: grid has {shortened(name)} in two of its keys: keep one")
+    if any("output" in settings for settings in (sweep.base, names, *sweep.runs)):
         raise UserError(f"{path}: the output of its runs is the sweep's to choose, a folder each below {sweep.output}: remove it")
     for key, values in sweep.grid.items():
         for value in values:
             if len(_names(key)) > 1 and not (isinstance(value, list) and len(value) == len(_names(key))):
-                raise UserError(f"{path}: grid has {value!r} for {key!r}: give a list of {len(_names(key))} values, one a key")
+                raise UserError(
+                    f"{path}: grid has {shown(value)} for {shown(key)}: give a list of {len(_names(key))} values, one a key"
+                )
     for key in sweep.repeat_over:
         if key != "seed" and key not in sweep.grid:
             raise UserError(f"{path}: repeat_over names {key!r}{nearest(key, sweep.grid)}: name keys of the grid")
+
+
+def _require_differences(points: Sequence[Point], path: Path) -> None:
+    """No two runs that compute the same, or write to the same folder."""
+    effects: dict[str, str] = {}
+    outputs: set[Path] = set()
+    for point in points:
+        for repetition, run in zip(point.repetitions, point.runs, strict=True):
+            label, effect = described(repetition) or "base", run.effect()
+            if effect in effects:
+                labels = dict.fromkeys(map(shortened, (effects[effect], label)))
+                raise UserError(f"{path}: two runs would be the same, {' and '.join(labels)}: take one out")
+            if run.output in outputs:
+                raise UserError(f"{path}: two runs would share the folder {run.output}: rename what their settings name alike")
+            effects[effect] = label
+            outputs.add(run.output)
 
 
 def _points(sweep: Sweep, origin: str) -> list[Point]:
     """All settings with their runs, or all errors of their configurations, each once."""
     repeated = {key: values for key, values in sweep.grid.items() if key in sweep.repeat_over}
     varied = {key: values for key, values in sweep.grid.items() if key not in sweep.repeat_over}
+    count = (_size(varied) * bool(varied) + len(sweep.runs)) * _size(repeated)
+    if count > MOST_RUNS:
+        raise UserError(f"{origin}: its grid makes up to {count:,} runs, and a sweep takes {MOST_RUNS:,}: take values out")
     settings = [*(_combinations(varied) if varied else []), *sweep.runs] or [{}]
     points: list[Point] = []
     errors: dict[str, None] = {}
+    shared = _used_by_some(sweep.base, settings)
     for setting in settings:
         repetitions = [
             setting | more for more in _combinations({k: v for k, v in repeated.items() if not {*_names(k)} & {*setting}})
@@ -222,24 +250,45 @@ def _points(sweep: Sweep, origin: str) -> list[Point]:
         runs = []
         for repetition in repetitions:
             try:
-                runs.append(_run(sweep, repetition, origin))
+                runs.append(_run(sweep, repetition, shared, origin))
             except UserError as error:
-                errors |= dict.fromkeys(str(error).splitlines())
+                errors |= dict.fromkeys(line.removeprefix(f"{origin}: ") for line in str(error).splitlines())
         points.append(Point(setting, repetitions, runs))
     if errors:
-        raise UserError("\n".join(errors))
+        raise UserError(several(origin, errors))
     return points
 
 
-def _run(sweep: Sweep, setting: Setting, origin: str) -> Run:
+def _size(grid: dict[str, list[Any]]) -> int:
+    """How many combinations a grid has."""
+    return math.prod(map(len, grid.values()))
+
+
+def _run(sweep: Sweep, setting: Setting, shared: set[str], origin: str) -> Run:
+    """The run of a setting; what the base has for the strategies of other runs, among `shared`, is left out."""
     values = copy.deepcopy(sweep.base)
+    for key in shared - _used(sweep.base, setting):
+        remove(values, f"strategy.{key}")
     for key, value in setting.items():
-        config.put(values, key, value)
-    config.put(values, "output", str(sweep.output / "runs" / _folder(setting)))
+        put(values, key, value, origin)
+    put(values, "output", str(sweep.output / "runs" / _folder(setting)), origin)
     run = config.validate(values, origin)
     if run.evaluation is None:
         raise UserError(f"{origin}: evaluation is null, so that there is nothing to compare: name a suite")
     return run
+
+
+def _used_by_some(base: dict[str, Any], settings: Sequence[Setting]) -> set[str]:
+    """Keys of the section `strategy` that some run uses. One in the base that no run uses stays there, and is refused."""
+    return set().union(*(_used(base, setting) for setting in settings))
+
+
+def _used(base: dict[str, Any], setting: Setting) -> frozenset[str]:
+    """Keys of the section `strategy` that the strategy of a setting uses; none of one that there is not."""
+    sections = (setting.get("strategy"), base.get("strategy"))
+    names = [setting.get("strategy.name"), *(section.get("name") for section in sections if isinstance(section, dict))]
+    name = next((name for name in names if name is not None), StrategySection().name)
+    return STRATEGIES[name].settings if isinstance(name, str) and name in STRATEGIES else frozenset()
 
 
 def _combinations(grid: dict[str, list[Any]]) -> Iterable[Setting]:

@@ -31,7 +31,6 @@ EVERYTHING = {
         "kernel": {"kind": "exponential", "momentum": 0.9, "initial_momentum": 0.05, "warmup_progress": 0.2},
         "update_every_steps": 5,
         "buffers": "copy",
-        "interpolation": 0.3,
     },
     "optimization": {"total_steps": 7, "betas": [0.8, 0.9], "max_gradient_norm": None, "precision": "bf16"},
     "workers": 2,

@@ -18,7 +18,7 @@ from tracer.evaluation.intervals import interval
 SEVERAL = "strategy.strength, optimization.learning_rate"
 QUICK = {
     "optimization": {"total_steps": 2, "batch_size": 8},
-    "strategy": {"name": "flyp"},
+    "strategy": {"name": "l2_sp"},
     "log_every_steps": 1,
     "checkpoint_every_steps": 1,
 }
@@ -60,7 +60,7 @@ class TestPoints:
         runs = [{"strategy.name": "zero_shot", "seed": 7}, {"strategy.name": "ft"}]
         _, points = sweep.load(written(runs=runs))
         assert [[run.seed for run in point.runs] for point in points] == [[0, 1], [0, 1], [7], [0, 1]]
-        assert [point.runs[0].strategy.name for point in points] == ["flyp", "flyp", "zero_shot", "ft"]
+        assert [point.runs[0].strategy.name for point in points] == ["l2_sp", "l2_sp", "zero_shot", "ft"]
 
     def test_seeds_alone_repeat_the_base_or_the_runs(self, written):
         (base,) = sweep.load(written(grid={"seed": [0, 1]}))[1]
@@ -219,7 +219,7 @@ def small(tmp_path):
             Image.new("RGB", (32, 32), (30 * i, 250 * (name == "one"), 0)).save(tmp_path / "images" / name / f"{i}.png")
     folder = {"kind": "folder", "templates": ["the digit {}"]}
     suite = folder | {"id": str(tmp_path / "images"), "ood": {"same": str(tmp_path / "images")}}
-    base = QUICK | {"data": folder | {"path": str(tmp_path / "images")}, "evaluation": suite, "strategy": {"name": "l2_sp"}}
+    base = QUICK | {"model": {"architecture": "glyphs"}, "data": folder | {"path": str(tmp_path / "images")}, "evaluation": suite}
 
     def write(output):
         values = {
