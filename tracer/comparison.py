@@ -9,7 +9,7 @@ from tracer.evaluation.intervals import Interval, interval
 from tracer.strategies import STRATEGIES
 from tracer.study import Row
 
-# Shared by all strategies. The published weight of the feature term, 2000, belongs to 512 dimensions; here there are 64.
+# Shared by all strategies, the terms by those that have a teacher. The published weight of the feature term, 2000, belongs to 512 dimensions; here there are 64.
 COMMON: dict[str, Any] = {
     "optimization": {"total_steps": 300, "batch_size": 64},
     "strategy": {"terms": {"fd": 250.0}},
@@ -61,6 +61,9 @@ def configuration(
     `optimization` and `strategy` override what was chosen.
     """
     chosen = CHOSEN[method]
+    section = {"name": method} | chosen.get("strategy", {}) | (strategy or {})
+    if STRATEGIES[section["name"]].kernel is not None:
+        section = COMMON["strategy"] | section
     values = {
         **COMMON,
         "output": str(output / f"{method}-{Path(pretrained).stem}-{seed}"),
@@ -68,7 +71,7 @@ def configuration(
         "model": {"architecture": "glyphs", "pretrained": pretrained},
         "evaluation": {"split": split},
         "optimization": COMMON["optimization"] | chosen.get("optimization", {}) | (optimization or {}),
-        "strategy": COMMON["strategy"] | {"name": method} | chosen.get("strategy", {}) | (strategy or {}),
+        "strategy": section,
     }
     return validate(values, "the comparison")
 

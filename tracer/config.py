@@ -60,8 +60,8 @@ class Model(Section):
             return {"pretrained": architecture, **values}
         near = nearest(architecture[:LONGEST_VALUE], [EMBEDDED])
         raise ValueError(
-            f"model.pretrained is missing for {shown(architecture)}{near if 'did you mean' in near else ''}: name a tag of open_clip's or"
-            " a file of weights, or write null for random ones"
+            f"model.pretrained is missing for {shown(architecture)}{near if 'did you mean' in near else ''}: name a tag of"
+            " open_clip's or a file of weights, or write null for random ones"
         )
 
 
@@ -194,7 +194,7 @@ class Optimization(Section):
     )
     warmup_steps: Whole = Field(
         0,
-        description="steps in which the learning rate rises to its peak; with open_clip's models 500 by default, or a tenth of the run",
+        description="steps in which the rate rises to its peak; with open_clip's models 500 by default, or a tenth of the run",
     )
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the learning rate falls after that: to 0, or not")
     max_gradient_norm: Positive | None = Field(1.0, description="gradients are scaled down to this norm; null leaves them")

@@ -1,8 +1,8 @@
 """Settings that a configuration leaves out, by the kind of model: what suits the embedded toy would ruin a CLIP.
 
-Rate and warm-up of a CLIP are those of FLYP, CaRot and TRACER (arXiv 2212.00638, 2311.01723, 2605.29380), the warm-up at most a tenth
-of the run. A linear head alone bears a larger rate, as in this project's own tables. The precision is the same on every machine,
-since it is a part of what a run is.
+Rate and warm-up of a CLIP are those of FLYP, CaRot and TRACER (arXiv 2212.00638, 2311.01723, 2605.29380), the warm-up at most a
+tenth of the run. A linear head alone bears a larger rate, as in this project's own tables. The precision is the same on every
+machine, since it is a part of what a run is.
 """
 
 from typing import Any

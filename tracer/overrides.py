@@ -10,7 +10,7 @@ from tracer.sentences import shortened
 
 
 def merged(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values with `section.key=value` overrides put into them, which are YAML.
+    """Nested values with `section.key=value` overrides put into them, which are YAML; of equal keys the last holds.
 
     Raises:
         UserError: for an override that is none, that undoes another one, or whose key leads through something else than sections.
@@ -22,9 +22,8 @@ def merged(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         if not separator or not key:
             raise UserError(f"{origin} has no {'key before the =' if separator else '='}: write section.key=value")
         for earlier in given:
-            if f"{earlier}.".startswith(f"{key}."):
-                undone = "is given twice" if earlier == key else f"would undo {earlier}, which is given before it"
-                raise UserError(f"{origin}: {shortened(key)} {undone}: leave one out")
+            if earlier.startswith(f"{key}."):
+                raise UserError(f"{origin} would undo {shortened(earlier)}, which is given before it: leave one out, or swap them")
         given.append(key)
         put(values, key, strict_yaml.parse(text, origin, key), origin)
     return values
@@ -54,7 +53,8 @@ def put(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
 def remove(values: dict[str, Any], key: str) -> None:
     """Take a dotted key out of nested values, if it is there."""
     *sections, last = key.split(".")
+    found: Any = values
     for section in sections:
-        values = values.get(section) if isinstance(values, dict) else None
-    if isinstance(values, dict):
-        values.pop(last, None)
+        found = found.get(section) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        found.pop(last, None)

@@ -16,6 +16,7 @@ from tracer.cli import main
 from tracer.models import clip, glyphs
 
 QUICK = (
+    "model.architecture=glyphs",
     "model.pretrained=null",
     "evaluation=null",
     "optimization.total_steps=3",
@@ -368,6 +369,6 @@ class TestEvaluate:
 
     def test_missing_folder(self, capsys, tmp_path, output):
         suite = f"evaluation={{kind: folder, id: {tmp_path}/none}}"
-        code = main(["evaluate", f"output={output}", "model.pretrained=null", suite])
+        code = main(["evaluate", f"output={output}", "model={architecture: glyphs, pretrained: null}", suite])
         assert_told((code, capsys.readouterr().err.splitlines()), "none")
         assert not output.exists()

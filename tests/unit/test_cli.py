@@ -85,7 +85,13 @@ def test_trains_and_evaluates(capsys, tmp_path):
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
     images = f"{{kind: folder, path: {tmp_path}/images, templates: ['the digit {{}}']}}"
     suite = f"{{kind: folder, id: {tmp_path}/images, templates: ['the digit {{}}']}}"
-    common = [f"data={images}", f"evaluation={suite}", "optimization.total_steps=2", "optimization.batch_size=6"]
+    common = [
+        "model.architecture=glyphs",
+        f"data={images}",
+        f"evaluation={suite}",
+        "optimization.total_steps=2",
+        "optimization.batch_size=6",
+    ]
     assert main(["train", f"output={tmp_path}/a", "model.pretrained=null", *common]) == 0
     weights = f"{tmp_path}/a/student.safetensors"
     assert main(["evaluate", f"output={tmp_path}/b", *common, "--weights", weights]) == 0

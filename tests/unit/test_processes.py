@@ -300,7 +300,7 @@ class TestRun:
             return config.validate(
                 {
                     "output": str(tmp_path / name),
-                    "model": {"pretrained": str(tmp_path / "pretrained.safetensors")},
+                    "model": {"architecture": "glyphs", "pretrained": str(tmp_path / "pretrained.safetensors")},
                     "evaluation": None,
                     "strategy": {"name": strategy},
                     "optimization": {"total_steps": 3, "batch_size": 8, **optimization},

@@ -42,7 +42,7 @@ def configured(tmp_path, weights):
         return config.validate(
             {
                 "output": str(tmp_path / "output"),
-                "model": {"pretrained": str(weights)},
+                "model": {"architecture": "glyphs", "pretrained": str(weights)},
                 "evaluation": None,
                 "strategy": changes.pop("strategy_section", {"name": strategy}),
                 "optimization": {"total_steps": 3, "batch_size": 8, **changes.pop("optimization", {})},

@@ -154,7 +154,7 @@ class TestRun:
             return config.validate(
                 {
                     "output": str(tmp_path / name),
-                    "model": {"pretrained": "0"},
+                    "model": {"architecture": "glyphs", "pretrained": "0"},
                     "data": {"kind": "csv", "path": str(table), "max_corrupt_share": share},
                     "evaluation": None,
                     "strategy": {"name": "flyp"},

@@ -17,9 +17,8 @@ from tracer.errors import UserError
 
 
 def pairs(**data):
-    return training_pairs(
-        config.validate({"data": {name: str(v) if name == "path" else v for name, v in data.items()}}, "here").data
-    )
+    section = {name: str(v) if name == "path" else v for name, v in data.items()}
+    return training_pairs(config.validate({"model": {"architecture": "glyphs"}, "data": section}, "here").data)
 
 
 def picture(path, value):

@@ -43,7 +43,7 @@ def wild(tmp_path):
         torch.manual_seed(seed)
         clip.save(clip.create("glyphs", None).model, tmp_path / f"{name}.safetensors")
     suite = f"evaluation={{kind: iwildcam, path: {tmp_path}/wilds, templates: ['the digit {{}}']}}"
-    return [f"output={tmp_path}/out", f"model.pretrained={tmp_path}/pretrained.safetensors", suite]
+    return [f"output={tmp_path}/out", f"model={{architecture: glyphs, pretrained: {tmp_path}/pretrained.safetensors}}", suite]
 
 
 def check_told(capsys, arguments, *words):
@@ -120,5 +120,5 @@ class TestInterpolations:
     ],
 )
 def test_mistakes_have_one_sentence(tmp_path, capsys, suite, words):
-    check_told(capsys, ["train", f"output={tmp_path}/out", f"evaluation={suite}"], *words)
+    check_told(capsys, ["train", f"output={tmp_path}/out", "model.architecture=glyphs", f"evaluation={suite}"], *words)
     assert not (tmp_path / "out").exists()
