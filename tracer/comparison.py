@@ -9,7 +9,8 @@ from tracer.evaluation.intervals import Interval, interval
 from tracer.strategies import STRATEGIES
 from tracer.study import Row
 
-# Shared by all strategies, the terms by those that have a teacher. The published weight of the feature term, 2000, belongs to 512 dimensions; here there are 64.
+# Shared by all strategies, the terms by those that have a teacher. The published weight of the feature term, 2000, belongs to 512
+# dimensions; here there are 64.
 COMMON: dict[str, Any] = {
     "optimization": {"total_steps": 300, "batch_size": 64},
     "strategy": {"terms": {"fd": 250.0}},
