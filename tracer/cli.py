@@ -1,6 +1,7 @@
 """The command line. Heavy imports happen inside the commands, so that --help answers at once."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code. A user's error is one sentence on stderr and code 2."""
     options = _options(_parser(), arguments)
+    _show_notes()
     # OpenMP threads that spin while they wait stall one another when runs share a machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -33,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _show_notes() -> None:
+    """Print what the package logs, such as files that are left out, as a line on stderr each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("tracer: %(message)s"))
+    logging.getLogger("tracer").handlers = [handler]
 
 
 def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -134,7 +143,7 @@ def _train(options: argparse.Namespace) -> None:
     from tracer import console, processes, stages
     from tracer import run as running
 
-    console.console.quiet = not processes.is_first()
+    console.console.quiet = logging.getLogger("tracer").disabled = not processes.is_first()
     for remark in remarks(run):
         console.console.print(remark, markup=False, soft_wrap=True)
     with console.progress("fine-tuning", stages.steps(run)) as advance:

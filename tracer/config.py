@@ -29,6 +29,16 @@ def _alone(value: Any) -> Any:
 
 
 Templates = Annotated[tuple[Text, ...], BeforeValidator(_alone)]
+PHOTO = ("a photo of a {}.",)
+ClassNames = Literal["folders", "imagenet"]
+
+
+def _separator(value: Any) -> Any:
+    """A tab may be written as in a shell, where it cannot be typed; what csv cannot separate by is refused."""
+    value = {"\\t": "\t", "tab": "\t"}.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str) and (len(value) != 1 or value in '"\r\n\0'):
+        raise ValueError('give one character such as ",", or tab')
+    return value
 
 
 class Model(Section):
@@ -86,6 +96,9 @@ class CsvData(ReadData):
     path: Location = Field(description="the file; image paths in it are relative to its folder")
     image_column: str = Field("filepath", description="the column with the images' paths")
     caption_column: str = Field("title", description="the column with their captions")
+    separator: Annotated[str, BeforeValidator(_separator)] | None = Field(
+        None, description="between fields; default: the comma, tab, semicolon or | with which the header has both columns"
+    )
 
 
 class ParquetData(ReadData):
@@ -109,8 +122,8 @@ class FolderData(ReadData):
 
     kind: Literal["folder"]
     path: Location = Field(description="the folder of class folders")
-    templates: Templates = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name, or openai")
-    class_names: Literal["folders", "imagenet"] = Field(
+    templates: Templates = Field(PHOTO, min_length=1, description="captions, {} being the class name, or openai")
+    class_names: ClassNames = Field(
         "folders", description="classes are called like their folders, or the folders are synsets and OpenAI's names for them hold"
     )
 
@@ -149,7 +162,12 @@ class FolderSuite(Section):
     id: Location = Field(description="the task's own test images")
     ood: dict[str, Location] = Field(default_factory=dict, description="name and folder of each shifted set")
     knowledge: dict[str, Location] = Field(default_factory=dict, description="name and folder of other things the model knows")
-    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1, description="captions, {} being the class name")
+    templates: Annotated[Templates, Field(min_length=1)] | None = Field(
+        None, description="captions, {} being the class name, or openai; default: those of data if it is class folders"
+    )
+    class_names: ClassNames | None = Field(
+        None, description="what the folders of id and ood are called: folders or imagenet, as in data, whose choice is the default"
+    )
 
 
 class ImageNetSuite(Section):
@@ -172,8 +190,8 @@ class IWildCamSuite(Section):
     path: Location = Field(description="the folder with metadata.csv")
     categories: Location = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
     name_column: str = Field("name", description="the column of that table with the names for captions")
-    templates: tuple[str, ...] = Field(
-        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name"
+    templates: Templates = Field(
+        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name, or openai"
     )
 
 
@@ -249,6 +267,14 @@ class Run(Section):
         self.__dict__["optimization"] = _filled(self.optimization, defaults.of_optimization(name, schedule, self.shortest_stage))
         self.__dict__["strategy"] = _filled(self.strategy, defaults.of_strategy(name))
         return self
+
+    @model_validator(mode="after")
+    def _judged_as_trained(self) -> Self:
+        """A suite of class folders has the class names and templates of class folders trained on, unless it says others."""
+        if not (isinstance(self.data, FolderData) and isinstance(self.evaluation, FolderSuite)):
+            return self
+        inherited = {name: getattr(self.evaluation, name) or getattr(self.data, name) for name in ("templates", "class_names")}
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=inherited)})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -37,7 +37,9 @@ def report(judged: dict[str, Any] | None, output: Path) -> None:
     if judged is not None:
         table = _table("set", "images", *MEASURES)
         for name, row in judged["sets"].items():
-            table.add_row(name, str(row["count"]), *_cells(row))
+            few = row["classes"] < row["label_space"]
+            classes = f" ({row['classes']} of {row['label_space']} classes)" if few else ""
+            table.add_row(f"{name}{classes}", str(row["count"]), *_cells(row))
         for name in ("ood", "knowledge"):
             if judged[name]:
                 table.add_row(f"mean of {name}", "", *_cells(judged[name]), style="bold")

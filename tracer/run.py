@@ -14,8 +14,8 @@ from torch import nn
 from tracer import config as configuration
 from tracer import processes, schedules, stages
 from tracer.averaging import Clock
-from tracer.config import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
-from tracer.data import files, imagenet, iwildcam, sources, world
+from tracer.config import PHOTO, AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
+from tracer.data import folder_suite, imagenet, iwildcam, sources, world
 from tracer.data.batches import Batches
 from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages, LabelledImages, Suite
@@ -59,17 +59,18 @@ class Result:
 
 
 def evaluation_suite(section: AnySuite) -> Suite:
-    """The suite that a configuration names."""
+    """The suite that a configuration names.
+
+    Raises:
+        UserError: if something of its data is missing or wrong; images are not looked into here.
+    """
     if isinstance(section, ImageNetSuite):
         return imagenet.suite(section.root, section.sets, section.folders)
     if isinstance(section, IWildCamSuite):
-        return iwildcam.suite(section.path, section.categories, section.name_column, section.templates)
+        return iwildcam.suite(section.path, section.categories, section.name_column, sources.templates(section.templates))
     if isinstance(section, FolderSuite):
-
-        def read(folders: dict[str, Path]) -> dict[str, Any]:
-            return {name: files.class_folders(folder, section.templates) for name, folder in folders.items()}
-
-        return Suite(files.class_folders(section.id, section.templates), read(section.ood), read(section.knowledge))
+        templates = sources.templates(section.templates or PHOTO)
+        return folder_suite.suite(section.id, section.ood, section.knowledge, templates, section.class_names or "folders")
     return world.suite(section.split)
 
 

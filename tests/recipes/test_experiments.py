@@ -31,7 +31,7 @@ def stand_ins(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stand-ins")
     replicas.imagenet_family(folder / "data", PLANTED)
     synsets = label_spaces.imagenet_synsets()
-    replicas.class_folders(folder / "data" / "imagenet" / "train", synsets, {s: [(i, 0)] for i, s in enumerate(synsets[:8])})
+    replicas.class_folders(folder / "data" / "imagenet" / "train", synsets[:8], {s: [(i, 0)] for i, s in enumerate(synsets[:8])})
     replicas.iwildcam(folder / "data" / "iwildcam_v2.0", [("train", 1, (1, 0)), ("train", 2, (2, 0))] * 4 + ROWS, CATEGORIES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clip, "OPENAI_TEMPLATES", ("a {}.",))

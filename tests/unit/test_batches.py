@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,45 @@ def test_loading_leaves_torchs_generator_alone():
     state = torch.get_rng_state()
     list(load(batches(), 0, 3))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_loop_over_all_ends():
+    assert sum(1 for _ in batches(steps=7)) == 7
+    for step in (7, -1):
+        with pytest.raises(IndexError):
+            batches(steps=7)[step]
+
+
+class Counted(Sequence):
+    """Captions that are read when asked for, of which pair i has i + 1; `read` are those that were."""
+
+    def __init__(self, count):
+        self.count, self.read = count, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.read.append(int(index))
+        return tuple(f"{index} {number} 0" for number in range(index + 1))
+
+
+def test_captions_of_other_rows_are_not_read():
+    """Every process prepares its own rows, and they are those that one process would prepare."""
+    whole = Batches(CaptionedImages(pairs().images, Counted(10)), tiny_encoder(), 4, 20, 0)
+    parts = []
+    for rows in (slice(0, 2), slice(2, 4)):
+        part = Batches(CaptionedImages(pairs().images, Counted(10)), tiny_encoder(), 4, 20, 0)
+        part.rows = rows
+        parts.append(part)
+    drawn = set()
+    for step in range(20):
+        expected, mine = whole[step], [part[step] for part in parts]
+        assert torch.equal(expected.tokens, torch.cat([batch.tokens for batch in mine]))
+        assert torch.equal(expected.images, torch.cat([batch.images for batch in mine]))
+        drawn |= {tuple(row.tolist()[:2]) for row in expected.tokens}
+    assert [len(part.pairs.captions.read) for part in parts] == [40, 40]
+    assert len({number for index, number in drawn if index == 9}) > 3
 
 
 class Faulty(Batches):

@@ -83,9 +83,9 @@ class TestCaptionedCsv:
         [
             ("file,titel\nant/a.bmp,an ant\n", "no column 'title'.*did you mean 'titel'"),
             ("path,title\nant/a.bmp,an ant\n", "no column 'file'"),
-            ("", "no column 'file'"),
+            ("", "is empty"),
             ("file,title\nant/a.bmp,\n", "line 2 has nothing in column 'title'"),
-            ("file,title\nant/a.bmp,an ant\nant/b.bmp\n", "line 3 has nothing in column 'title'"),
+            ("file,title\nant/a.bmp,an ant\nant/b.bmp\n", "line 3 has 1 of the header's 2"),
             ("file,title\nant/z.bmp,x\nant/a.bmp,x\nant/y.bmp,x\n", r"2 images that are not there, first .*z\.bmp"),
         ],
     )

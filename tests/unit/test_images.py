@@ -126,7 +126,7 @@ class TestDamage:
         )
 
     def test_a_full_memory_is_not_the_images_fault(self, monkeypatch):
-        def full(*args):
+        def full(*args, **kwargs):
             raise MemoryError
 
         monkeypatch.setattr(Image, "open", full)

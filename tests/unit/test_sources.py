@@ -55,21 +55,26 @@ class TestTables:
         [
             ({"title": None}, "no column 'title'"),
             ({"title": ["a", None, "c"]}, "row 2 has no text in column 'title'"),
-            ({"title": [1, 2, 3]}, "row 1 has no text in column 'title'"),
+            ({"title": [1, 2, 3]}, "column 'title' holds int64, not text"),
+            ({"title": [b"a", b"b", b"c"]}, "column 'title' holds binary, not text"),
+            ({"title": [["a"], ["b"], ["c"]]}, r"column 'title' holds list<.*string>, not text"),
+            ({"title": [None, None, None]}, "column 'title' holds null, not text"),
             ({"filepath": ["images/0.png", "x.png", "y.png"]}, r"2 images that are not there, first .*x\.png"),
             ({"filepath": [], "title": [], "other": []}, "lists no images"),
         ],
     )
     def test_faults_of_parquet_are_told(self, tmp_path, columns, changes, message):
         columns = {name: value for name, value in (columns | changes).items() if value is not None}
-        with pytest.raises(UserError, match=rf"pairs\.parquet .*{message}"):
+        with pytest.raises(UserError, match=rf"pairs\.parquet.*{message}"):
             pairs(kind="parquet", path=self.write(tmp_path, columns))
 
-    @pytest.mark.parametrize("content", [None, b"", b"nonsense" * 10])
-    def test_what_is_no_parquet_is_told(self, tmp_path, content):
+    @pytest.mark.parametrize(
+        ("content", "message"), [(None, "there is no file"), (b"", "cannot read"), (b"nonsense" * 10, "cannot read")]
+    )
+    def test_what_is_no_parquet_is_told(self, tmp_path, content, message):
         if content is not None:
             (tmp_path / "pairs.parquet").write_bytes(content)
-        with pytest.raises(UserError, match=r"cannot read .*pairs\.parquet"):
+        with pytest.raises(UserError, match=rf"{message} .*pairs\.parquet"):
             pairs(kind="parquet", path=tmp_path / "pairs.parquet")
 
     def test_missing_extra_is_told(self, tmp_path, columns, monkeypatch):
@@ -135,7 +140,14 @@ class TestImageNet:
         assert found.captions[0][80:] == ("my tench",)
 
     def test_class_folders_take_the_set_too(self, folder):
-        assert pairs(kind="folder", path=folder, templates="openai").captions[0][0] == "a bad photo of a n01440764."
+        for synset, name in (("n01440764", "tench"), ("n03773504", "one"), ("n04008634", "two")):
+            (folder / synset).rename(folder / name)
+        assert pairs(kind="folder", path=folder, templates="openai").captions[2][0] == "a bad photo of a two."
+        assert pairs(kind="folder", path=folder, templates="openai").captions[1][0] == "a bad photo of a tench."
+
+    def test_synsets_are_not_taken_for_names(self, folder):
+        with pytest.raises(UserError, match="WordNet ids, first n01440764: write class_names: imagenet"):
+            pairs(kind="folder", path=folder)
 
     def test_strange_folders_are_told(self, folder):
         picture(folder / "tench" / "a.png", 1)
@@ -144,7 +156,7 @@ class TestImageNet:
 
     def test_unknown_set_of_templates_is_told(self, folder):
         with pytest.raises(UserError, match=r"'opena' must have one \{\}"):
-            pairs(kind="folder", path=folder, templates="opena")
+            pairs(kind="folder", path=folder, class_names="imagenet", templates="opena")
 
 
 class TestIWildCam:

@@ -78,8 +78,7 @@ class Batches(Dataset):
     ):
         if batch_size < 2:
             raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
-        if len(pairs) < batch_size:
-            raise UserError(f"the training set has {len(pairs)} pairs, fewer than one batch of {batch_size}: lower batch_size")
+        require_a_batch(pairs, batch_size)
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
         self.max_corrupt_share = max_corrupt_share
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
@@ -92,10 +91,17 @@ class Batches(Dataset):
         return self.total_steps
 
     def __getitem__(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Raises:
+            IndexError: past the last one, which ends a loop over all.
+            UserError: if too many pairs are corrupt.
+        """
+        if not 0 <= step < self.total_steps:
+            raise IndexError(f"step {step} of {self.total_steps}, counted from 0")
         epoch, position = divmod(step, self.per_epoch)
         rng = np.random.default_rng([self.seed, 1, step])
-        chosen = self._order(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
-        picks = [int(rng.integers(self._options(index))) for index in chosen]
+        picks = self._picks(rng, step, self._order(epoch)[position * self.batch_size : (position + 1) * self.batch_size])
         seeds = rng.integers(2**63, size=self.batch_size)
         rows = range(self.batch_size)[self.rows]
         skipped: dict[str, CorruptSample] = {}
@@ -114,12 +120,16 @@ class Batches(Dataset):
         mine.rows = processes.equal_share(self.batch_size, "batch_size")
         return mine
 
-    def _options(self, index: int) -> int:
-        """How many captions a pair has: a draw among them is made even if another pair stands in, or another process reads it."""
-        try:
-            return len(self.pairs.captions[index])
-        except CorruptSample:
-            return 1
+    def _picks(self, rng: np.random.Generator, step: int, chosen: np.ndarray) -> list[int]:
+        """Which caption each row takes: a draw is made even if another pair stands in, or another process prepares the row.
+
+        Where captions are in files, only the process that reads them knows how many a pair has. Then the draws are large, and are
+        taken modulo that number.
+        """
+        captions = self.pairs.captions
+        if isinstance(captions, (list, tuple)):
+            return [int(rng.integers(len(captions[index]))) for index in chosen]
+        return np.random.default_rng([self.seed, 2, step]).integers(2**63, size=self.batch_size).tolist()
 
     def _candidates(self, epoch: int, position: int, row: int) -> Iterator[int]:
         """The pair of a row, and those that stand in for it, best first."""
@@ -156,6 +166,16 @@ class Batches(Dataset):
         if self._kept_order[0] != epoch:
             self._kept_order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
         return self._kept_order[1]
+
+
+def require_a_batch(pairs: CaptionedImages, batch_size: int) -> None:
+    """Refuse pairs that do not fill one batch, before anything slow is done with them.
+
+    Raises:
+        UserError: if they do not.
+    """
+    if len(pairs) < batch_size:
+        raise UserError(f"the training set has {len(pairs)} pairs, fewer than one batch of {batch_size}: lower batch_size")
 
 
 def shared(batches: Dataset[Batch]) -> Dataset[Batch]:

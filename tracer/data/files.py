@@ -1,16 +1,20 @@
 """Images in files of their own: class folders, captions beside images, tables of paths and captions. Every fault names its file."""
 
-import csv
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tracer.data import listing
 from tracer.data.images import decode
 from tracer.data.sets import CaptionedImages, LabelledImages
+from tracer.data.tables import csv_rows, parquet_columns
 from tracer.errors import UserError, nearest
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+_SYNSET = re.compile(r"n\d{8}")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class ImageFiles(Sequence[np.ndarray]):
@@ -47,17 +51,10 @@ def class_folders(path: Path, templates: Sequence[str]) -> LabelledImages:
     """A folder of class folders; a class is called like its folder, underscores read as spaces.
 
     Raises:
-        UserError: if the folder or its images are missing, or a template has no `{}`.
+        UserError: if the folder is missing, a class has no images, folders are called by WordNet ids, or a template has no `{}`.
     """
-    check_templates(templates)
-    folders = _folders(path)
-    found = [(image, label) for label, folder in enumerate(folders) for image in images_under(folder)]
-    _require_images(path, found)
-    labels = np.array([label for _, label in found], dtype=np.int64)
-    names = tuple(folder.name.replace("_", " ") for folder in folders)
-    if len(set(names)) < len(names):
-        raise UserError(f"{path} has class folders whose names differ in underscores and spaces alone: rename one")
-    return LabelledImages(ImageFiles([image for image, _ in found]), labels, names, tuple(templates))
+    names = folder_names(path)
+    return labelled_folders(path, templates, dict(zip(names, names, strict=True)), may_be_empty=False)
 
 
 def named_folders(path: Path, templates: Sequence[str], class_names: Mapping[str, str]) -> LabelledImages:
@@ -69,21 +66,51 @@ def named_folders(path: Path, templates: Sequence[str], class_names: Mapping[str
         class_names: the name of each class by its identifier; labels are positions in it.
 
     Raises:
-        UserError: as `class_folders` does, or if a folder is no class.
+        UserError: if the folder is missing, a folder is no class or has no images, or a template has no `{}`.
+    """
+    return labelled_folders(path, templates, class_names, may_be_empty=False)
+
+
+def labelled_folders(
+    path: Path, templates: Sequence[str], class_names: Mapping[str, str], may_be_empty: bool = True
+) -> LabelledImages:
+    """Images in class folders, labelled by classes that may have other folders too.
+
+    Args:
+        path: the folder of class folders.
+        templates: captions, each with one `{}` for the class name.
+        class_names: the name of each class by what its folder is called, as `identifier` says; labels are positions in it.
+        may_be_empty: whether a class folder may hold no images, which is told then.
+
+    Raises:
+        UserError: if the folder or all images are missing, a folder is no class, or a template has no `{}`.
     """
     check_templates(templates)
-    folders = _folders(path)
-    strange = [folder.name for folder in folders if folder.name not in class_names]
+    folders, left_out = listing.subfolders(path)
+    strange = [folder.name for folder in folders if identifier(folder) not in class_names]
     if strange:
         raise UserError(
             f"{path} has {len(strange)} of {len(folders)} class folders that are none of the {len(class_names)} classes, first "
-            f"{strange[0]!r} (a class is {next(iter(class_names))!r}, say): rename them, or let class_names be folders"
+            f"{strange[0]!r}{nearest(strange[0], class_names)}: rename them or take them out, or see what class_names should be"
         )
-    positions = {identifier: label for label, identifier in enumerate(class_names)}
-    found = [(image, positions[folder.name]) for folder in folders for image in images_under(folder)]
-    _require_images(path, found)
-    labels = np.array([label for _, label in found], dtype=np.int64)
-    return LabelledImages(ImageFiles([image for image, _ in found]), labels, tuple(class_names.values()), tuple(templates))
+    positions = {name: label for label, name in enumerate(class_names)}
+    found, labels, empty = [], [], []
+    for folder in folders:
+        images, further = listing.images(folder)
+        left_out += further
+        found += images
+        labels += [positions[identifier(folder)]] * len(images)
+        empty += [] if images else [folder]
+    if not found:
+        raise UserError(f"{path} holds no class folders with images ({listing.READ}){_beside(left_out)}: check the path")
+    if empty and not may_be_empty:
+        raise UserError(
+            f"{len(empty)} of the {len(folders)} class folders in {path} hold no images that are read ({listing.READ}), first "
+            f"{empty[0].name!r}{_beside(left_out)}: fill them or take them out"
+        )
+    left_out["class folders without images"] += len(empty)
+    listing.tell(path, left_out)
+    return LabelledImages(ImageFiles(found), np.array(labels, dtype=np.int64), tuple(class_names.values()), tuple(templates))
 
 
 def captioned_folder(path: Path) -> CaptionedImages:
@@ -94,19 +121,20 @@ def captioned_folder(path: Path) -> CaptionedImages:
     Raises:
         UserError: if the folder, its images or a caption is missing.
     """
-    images = images_under(_folder(path))
+    images, left_out = listing.images(path)
     if not images:
-        raise UserError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}): check the path")
+        raise UserError(f"{path} holds no images ({listing.READ}){_beside(left_out)}: check the path")
+    listing.tell(path, left_out)
     return CaptionedImages(ImageFiles(images), [_captions(image.with_suffix(".txt")) for image in images])
 
 
-def captioned_csv(path: Path, image_column: str, caption_column: str) -> CaptionedImages:
+def captioned_csv(path: Path, image_column: str, caption_column: str, separator: str | None = None) -> CaptionedImages:
     """Pairs from a CSV file with a header; image paths are relative to its folder.
 
     Raises:
-        UserError: if the file, a column, a caption or an image is missing.
+        UserError: if an image is missing, or as `tables.csv_rows` does.
     """
-    rows = csv_rows(path, (image_column, caption_column))
+    rows = [row.values for row in csv_rows(path, (image_column, caption_column), separator)]
     return _listed(path, [row[image_column] for row in rows], [row[caption_column] for row in rows])
 
 
@@ -114,79 +142,77 @@ def captioned_parquet(path: Path, image_column: str, caption_column: str) -> Cap
     """Pairs from a Parquet file with a column of paths, relative to its folder, and one of captions.
 
     Raises:
-        UserError: if pyarrow is not installed, or the file, a column, a caption or an image is missing.
+        UserError: if an image is missing, or as `tables.parquet_columns` does.
     """
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise UserError("Parquet files need pyarrow: install tracer with its extra 'parquet', or give a CSV file") from error
-    columns = (image_column, caption_column)
-    try:
-        with parquet.ParquetFile(path) as file:
-            _require_columns(path, columns, file.schema_arrow.names)
-            table = file.read(columns=list(columns)).to_pydict()
-    except (OSError, ArrowException) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise UserError(f"cannot read {path} ({reason}): check that it is a Parquet file") from error
-    for column in columns:
-        for number, value in enumerate(table[column], 1):
-            if not (isinstance(value, str) and value.strip()):
-                raise UserError(f"{path} row {number} has no text in column {column!r}: fill it or take the row out")
+    table = parquet_columns(path, (image_column, caption_column))
     return _listed(path, table[image_column], table[caption_column])
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header, in which nothing is missing from the columns named.
+def folder_names(path: Path) -> list[str]:
+    """The classes of a folder of class folders that are called like them, in order.
 
     Raises:
-        UserError: if the file, a column or a value is missing.
+        UserError: if there are none, two are called alike, one by a WordNet id, or one in no Unicode.
+    """
+    folders, left_out = listing.subfolders(path)
+    if not folders:
+        raise UserError(f"{path} holds no class folders{_beside(left_out)}: put the images of each class into a folder of its own")
+    names = [identifier(folder) for folder in folders]
+    if synsets := [name for name in names if _SYNSET.fullmatch(name)]:
+        raise UserError(f"{path} has class folders called by WordNet ids, first {synsets[0]}: write class_names: imagenet")
+    if repeated := [name for name, number in Counter(names).items() if number > 1]:
+        raise UserError(
+            f"{path} has class folders whose names differ in underscores, spaces or Unicode form alone, as of {repeated[0]!r}: "
+            "rename one"
+        )
+    return names
+
+
+def identifier(folder: Path) -> str:
+    """What a class folder is called: its name in Unicode's composed form, underscores read as spaces.
+
+    Raises:
+        UserError: if the name is not in Unicode.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, present = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path} ({error}): check that it is a CSV file in UTF-8") from error
-    _require_columns(path, columns, present)
-    for number, row in enumerate(rows, 2):
-        for column in columns:
-            if not (row[column] or "").strip():
-                raise UserError(f"{path} line {number} has nothing in column {column!r}: fill it or take the line out")
-    return rows
+        folder.name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"the name of the class folder {str(folder)!a} is not in UTF-8: rename it") from None
+    return listing.nfc(folder.name).replace("_", " ")
 
 
-def existing(path: Path, images: Sequence[Path]) -> ImageFiles:
-    """Images that `path` names.
+def existing(table: Path, images: Sequence[Path]) -> ImageFiles:
+    """Images that a table names.
 
     Raises:
-        UserError: if one is not there.
+        UserError: if one is not there, or not to be read.
     """
-    absent = [image for image in images if not image.is_file()]
-    if absent:
-        raise UserError(f"{path} names {len(absent)} images that are not there, first {absent[0]}: check the paths")
-    return ImageFiles(images)
+    return ImageFiles(listing.listed(table, images))
 
 
-def images_under(folder: Path) -> list[Path]:
-    """The images in a folder and its subfolders, in order; none if there is no folder."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+def check_templates(templates: Sequence[str]) -> None:
+    for template in templates:
+        if template.count("{}") != 1 or "{" in template.replace("{}", "") or "}" in template.replace("{}", ""):
+            raise UserError(f"the template {template!r} must have one {{}}, for the class name, and no other brace: mend it")
 
 
-def _listed(path: Path, images: Sequence[str], captions: Sequence[str]) -> CaptionedImages:
+def _listed(table: Path, images: Sequence[str], captions: Sequence[str]) -> CaptionedImages:
     if not images:
-        raise UserError(f"{path} lists no images: check that it is the right file")
-    return CaptionedImages(existing(path, [path.parent / image for image in images]), [(caption,) for caption in captions])
-
-
-def _require_columns(path: Path, columns: Sequence[str], present: Sequence[str]) -> None:
-    for column in columns:
-        if column not in present:
-            raise UserError(f"{path} has no column {column!r}{nearest(column, present)}: name it in the configuration")
+        raise UserError(f"{table} lists no images: check that it is the right file")
+    if addresses := [image for image in images if _ADDRESS.match(image)]:
+        raise UserError(
+            f"{table} names {len(addresses)} images by address, first {addresses[0][:300]}: download them, and give paths"
+        )
+    paths = [table.parent / (Path(image).expanduser() if image.startswith("~/") else image) for image in images]
+    return CaptionedImages(existing(table, paths), [(caption,) for caption in captions])
 
 
 def _captions(path: Path) -> tuple[str, ...]:
     try:
-        captions = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        if path.exists():
+            listing.require_file(path)
+        with path.open(encoding="utf-8-sig") as file:  # whose lines end at \n, \r\n and \r alone
+            captions = tuple(line.strip() for line in file if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read the captions {path} ({reason}): put a text file in UTF-8 beside its image") from error
@@ -195,22 +221,6 @@ def _captions(path: Path) -> tuple[str, ...]:
     return captions
 
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise UserError(f"there is no folder {path}: check the path")
-    return path
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(folder for folder in _folder(path).iterdir() if folder.is_dir() and not folder.name.startswith("."))
-
-
-def _require_images(path: Path, found: Sequence[object]) -> None:
-    if not found:
-        raise UserError(f"{path} holds no class folders with images ({', '.join(sorted(SUFFIXES))}): check the path")
-
-
-def check_templates(templates: Sequence[str]) -> None:
-    for template in templates:
-        if template.count("{}") != 1 or "{" in template.replace("{}", ""):
-            raise UserError(f"the template {template!r} must have one {{}}, for the class name, and no other brace: mend it")
+def _beside(left_out: Counter[str]) -> str:
+    """What was left out, for a sentence that says that too little is there."""
+    return f", left out were {listing.counted(left_out)}" if +left_out else ""

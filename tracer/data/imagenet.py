@@ -1,5 +1,6 @@
 """ImageNet's validation images and the data sets that shift them, each in the folders it is published in."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from tracer.data import label_spaces
-from tracer.data.files import ImageFiles, images_under
+from tracer.data import label_spaces, listing
+from tracer.data.files import ImageFiles
 from tracer.data.label_spaces import Meanings
 from tracer.data.sets import LabelledImages, Suite
 from tracer.errors import UserError
@@ -42,7 +43,7 @@ def suite(root: Path, shifted: Sequence[str], folders: Mapping[Any, Path]) -> Su
 
 def validation(path: Path) -> LabelledImages:
     """ImageNet's validation images, in folders named by synset or flat as published, with the devkit beside their folder."""
-    if path.is_dir() and _class_folders(path):
+    if _class_folders(path):
         return labelled_folders(path, label_spaces.imagenet())
     return _flat_validation(path)
 
@@ -58,8 +59,6 @@ def labelled_folders(path: Path, meanings: Meanings, border: int = 0) -> Labelle
     Raises:
         UserError: if folders are missing or unknown, or there is no image.
     """
-    if not path.is_dir():
-        raise UserError(f"there is no folder {path}: check the path")
     labels = sorted((folder for folder, classes in meanings.items() if classes), key=lambda folder: meanings[folder])
     found = _class_folders(path)
     for fault, names in (("unknown", found - set(meanings)), ("missing", set(labels) - found)):
@@ -68,7 +67,10 @@ def labelled_folders(path: Path, meanings: Meanings, border: int = 0) -> Labelle
                 f"{path} is not a folder of the {len(labels)} classes expected there ({len(names)} {fault}, "
                 f"first {min(names)!r}): check the path, and that the archive was unpacked whole"
             )
-    images = [(image, label) for label, folder in enumerate(labels) for image in images_under(path / folder)]
+    listings = [listing.images(path / folder) for folder in labels]
+    images = [(image, label) for label, listed in enumerate(listings) for image in listed.images]
+    empty = Counter({"class folders without images": sum(not listed.images for listed in listings)})
+    listing.tell(path, sum((listed.left_out for listed in listings), empty))
     return _labelled(path, images, tuple(meanings[folder] for folder in labels), border)
 
 
@@ -97,7 +99,8 @@ def _flat_validation(path: Path) -> LabelledImages:
         ) from error
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"{devkit} is not ImageNet's devkit as published ({error}): unpack it again") from error
-    images = images_under(path)
+    images, left_out = listing.images(path)
+    listing.tell(path, left_out)
     if len(images) != len(lines):
         raise UserError(f"{path} has {len(images)} images, but {devkit} labels {len(lines)}: check that both were unpacked whole")
     labels = [positions[int(line)] for line in lines]
@@ -118,4 +121,4 @@ def _labelled(path: Path, images: list[tuple[Path, int]], accepted: tuple[tuple[
 
 
 def _class_folders(path: Path) -> set[str]:
-    return {folder.name for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")}
+    return {folder.name for folder in listing.subfolders(path)[0]}

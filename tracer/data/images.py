@@ -7,6 +7,9 @@ from PIL import Image, UnidentifiedImageError
 
 from tracer.errors import UserError
 
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")  # a file's content decides; others may run programs, as EPS does
+
 
 class CorruptSample(UserError):
     """A damaged image or caption: training passes over the pair (see `Batches`), anything else stops with this sentence.
@@ -29,10 +32,10 @@ def decode(content: bytes, sample: str) -> np.ndarray:
 
     Modes become RGB as in open_clip's and torchvision's loaders, so that a model sees the pixels of the published pipelines:
     greys are repeated, palettes looked up, CMYK converted, alpha dropped. Greys of 16 bits alone differ: their high byte is
-    taken, where Pillow would turn all but the darkest white.
+    taken, where Pillow would turn all but the darkest white. As there, an image is not turned as its EXIF data say.
 
     Args:
-        content: a file in any format of Pillow's.
+        content: a file in one of `FORMATS`; of several frames the first is read.
         sample: what to call it in errors.
 
     Raises:
@@ -41,7 +44,7 @@ def decode(content: bytes, sample: str) -> np.ndarray:
     if not content:
         raise CorruptSample(sample, "it is empty")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _rgb(image)
     except MemoryError:
         raise  # the fault of the machine

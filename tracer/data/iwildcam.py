@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tracer.data.files import check_templates, csv_rows, existing
+from tracer.data.files import check_templates, existing
 from tracer.data.sets import LabelledImages, Suite
+from tracer.data.tables import Row, csv_rows
 from tracer.errors import UserError, nearest
+
+MOST_DIGITS = 6  # of a class's number: the published tables have 99999
 
 
 def suite(root: Path, categories: Path, name_column: str, templates: Sequence[str]) -> Suite:
@@ -36,9 +39,9 @@ def labelled(root: Path, split: str, categories: Path, name_column: str, templat
     table = root / "metadata.csv"
     rows = csv_rows(table, ("split", "filename", "y"))
     classes = _classes(table, rows)
-    chosen = [(row["filename"], label) for row, label in zip(rows, classes, strict=True) if row["split"] == split]
+    chosen = [(row.values["filename"], label) for row, label in zip(rows, classes, strict=True) if row.values["split"] == split]
     if not chosen:
-        hint = nearest(split, {row["split"] for row in rows})
+        hint = nearest(split, {row.values["split"] for row in rows})
         raise UserError(f"{table} has no images of the split {split!r}{hint}: restore the published file")
     names = _class_names(root / categories, name_column, max(classes) + 1)
     images = existing(table, [root / "train" / file for file, _ in chosen])
@@ -50,17 +53,19 @@ def _class_names(path: Path, column: str, count: int) -> tuple[str, ...]:
     rows = csv_rows(path, ("y", column))
     names: dict[int, str] = {}
     for number, row in zip(_classes(path, rows), rows, strict=True):
-        if number < count and names.setdefault(number, row[column]) != row[column]:
-            raise UserError(f"{path} calls class {number} both {names[number]!r} and {row[column]!r}: keep one")
+        name = row.values[column]
+        if number < count and names.setdefault(number, name) != name:
+            raise UserError(f"{path} calls class {number} both {names[number]!r} and {name!r}: keep one")
     unnamed = sorted(set(range(count)) - set(names))
     if unnamed:
         raise UserError(f"{path} names no class {unnamed[0]}, of which metadata.csv has images: restore the published file")
     return tuple(names[number] for number in range(count))
 
 
-def _classes(path: Path, rows: list[dict[str, str]]) -> list[int]:
+def _classes(path: Path, rows: Sequence[Row]) -> list[int]:
     """The classes of all rows of a table."""
-    for line, row in enumerate(rows, 2):
-        if not row["y"].strip().isdecimal():
-            raise UserError(f"{path} line {line} has {row['y']!r} in column 'y', which is not the number of a class: mend it")
-    return [int(row["y"]) for row in rows]
+    for line, values in rows:
+        number = values["y"].strip()
+        if not (number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS):
+            raise UserError(f"{path} line {line} has {number[:100]!r} in column 'y', which is not the number of a class: mend it")
+    return [int(row.values["y"]) for row in rows]

@@ -30,6 +30,11 @@ def imagenet_class_names() -> tuple[str, ...]:
     return clip.IMAGENET_CLASS_NAMES
 
 
+def imagenet_names() -> dict[str, str]:
+    """What OpenAI calls the 1000 classes, by synset."""
+    return dict(zip(imagenet_synsets(), imagenet_class_names(), strict=True))
+
+
 def openai_templates() -> tuple[str, ...]:
     """OpenAI's 80 caption templates for ImageNet, with `{}` for the class name."""
     return clip.OPENAI_TEMPLATES

@@ -55,6 +55,16 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def label_space(self) -> int:
+        """How many labels the images are judged among."""
+        return len(self.class_names if self.accepted is None else self.accepted)
+
+    @property
+    def labels_shown(self) -> int:
+        """How many of them some image has."""
+        return len(np.unique(self.labels))
+
     def captioned(self) -> CaptionedImages:
         """The same images, each captioned by every template filled with its class name (as FLYP does, arXiv 2212.00638)."""
         by_class = [tuple(template.format(name) for template in self.templates) for name in self.class_names]

@@ -15,7 +15,7 @@ def training_pairs(data: AnyData) -> CaptionedImages:
     """
     match data:
         case CsvData():
-            return files.captioned_csv(data.path, data.image_column, data.caption_column)
+            return files.captioned_csv(data.path, data.image_column, data.caption_column, data.separator)
         case ParquetData():
             return files.captioned_parquet(data.path, data.image_column, data.caption_column)
         case CaptionedFolderData():
@@ -32,8 +32,7 @@ def labelled_images(data: AnyData) -> LabelledImages | None:
     """The images of a `data` section with their labels, None where it has pairs alone; raises as `training_pairs` does."""
     match data:
         case FolderData(class_names="imagenet"):
-            names = dict(zip(label_spaces.imagenet_synsets(), label_spaces.imagenet_class_names(), strict=True))
-            return files.named_folders(data.path, templates(data.templates), names)
+            return files.named_folders(data.path, templates(data.templates), label_spaces.imagenet_names())
         case FolderData():
             return files.class_folders(data.path, templates(data.templates))
         case IWildCamData():

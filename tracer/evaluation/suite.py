@@ -22,13 +22,17 @@ def evaluate(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Any]
         workers: background processes that read images.
 
     Returns:
-        `sets`: name to the fields of `Scores`; `id`, `ood` and `knowledge`: means over the sets of each kind of accuracy, ece,
+        `sets`: name to the fields of `Scores`, with `classes`, how many classes the images show, and `label_space`, among how many
+        they are judged; `id`, `ood` and `knowledge`: means over the sets of each kind of accuracy, ece,
         nll, brier and macro_f1 (`ood.accuracy` is the field's "mean OOD"); `reliability`: the diagrams of the task and of all
         OOD images.
     """
     answers = _answers(encoder, suite, workers)
     labels = {name: torch.as_tensor(images.labels) for name, images in suite.sets().items()}
-    by_set = {name: asdict(scores(answers[name], labels[name])) for name in answers}
+    by_set = {
+        name: {**asdict(scores(answers[name], labels[name])), "classes": images.labels_shown, "label_space": images.label_space}
+        for name, images in suite.sets().items()
+    }
     diagrams = {"id": asdict(reliability(answers["id"], labels["id"]))}
     if suite.ood:
         confidence, right = zip(*(top_answers(answers[name], labels[name]) for name in suite.ood), strict=True)
