@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from tracer.comparison import MEASURES
 from tracer.config import Count, Run, Section
 from tracer.errors import UserError, nearest
 from tracer.evaluation.intervals import Interval, interval
-from tracer.storage import write_text
+from tracer.storage import json_text, write_text
 from tracer.study import Job, Row
 
 Setting = dict[str, Any]  # dotted configuration keys and their values
@@ -146,7 +145,7 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> st
         for summary in summaries
     ]
     sweep.output.mkdir(parents=True, exist_ok=True)
-    write_text(sweep.output / "results.json", json.dumps({"points": points, "rows": rows}, indent=1) + "\n")
+    write_text(sweep.output / "results.json", json_text({"points": points, "rows": rows}))
     write_text(sweep.output / "table.md", text)
     plotting.save(_figure(sweep, summaries), sweep.output / "figure")
     return text
