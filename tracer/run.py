@@ -105,6 +105,7 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     suite = evaluation_suite(run.evaluation) if run.evaluation else None
     checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
     checkpoints.step()  # refuses a folder that holds another run before anything is written
+    clip.require_room(run.output)
     preset = STRATEGIES[run.strategy.name]
     labelled = _labelled_images(run) if preset.has_head else None
     if labelled and suite:

@@ -233,6 +233,19 @@ def save_folder(model: DualEncoder, folder: Path) -> None:
     link(folder / origins.OPEN_CLIPS_CHOICE, folder / origins.STUDENT)
 
 
+def require_room(folder: Path) -> None:
+    """Refuse a folder in which `save_folder` would replace weights that are not a run's.
+
+    Raises:
+        UserError: if there is a file by the name that open_clip prefers, without a student beside it.
+    """
+    foreign = folder / origins.OPEN_CLIPS_CHOICE
+    if foreign.exists() and not foreign.is_symlink() and not (folder / origins.STUDENT).exists():
+        raise UserError(
+            f"output = {folder} holds the weights {foreign.name} of another model, which the run would replace: choose another"
+        )
+
+
 def preprocessing(model: DualEncoder) -> Preprocessing:
     """How a `Clip` wants its images."""
     return Preprocessing.model_validate(open_clip.get_model_preprocess_cfg(_clip(model).clip))

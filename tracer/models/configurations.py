@@ -11,16 +11,15 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from pydantic import BaseModel, Field, ValidationError
 
 from tracer.errors import UserError, nearest
-from tracer.models import preprocessing
+from tracer.models import failures, preprocessing
 from tracer.models.preprocessing import Preprocessing
-from tracer.sentences import sentence
 from tracer.storage import require_file
 
 NAME = "open_clip_config.json"
 _MOST_BYTES = 10_000_000  # of a configuration; a vocabulary is no part of it
 
 Size = Annotated[int, Field(strict=True, ge=1)]
-Layers = Annotated[int, Field(strict=True, ge=1, le=1000)]  # the deepest that open_clip knows has 56
+Layers = Annotated[int, Field(strict=True, ge=1, le=200)]  # the deepest that open_clip knows has 56; more take long to build
 
 
 class Described(NamedTuple):
@@ -106,8 +105,7 @@ def _check(configuration: dict[str, Any], origin: str) -> None:
     try:
         sizes = _Sizes.model_validate(configuration)
     except ValidationError as error:
-        told = sentence(error.errors()[0], _Sizes.model_json_schema())
-        raise UserError(f"{origin}: model_cfg.{told}; mend it") from None
+        raise UserError(f"{origin}: model_cfg.{failures.invalid(error, _Sizes)}; mend it") from None
     for section, kind in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg)):
         known = {key.name for key in dataclasses.fields(kind)}
         for key in configuration[section]:

@@ -4,11 +4,13 @@ import errno
 import re
 
 import torch
+from pydantic import BaseModel, ValidationError
 
 from tracer.errors import UserError
+from tracer.sentences import sentence
 
 _PACKAGE = re.compile(r"pip install ([\w.-]+)|requires the (\w+) library", re.IGNORECASE)
-_LONGEST = 200  # characters of a library's own words
+_LONGEST = 120  # characters of a library's own words
 
 
 def told(error: Exception, what: str, subject: str, otherwise: str) -> UserError:
@@ -28,6 +30,18 @@ def told(error: Exception, what: str, subject: str, otherwise: str) -> UserError
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return UserError(f"{what}: the disk is full; free some space")
     return UserError(f"{what} ({reason(error)}): {otherwise}")
+
+
+def invalid(error: ValidationError, kind: type[BaseModel]) -> str:
+    """What is wrong first with values that somebody else wrote: where, and why.
+
+    Where a value may have several forms pydantic has a problem for each, and the one furthest in is that of the form meant.
+    """
+    problem = max(error.errors(), key=lambda each: len(each["loc"]))
+    keys = tuple(key for key in problem["loc"] if isinstance(key, str) and key.isidentifier())  # not its words for forms
+    if problem["type"] == "missing" and problem["loc"][-1] not in keys:
+        return f"{'.'.join(keys)} has too few values"
+    return sentence({**problem, "loc": keys}, kind.model_json_schema())
 
 
 def reason(error: Exception) -> str:

@@ -24,7 +24,11 @@ def fill(model: Any, weights: Weights) -> None:
         failure = failures.reason(error)
     missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
     unknown = [name for name in tensors if name not in own]
-    reshaped = [name for name, tensor in tensors.items() if name in own and not _goes_into(tensor, own[name])]
+    reshaped = [
+        f"{name}: {_form(tensor)} instead of {_form(own[name])}"
+        for name, tensor in tensors.items()
+        if name in own and not _goes_into(tensor, own[name])
+    ]
     if missing or unknown or reshaped:
         raise weights.misfit(missing, unknown, reshaped)
     if failure:
@@ -47,6 +51,11 @@ def _converted(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     resize_pos_embed(tensors, model)
     resize_text_pos_embed(tensors, model)
     return tensors
+
+
+def _form(tensor: Tensor) -> str:
+    kind = "" if tensor.layout == torch.strided else f"{tensor.layout} "
+    return f"{kind}{tensor.dtype} {tuple(tensor.shape)}".replace("torch.", "")
 
 
 def _goes_into(tensor: Tensor, own: Tensor) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from tracer.errors import UserError
-from tracer.sentences import sentence
+from tracer.models import failures
 
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -43,9 +43,9 @@ def parse(values: Any, origin: str) -> Preprocessing:
     try:
         return Preprocessing.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        told = sentence(problem, Preprocessing.model_json_schema())
-        raise UserError(f"the preprocessing in {origin} is wrong: {told}; mend or replace it") from None
+        raise UserError(
+            f"the preprocessing in {origin} is wrong: {failures.invalid(error, Preprocessing)}; mend or replace it"
+        ) from None
 
 
 def _spread(name: str, value: Any) -> Any:

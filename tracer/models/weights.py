@@ -40,8 +40,8 @@ class Weights:
     def misfit(self, missing: Sequence[str], unknown: Sequence[str], reshaped: Sequence[str]) -> UserError:
         """The error for tensors that are not the model's: how many, and the first of each kind."""
         kinds = {"missing": missing, "unknown to it": unknown, "of another shape or type": reshaped}
-        found = "; ".join(f"{len(names)} {kind}, first {names[0]}" for kind, names in kinds.items() if names)
-        return self.unfit(f"of its tensors are {found}")
+        found = "; ".join(f"{kind} {len(names)}, first {names[0]}" for kind, names in kinds.items() if names)
+        return self.unfit(f"tensors {found}")
 
     def unfit(self, reason: str) -> UserError:
         """The error for a file of another model."""
@@ -72,6 +72,8 @@ def read(path: Path, trust_archive: bool = False) -> Weights:
         UserError: if the file is absent, damaged, no file of weights, holds several models, or would run code.
     """
     require_file(path)
+    if path.suffix in (".npz", ".npy"):
+        raise UserError(f"{path} is a file of numpy's, as big_vision's weights are: take the same model by one of open_clip's tags")
     if _is_safetensors(path):
         said = load_metadata(path)
         return Weights(path, _unwrapped(load_tensors(path), path), *_said(said, path))
