@@ -54,6 +54,9 @@ class Model(Section):
     trust_archive: bool = Field(
         False, description="open TorchScript archives, as OpenAI's weights are: they may run what they hold"
     )
+    trust_remote_code: bool = Field(
+        False, description="let a tokenizer or text tower of transformers run code that the model's own files bring"
+    )
     batch_norm: Literal["frozen", "tracked"] = Field("frozen", description="what training does to batch-norm statistics")
     freeze: tuple[Text, ...] = Field((), description="shell patterns of open_clip's parameter names that are not trained")
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them; not for ResNets")

@@ -1,7 +1,6 @@
 """The demonstration: every strategy on the embedded world, from several pretrained models, with a page of pictures."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tracer.evaluation.intervals import Interval
 from tracer.models.glyphs import shipped
 from tracer.pretrain import STEPS as PRETRAINING_STEPS
 from tracer.pretrain import pretrain
+from tracer.storage import json_text
 from tracer.strategies import STRATEGIES
 from tracer.study import Job, Row, study
 
@@ -55,7 +55,7 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
     paths = {name: plotting.save(figure, output / name) for name, figure in figures.items()}
     summary = comparison.table(_at_chosen(rows))
     results = {"table": {m: {n: i._asdict() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (output / "results.json").write_text(json_text(results), encoding="utf-8")
     cells = _cells(summary)
     (output / "report.html").write_text(_page(cells, paths, len(models), jobs), encoding="utf-8")
     console.print(_printed(cells))

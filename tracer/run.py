@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.head import Head
 from tracer.objective import Objective
 from tracer.state import Checkpoints
+from tracer.storage import json_text
 from tracer.strategies import STRATEGIES
 from tracer.teacher import Teacher
 from tracer.tracking import JsonLines, Tracker, services
@@ -77,7 +77,14 @@ def evaluation_suite(section: AnySuite) -> Suite:
 def load_encoder(run: Run, weights: Path | None = None, head: Path | None = None) -> Encoder:
     """The model of a run on the device that this machine has, with other weights on top and a head if given."""
     model, device = run.model, processes.device()
-    encoder = clip.create(model.architecture, model.pretrained, model.batch_norm, weights, trust_archive=model.trust_archive)
+    encoder = clip.create(
+        model.architecture,
+        model.pretrained,
+        model.batch_norm,
+        weights,
+        trust_archive=model.trust_archive,
+        trust_remote_code=model.trust_remote_code,
+    )
     encoder.model.to(device)
     if head is None:
         return encoder
@@ -99,6 +106,7 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     suite = evaluation_suite(run.evaluation) if run.evaluation else None
     checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
     checkpoints.step()  # refuses a folder that holds another run before anything is written
+    clip.require_room(run.output)
     preset = STRATEGIES[run.strategy.name]
     labelled = _labelled_images(run) if preset.has_head else None
     if labelled and suite:
@@ -135,8 +143,7 @@ def _finish(run: Run, encoder: Encoder, teacher: DualEncoder | None, suite: Suit
     """Save what was trained and judge it."""
     if encoder.head is not None:
         encoder.head.save(run.output / "head.safetensors")
-    clip.save_configuration(encoder.model, run.output)
-    clip.save(encoder.model, run.output / "student.safetensors")
+    clip.save_folder(encoder.model, run.output)
     if teacher is not None:
         clip.save(teacher, run.output / "teacher.safetensors")
     return judge(encoder, suite, run.output, workers=run.workers) if suite else None
@@ -165,11 +172,12 @@ def judge_interpolations(
         For each coefficient the report of `evaluate`, with the coefficient as `interpolation`.
 
     Raises:
-        UserError: if there are no pretrained weights, or the weights do not fit the model.
+        UserError: if there are no pretrained weights, or the weights do not fit the model or want images otherwise.
     """
     if run.model.pretrained is None:
         raise UserError("model.pretrained is null, so there are no pretrained weights to interpolate with: name them")
     anchor, student = load_encoder(run), load_encoder(run, weights)
+    clip.require_same_preprocessing(anchor.model, student.model)
     reports = []
     for judged, coefficient in enumerate(coefficients, 1):
         mixed = dataclasses.replace(student, model=interpolate(anchor.model, student.model, coefficient))
@@ -181,7 +189,7 @@ def judge_interpolations(
 
 def _write_json(values: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json_text(values), encoding="utf-8")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

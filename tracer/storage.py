@@ -3,7 +3,10 @@
 import contextlib
 import errno
 import json
+import math
 import os
+import shutil
+import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +28,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, temporary, metadata={"tracer": json.dumps(metadata)})
+        save_file(_apart(tensors), temporary, metadata={"tracer": json.dumps(metadata)})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files private
@@ -38,11 +40,47 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
             temporary.unlink(missing_ok=True)
 
 
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with memory of its own: safetensors refuses weights that share it, as tied ones do."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        memory = whole.untyped_storage().data_ptr()
+        apart[name] = whole.clone() if memory in seen else whole
+        seen.add(memory)
+    return apart
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader finds either the old one or the whole new one."""
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def link(path: Path, target: Path) -> None:
+    """Give a file in the same folder a second name; where there are no links, a copy of that name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(target.name)
+    except OSError:
+        shutil.copyfile(target, temporary)
+    os.replace(temporary, path)
+
+
+def json_text(values: Any) -> str:
+    """Values as JSON, in which NaN and infinite numbers, which JSON has not, are null."""
+    return json.dumps(_without_nonfinite(values), indent=1, allow_nan=False) + "\n"
+
+
+def _without_nonfinite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_nonfinite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nonfinite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -58,17 +96,49 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def load_metadata(path: Path) -> dict[str, Any]:
     """The metadata of a file from `save_tensors`; raises as `load_tensors` does."""
     with _opened(path) as file:
-        return json.loads((file.metadata() or {}).get("tracer", "{}"))
+        text = (file.metadata() or {}).get("tracer", "{}")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the metadata of {path} is damaged: replace it") from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"the metadata of {path} is damaged: replace it")
+    return metadata
+
+
+def require_file(path: Path) -> None:
+    """Refuse what cannot be a file of tensors, without reading more than its beginning.
+
+    Raises:
+        UserError: if it is absent, unreadable, a folder, a device or pipe, empty, or a stand-in for a file that was not fetched.
+    """
+    try:
+        kind = path.stat()
+        if stat.S_ISDIR(kind.st_mode):
+            raise UserError(f"{path} is a folder: name a file in it")
+        if not stat.S_ISREG(kind.st_mode):
+            raise UserError(f"{path} is a device or a pipe: name a file")
+        with path.open("rb") as file:
+            start = file.read(64)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"there is no file {path}: check the path") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
+    if not start:
+        raise UserError(f"{path} is damaged or cut short (it is empty): replace it")
+    if start.startswith(b"version https://git-lfs"):
+        raise UserError(f"{path} is a pointer of git-LFS to a file that was not fetched: run git lfs pull")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise UserError(f"{path} is a web page, not the file that it should link to: download the file itself")
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}: check the path") from error
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is damaged or cut short ({error}): replace it") from error
 
 
@@ -89,5 +159,5 @@ def is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.endswith("/constants.pkl") for name in file.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return False

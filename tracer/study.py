@@ -12,7 +12,7 @@ from typing import Any
 
 from tracer import stages
 from tracer.config import Run
-from tracer.storage import write_text
+from tracer.storage import json_text, write_text
 
 Row = dict[str, Any]
 
@@ -95,7 +95,7 @@ def _execute(job: Job) -> list[Row]:
             _count(job.steps)
             return stored["rows"]
     rows = _rows(job)
-    write_text(kept, json.dumps({"job": identity, "rows": rows}))
+    write_text(kept, json_text({"job": identity, "rows": rows}))
     return rows
 
 

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ from tracer.evaluation.intervals import Interval, interval
 from tracer.fields import Count, Location, Number, Section
 from tracer.overrides import put, remove
 from tracer.sentences import several, shortened, shown
-from tracer.storage import write_text
+from tracer.storage import json_text, write_text
 from tracer.strategies import STRATEGIES
 from tracer.study import Job, Row
 
@@ -148,7 +147,7 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> st
         for summary in summaries
     ]
     sweep.output.mkdir(parents=True, exist_ok=True)
-    write_text(sweep.output / "results.json", json.dumps({"points": points, "rows": rows}, indent=1) + "\n")
+    write_text(sweep.output / "results.json", json_text({"points": points, "rows": rows}))
     write_text(sweep.output / "table.md", text)
     plotting.save(_figure(sweep, summaries), sweep.output / "figure")
     return text

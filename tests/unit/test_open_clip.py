@@ -294,8 +294,7 @@ class TestExport:
     def test_folders_keep_their_preprocessing_on_both_sides(self, images, tmp_path):
         encoder = clip.create("tiny-vit", None)
         encoder.model.clip.visual.preprocess_cfg |= {"mean": MEAN}
-        clip.save(encoder.model, tmp_path / "student.safetensors")
-        clip.save_configuration(encoder.model, tmp_path)
+        clip.save_folder(encoder.model, tmp_path)
         name = f"local-dir:{tmp_path}"
         theirs, _, preprocess = open_clip.create_model_and_transforms(name)
         expected = logits(theirs, preprocess, open_clip.get_tokenizer(name), images)

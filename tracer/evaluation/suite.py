@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tracer.data.sets import Suite
+from tracer.errors import UserError
 from tracer.evaluation.metrics import diagram, reliability, scores, top_answers
 from tracer.evaluation.zero_shot import classifier, logits
 from tracer.models.dual_encoder import Encoder
@@ -26,6 +27,9 @@ def evaluate(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Any]
         they are judged; `id`, `ood` and `knowledge`: means over the sets of each kind of accuracy, ece,
         nll, brier and macro_f1 (`ood.accuracy` is the field's "mean OOD"); `reliability`: the diagrams of the task and of all
         OOD images.
+
+    Raises:
+        UserError: if an image cannot be read, or answers are not finite.
     """
     answers = _answers(encoder, suite, workers)
     labels = {name: torch.as_tensor(images.labels) for name, images in suite.sets().items()}
@@ -55,6 +59,12 @@ def _answers(encoder: Encoder, suite: Suite, workers: int) -> dict[str, Tensor]:
         if words not in classifiers:
             classifiers[words] = classifier(encoder, *words)
         answers[name] = logits(encoder, images, classes=classifiers[words], workers=workers)
+        broken = int((~answers[name].isfinite()).any(dim=-1).sum())
+        if broken:
+            raise UserError(
+                f"the model's answers to {broken} of {len(answers[name])} images of the set {name} are not finite: its weights are"
+                " too large to compute with; take others, or train with a lower optimization.learning_rate"
+            )
     return answers
 
 

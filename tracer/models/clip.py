@@ -1,10 +1,7 @@
-"""CLIP models, open_clip's and the embedded one: the only module that knows open_clip."""
+"""CLIP models, open_clip's and the embedded one."""
 
 import json
 import logging
-import os
-import pickle
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,25 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import huggingface_hub
 import numpy as np
 import open_clip
 import torch
-from huggingface_hub.errors import RepositoryNotFoundError
-from open_clip.factory import load_checkpoint
 from open_clip.transform import PreprocessCfg
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from tracer.errors import UserError, nearest
-from tracer.models import glyphs
+from tracer.models import configurations, failures, fitting, glyphs, origins, remote_code
 from tracer.models.dual_encoder import DualEncoder, Encoder, Features, last_linear_map
-from tracer.storage import is_torchscript, load_metadata, save_tensors
+from tracer.models.preprocessing import Preprocessing
+from tracer.models.weights import Weights, read
+from tracer.storage import link, save_tensors, write_text
 
 BatchNorm = Literal["frozen", "tracked"]
-SCHEMES = ("hf-hub:", "local-dir:")  # open_clip's: a name that begins so brings its weights
 
 
 @dataclass(frozen=True)
@@ -143,28 +137,34 @@ def create(
     weights: Path | None = None,
     *,
     trust_archive: bool = False,
+    trust_remote_code: bool = False,
 ) -> Encoder:
     """A CLIP by name.
 
     Args:
         architecture: "glyphs", the embedded model, or an open_clip model name such as "ViT-B-16", "hf-hub:organisation/name" or
             "local-dir:folder".
-        pretrained: a file of weights (safetensors, a state dict or checkpoint of open_clip_train's in .pt or .bin, OpenAI's
-            archive); else for "glyphs" the seed of a shipped checkpoint, for the others a tag of open_clip's, and where the
-            architecture begins with "hf-hub:" or "local-dir:" that same name. None gives random weights. Of a file that `save`
-            wrote the preprocessing holds too.
+        pretrained: a file of weights (safetensors, a state dict or checkpoint in .pt or .bin, OpenAI's archive); else for "glyphs"
+            the seed of a shipped checkpoint, for the others a tag of open_clip's, and where the architecture begins with "hf-hub:"
+            or "local-dir:" that same name. None gives random weights. Of a file that `save` wrote the preprocessing holds too.
         batch_norm: what training does to batch-norm statistics (see `Clip`).
-        weights: a file of fine-tuned weights to load on top; the preprocessing stays that of `pretrained`.
+        weights: a file of fine-tuned weights to load on top; where it names a preprocessing, that one holds.
         trust_archive: open TorchScript archives, which OpenAI's files are: that may run what they hold.
+        trust_remote_code: let a tokenizer or text tower of the library transformers run code that its own files bring.
 
     Raises:
-        UserError: for an unknown name or tag (with the nearest), a hub that does not answer, weights that are absent, damaged, of
-            another model or of another activation.
+        UserError: for an unknown name or tag (with the nearest), a hub that does not answer, a folder that describes no model,
+            files that would run code, and weights that are absent, damaged, not finite, or of another model, activation or
+            preprocessing.
     """
-    embedded = architecture == glyphs.ARCHITECTURE
-    encoder = (_embedded if embedded else _open_clip)(architecture, pretrained, batch_norm, trust_archive)
-    if weights:
-        _load(_clip(encoder.model), weights, trust_archive)
+    fine_tuned = read(weights, trust_archive) if weights else None
+    if architecture == glyphs.ARCHITECTURE:
+        encoder = _embedded(architecture, pretrained, batch_norm, trust_archive)
+    else:
+        encoder = _open_clip(architecture, pretrained, batch_norm, trust_archive, trust_remote_code, fine_tuned)
+    if fine_tuned:
+        _fill(_clip(encoder.model), fine_tuned)
+        fine_tuned.require_preprocessing(preprocessing(encoder.model), f"{architecture} makes them")
     return encoder
 
 
@@ -210,24 +210,65 @@ def weights(model: DualEncoder) -> dict[str, Tensor]:
 def save(model: DualEncoder, path: Path) -> None:
     """Save the weights of a `Clip` so that open_clip loads them by `pretrained=path`; what else it needs goes into the metadata."""
     blueprint = _clip(model).blueprint
-    metadata = {"architecture": blueprint.architecture, "quick_gelu": blueprint.quick_gelu, "preprocess": _preprocessing(model)}
+    metadata = {
+        "architecture": blueprint.architecture,
+        "quick_gelu": blueprint.quick_gelu,
+        "preprocess": open_clip.get_model_preprocess_cfg(_clip(model).clip),
+    }
     save_tensors(path, weights(model), metadata)
 
 
-def save_configuration(model: DualEncoder, folder: Path) -> None:
-    """Write open_clip_config.json, by which open_clip loads a folder of weights, preprocessing included, as "local-dir:folder"."""
-    configuration = {"model_cfg": _clip(model).blueprint.configuration, "preprocess_cfg": _preprocessing(model)}
-    (folder / "open_clip_config.json").write_text(json.dumps(configuration, indent=1) + "\n", encoding="utf-8")
+def save_folder(model: DualEncoder, folder: Path) -> None:
+    """Save a `Clip` as student.safetensors in a folder that open_clip loads, preprocessing included, as "local-dir:folder".
+
+    open_clip would take whatever file of weights comes first by name, a head or an interpolation say, unless there is one by the
+    name that it prefers: that is a link to the student, or a copy where the file system has no links.
+    """
+    save(model, folder / origins.STUDENT)
+    configuration = {
+        "model_cfg": _clip(model).blueprint.configuration,
+        "preprocess_cfg": open_clip.get_model_preprocess_cfg(_clip(model).clip),
+    }
+    write_text(folder / configurations.NAME, json.dumps(configuration, indent=1, allow_nan=False) + "\n")
+    link(folder / origins.OPEN_CLIPS_CHOICE, folder / origins.STUDENT)
+
+
+def require_room(folder: Path) -> None:
+    """Refuse a folder in which `save_folder` would replace weights that are not a run's.
+
+    Raises:
+        UserError: if there is a file by the name that open_clip prefers, without a student beside it.
+    """
+    foreign = folder / origins.OPEN_CLIPS_CHOICE
+    if foreign.exists() and not foreign.is_symlink() and not (folder / origins.STUDENT).exists():
+        raise UserError(
+            f"output = {folder} holds the weights {foreign.name} of another model, which the run would replace: choose another"
+        )
+
+
+def preprocessing(model: DualEncoder) -> Preprocessing:
+    """How a `Clip` wants its images."""
+    return Preprocessing.model_validate(open_clip.get_model_preprocess_cfg(_clip(model).clip))
+
+
+def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder) -> None:
+    """Refuse to mix the weights of two `Clip`s that want different images.
+
+    Raises:
+        UserError: with the first difference.
+    """
+    difference = preprocessing(anchor).difference(preprocessing(student))
+    if difference:
+        raise UserError(
+            f"the pretrained and the other weights want images otherwise ({difference}), so that no mixture of them can be right:"
+            " name the pretrained weights that the others came from"
+        )
 
 
 def _clip(model: nn.Module) -> Clip:
     if not isinstance(model, Clip):
         raise TypeError(f"this is for a Clip, and not for a {type(model).__name__}")
     return model
-
-
-def _preprocessing(model: nn.Module) -> dict[str, Any]:
-    return open_clip.get_model_preprocess_cfg(_clip(model).clip)
 
 
 def _embedded(architecture: str, pretrained: str | None, batch_norm: BatchNorm, trust_archive: bool) -> Encoder:
@@ -239,38 +280,66 @@ def _embedded(architecture: str, pretrained: str | None, batch_norm: BatchNorm, 
     )
     clip = Clip(model, Blueprint(architecture, glyphs.CONFIGURATION), batch_norm)
     if pretrained is not None:
-        _load(clip, Path(pretrained) if Path(pretrained).suffix else glyphs.checkpoint(pretrained), trust_archive)
+        start = read(Path(pretrained) if Path(pretrained).suffix else glyphs.checkpoint(pretrained), trust_archive)
+        _fill(clip, start)
+        start.require_preprocessing(preprocessing(clip), f"{architecture} makes them")
     return Encoder(clip, glyphs.preprocess, glyphs.preprocess, glyphs.TOKENIZER)
 
 
-def _open_clip(architecture: str, pretrained: str | None, batch_norm: BatchNorm, trust_archive: bool) -> Encoder:
-    tag, file = _source(architecture, pretrained)
-    _require_hub(architecture, tag)
-    saved = load_metadata(file).get("preprocess", {}) if file and file.suffix == ".safetensors" else {}
-    fetched = pretrained is not None and file is None
-    try:
-        with _quiet():
-            model, augment, preprocess = open_clip.create_model_and_transforms(
-                architecture,
-                pretrained=tag,
-                pretrained_text=False,
-                load_weights=fetched,
-                require_pretrained=fetched,  # a hub's missing weights would be random ones
-                **{f"image_{name}": saved[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in saved},
-            )
-        tokenizer = open_clip.get_tokenizer(architecture)
-        configuration = open_clip.get_model_config(architecture)
-    except (RuntimeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"cannot get {f'the weights {tag!r} of ' if tag else ''}{architecture} ({reason}): check the network, or give a file"
-        ) from error
-    clip = Clip(model, Blueprint(architecture, configuration), batch_norm)
-    if file:
-        _load(clip, file, trust_archive)
+def _open_clip(
+    architecture: str,
+    pretrained: str | None,
+    batch_norm: BatchNorm,
+    trust_archive: bool,
+    trust_remote_code: bool,
+    fine_tuned: Weights | None,
+) -> Encoder:
+    folder = origins.folder_of(architecture)
+    described = configurations.in_folder(folder) if folder else None
+    origin = origins.find(architecture, pretrained)
+    origins.require_hub(architecture, origin.tag)
+    described = described or origins.described(architecture)
+    if architecture.startswith(origins.SCHEMES) and not trust_remote_code:
+        remote_code.refuse(architecture, described.configuration, folder)
+    file = origins.file(architecture, origin)
+    start = read(file, trust_archive) if file else None
+    if start and folder and pretrained == architecture:
+        start.require_preprocessing(described.preprocessing, f"{folder / configurations.NAME} says")
+    model, augment, preprocess, tokenizer = _built(
+        architecture, origin.tag, described.configuration, trust_remote_code, start, fine_tuned
+    )
+    clip = Clip(model, Blueprint(architecture, described.configuration), batch_norm)
+    if start:
+        _fill(clip, start)
     return Encoder(
         clip, partial(_stacked, preprocess), partial(_stacked, augment), partial(_tokens, tokenizer, _reads_to_the_end_alone(model))
     )
+
+
+def _built(
+    architecture: str, tag: str | None, configuration: dict[str, Any], trust_remote_code: bool, *files: Weights | None
+) -> tuple[nn.Module, Any, Any, Any]:
+    """Model with random weights, augmentation, preprocessing (what files say of it holds, the last first) and tokenizer."""
+    named: dict[str, Any] = {}
+    for file in files:
+        named |= file.preprocessing.model_dump(exclude={"size"}, exclude_none=True) if file else {}
+    # transformers would ask at the terminal; open_clip's own tokenizer takes no such word
+    trust = {"trust_remote_code": trust_remote_code} if configuration["text_cfg"].get("hf_tokenizer_name") else {}
+    folder = origins.folder_of(architecture)
+    advice = f"mend the files in {folder}" if folder else "check the network, which its tokenizer or towers may need"
+    try:
+        with _quiet():
+            tokenizer = open_clip.get_tokenizer(architecture, **trust)
+            model, augment, preprocess = open_clip.create_model_and_transforms(
+                architecture,
+                pretrained=tag,  # names the preprocessing
+                pretrained_text=False,
+                load_weights=False,
+                **{f"image_{name}": value for name, value in named.items()},
+            )
+    except Exception as error:  # whatever open_clip, timm and transformers raise
+        raise failures.told(error, f"cannot build {architecture}", architecture, advice) from error
+    return model, augment, preprocess, tokenizer
 
 
 @contextmanager
@@ -284,101 +353,12 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _source(architecture: str, pretrained: str | None) -> tuple[str | None, Path | None]:
-    """The tag and the file that `pretrained` names, at most one of the two: a scheme's own weights need neither.
-
-    Raises:
-        UserError: if the architecture does not exist, or `pretrained` does not go with it.
-    """
-    brings_weights = architecture.startswith(SCHEMES)
-    if not brings_weights and architecture not in open_clip.list_models():
-        known = [*open_clip.list_models(), glyphs.ARCHITECTURE]
-        raise UserError(f"there is no architecture {architecture!r}{nearest(architecture, known)}")
-    if pretrained is None or pretrained == architecture:
-        return None, None
-    if pretrained.startswith(SCHEMES):
-        raise UserError(f"{pretrained} brings its own architecture, which is not {architecture}: make it model.architecture")
-    if Path(pretrained).suffix:
-        return None, _existing(Path(pretrained))
-    if brings_weights:
-        raise UserError(f"{architecture} brings its weights, so there is no tag {pretrained!r}: leave out model.pretrained")
-    _check_tag(architecture, pretrained)
-    return pretrained, None
-
-
-def _check_tag(architecture: str, tag: str) -> None:
-    blueprint = Blueprint(architecture, open_clip.get_model_config(architecture) or {})
-    for name in (architecture, _variant(architecture, not blueprint.quick_gelu)):
-        if tag in open_clip.list_pretrained_tags_by_model(name):
-            trained_with = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
-            return _check_activation(blueprint, trained_with, f"the weights {tag!r}")
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    raise UserError(f"{architecture} has no pretrained tag {tag!r}{nearest(tag, tags)}; a file needs its suffix")
-
-
-def _check_activation(blueprint: Blueprint, quick_gelu: bool, weights: str) -> None:
-    if quick_gelu == blueprint.quick_gelu:
-        return
-    variant = _variant(blueprint.architecture, quick_gelu)
-    choice = variant if variant in open_clip.list_models() else f"one whose quick_gelu is {str(quick_gelu).lower()}"
-    raise UserError(f"{weights} were trained with another activation than {blueprint.architecture} has: choose {choice}")
-
-
-def _variant(architecture: str, quick_gelu: bool) -> str:
-    """The name that open_clip gives an architecture with or without OpenAI's activation."""
-    plain = architecture.removesuffix("-quickgelu")
-    return f"{plain}-quickgelu" if quick_gelu else plain
-
-
-def _require_hub(architecture: str, tag: str | None) -> None:
-    """Ask the hub once whether it has what open_clip will fetch there, which alone would try for minutes and then not say why."""
-    files = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "") if tag else ""
-    scheme, _, name = architecture.partition(":")
-    repository = name if scheme == "hf-hub" else os.path.split(files)[0]
-    cached = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
-    if not repository or cached.is_dir():
-        return
-    try:
-        huggingface_hub.HfApi().model_info(repository, timeout=10)
-    except RepositoryNotFoundError as error:
-        raise UserError(f"the hub shows no model {repository!r}: check the name, or log in if it is private") from error
-    except Exception as error:  # of the client's transport, which changes with its releases
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"cannot get {repository} from the hub ({reason}): check the network, or give a file") from error
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(f"there is no file of weights {path}: check the path")
-    return path
-
-
-def _load(model: Clip, path: Path, trust_archive: bool) -> None:
-    """Fill a model from a file."""
-    archive = is_torchscript(_existing(path))
-    if archive and not trust_archive:
-        raise UserError(
-            f"{path} is a TorchScript archive, as OpenAI's weights are, and opening one may run what it holds: if you trust its"
-            " source, set model.trust_archive to true"
-        )
-    saved = load_metadata(path) if path.suffix == ".safetensors" else {}
-    quick_gelu = True if archive else saved.get("quick_gelu")
-    if quick_gelu is not None:
-        _check_activation(model.blueprint, quick_gelu, f"the weights in {path}")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # torch tells that TorchScript will go
-            load_checkpoint(model.clip, str(path), weights_only=not archive)
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise UserError(
-            f"{path} is damaged, or a pickle of Python objects, which may run code and is not opened: save the model's state_dict()"
-        ) from error
-    except _MISFIT as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        fitting = saved.get("architecture", "the architecture it was made for")
-        raise UserError(f"{path} does not fit the model ({reason}): choose {fitting}") from error
-
-
-_MISFIT = (RuntimeError, KeyError, TypeError, AttributeError, ValueError, OSError, StopIteration, SafetensorError)
+def _fill(model: Clip, weights: Weights) -> None:
+    """Put the tensors of a file into a model."""
+    blueprint = model.blueprint
+    if weights.quick_gelu is not None:
+        origins.check_activation(blueprint.architecture, blueprint.quick_gelu, weights.quick_gelu, f"the weights in {weights.path}")
+    fitting.fill(model.clip, weights)
 
 
 # functions of this module, not closures: workers that are not forked get them pickled

@@ -7,6 +7,7 @@ from typing import Self
 from torch import Tensor, nn
 
 from tracer.errors import UserError
+from tracer.models.weights import require_finite
 from tracer.storage import load_metadata, load_tensors, save_tensors
 
 
@@ -47,9 +48,11 @@ class Head(nn.Module):
         """The head in a file of `save`.
 
         Raises:
-            UserError: if the file is absent, damaged, no head, or for embeddings of another width.
+            UserError: if the file is absent, damaged, no head, for embeddings of another width, or not finite.
         """
         names, weight = load_metadata(path).get("classes"), load_tensors(path).get("weight")
-        if not names or weight is None or weight.shape != (len(names), width):
+        named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+        if not named or weight is None or weight.shape != (len(names), width) or not weight.is_floating_point():
             raise UserError(f"{path} holds no head for embeddings of width {width}: give a head.safetensors of this architecture")
+        require_finite({"weight": weight}, f"the weights in {path}")
         return cls(names, weight)
