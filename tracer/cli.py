@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer import __version__
-from tracer.errors import UserError
+from tracer.errors import Stopped, UserError
 
 if TYPE_CHECKING:
     from tracer.config import Run
@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"tracer: cannot use {error.filename or 'a file'}: {error.strerror or error}; choose another place", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"tracer: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt:
         print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

@@ -10,6 +10,22 @@ class UserError(ValueError):
     """Bad input: its text is one sentence that says what is wrong, where, and what to do. Commands print it and exit with 2."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal stopped a run after its step was saved.
+
+    Args:
+        step: the step.
+        signal: its number; `code`, that of the process's exit, is 128 above, as a shell has it.
+    """
+
+    def __init__(self, step: int, signal: int):
+        super().__init__(step, signal)
+        self.step, self.code = step, 128 + signal
+
+    def __str__(self) -> str:
+        return f"stopped at step {self.step}, which is saved: the same command goes on from there"
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest valid name, or a list of the valid ones, the first of many, if nothing is close."""
     choices = sorted(valid)

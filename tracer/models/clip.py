@@ -216,8 +216,12 @@ def save(model: DualEncoder, path: Path) -> None:
 
 def save_configuration(model: DualEncoder, folder: Path) -> None:
     """Write open_clip_config.json, by which open_clip loads a folder of weights, preprocessing included, as "local-dir:folder"."""
-    configuration = {"model_cfg": _clip(model).blueprint.configuration, "preprocess_cfg": _preprocessing(model)}
-    (folder / "open_clip_config.json").write_text(json.dumps(configuration, indent=1) + "\n", encoding="utf-8")
+    (folder / "open_clip_config.json").write_text(json.dumps(configuration(model), indent=1) + "\n", encoding="utf-8")
+
+
+def configuration(model: DualEncoder) -> dict[str, Any]:
+    """Sizes and preprocessing of a `Clip`, as open_clip writes them."""
+    return {"model_cfg": _clip(model).blueprint.configuration, "preprocess_cfg": _preprocessing(model)}
 
 
 def _clip(model: nn.Module) -> Clip:
