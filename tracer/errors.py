@@ -10,20 +10,19 @@ class UserError(ValueError):
     """Bad input: its text is one sentence that says what is wrong, where, and what to do. Commands print it and exit with 2."""
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal stopped a run after its step was saved.
+class Stopped(Exception):
+    """A run that was asked to stop; str() says where it goes on.
 
-    Args:
-        step: the step.
-        signal: its number; `code`, that of the process's exit, is 128 above, as a shell has it.
+    Attributes:
+        code: the command's exit code.
     """
 
-    def __init__(self, step: int, signal: int):
-        super().__init__(step, signal)
-        self.step, self.code = step, 128 + signal
+    def __init__(self, message: str, code: int):
+        super().__init__(message, code)  # both are its args, so that it comes whole out of a worker process
+        self.code = code
 
     def __str__(self) -> str:
-        return f"stopped at step {self.step}, which is saved: the same command goes on from there"
+        return str(self.args[0])
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -20,7 +20,8 @@ from tracer.errors import UserError
 NAME = "lock.json"
 _LONGEST = 4096  # bytes of it
 _TAKEN = (errno.EACCES, errno.EAGAIN)
-_held: dict[Path, int] = {}  # open files of this process, which the operating system does not keep out of its own locks
+_held: dict[tuple[int, Path], int] = {}
+"""Open files by process and path: the operating system keeps no process out of its own locks, and gives them to no fork of it."""
 
 
 @contextlib.contextmanager
@@ -41,30 +42,28 @@ def held(folder: Path) -> Iterator[None]:
 
 def _take(folder: Path, made: list[Path]) -> None:
     path = (folder / NAME).resolve()
-    if path in _held:
+    if (os.getpid(), path) in _held:
         raise UserError(_in_use(folder, _me()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = _locked(path)
+        file, free = _opened(path)
     except OSError as error:
         _remove_empty(made)
         raise UserError(f"cannot write into {folder} ({error.strerror}): choose another output folder") from error
-    if file is None:
-        raise UserError(_in_use(folder, _owner(path.read_bytes() if path.exists() else b"")))
     owner = _owner(os.pread(file, _LONGEST, 0))  # not by its name: closing a second file would end the lock
-    if owner and owner["host"] != socket.gethostname():
+    if not free or (owner and owner["host"] != socket.gethostname()):
         os.close(file)
-        raise UserError(f"{_in_use(folder, owner)}; if that run is dead, delete {path}")
+        raise UserError(_in_use(folder, owner) + (f"; if that run is dead, delete {path}" if free else ""))
     os.ftruncate(file, 0)
     os.write(file, json.dumps(_me()).encode())
-    _held[path] = file
+    _held[os.getpid(), path] = file
 
 
 def _release(folder: Path, made: list[Path]) -> None:
     path = (folder / NAME).resolve()
     with contextlib.suppress(OSError):
         path.unlink()  # while it is locked: who opened it before looks again
-    os.close(_held.pop(path))
+    os.close(_held.pop((os.getpid(), path)))
     _remove_empty(made)
 
 
@@ -75,8 +74,8 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _locked(path: Path) -> int | None:
-    """The lock file, open and locked, or None if another process has it.
+def _opened(path: Path) -> tuple[int, bool]:
+    """The lock file, open, and whether it could be locked.
 
     The lock is this process's alone: one of the open file's would live on in the workers that it forks.
     """
@@ -86,12 +85,11 @@ def _locked(path: Path) -> int | None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
-                os.close(file)
-                return None
+                return file, False
             # a file system without locks: what is written down has to do
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), path.stat()):
-                return file
+                return file, True
         os.close(file)  # its owner took it away meanwhile
 
 

@@ -31,7 +31,7 @@ from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.head import Head
 from tracer.objective import Objective
 from tracer.state import Checkpoints
-from tracer.storage import write_text
+from tracer.storage import content_name, write_text
 from tracer.strategies import STRATEGIES
 from tracer.teacher import Teacher
 from tracer.tracking import JsonLines, Tracker, require_installed, services
@@ -171,7 +171,7 @@ def judge_interpolations(
     """Judge every interpolation between the pretrained and fine-tuned weights on a suite (WiSE-FT, arXiv 2109.01903).
 
     Args:
-        run: names the model and the output folder, where interpolations-NAME.json is written for weights in NAME.safetensors.
+        run: names the model and the output folder, where interpolations-NAME.json is written (for NAME see `storage.content_name`).
         weights: the fine-tuned weights.
         coefficients: shares of the fine-tuned weights, in [0, 1].
         suite: what to judge on.
@@ -191,7 +191,7 @@ def judge_interpolations(
         mixed = dataclasses.replace(student, model=interpolate(anchor.model, student.model, coefficient))
         reports.append({"interpolation": coefficient, **evaluate(mixed, suite, run.workers)})
         on_judged(judged)
-    _write_json(reports, run.output / f"interpolations-{weights.stem}.json")
+    _write_json(reports, run.output / f"interpolations-{content_name(weights)}.json")
     return reports
 
 

@@ -136,6 +136,12 @@ def _umask() -> int:
     return mask
 
 
+def content_name(path: Path) -> str:
+    """A file's name without suffix, and the start of a digest: files called alike have another, wherever they lie."""
+    with path.open("rb") as file:
+        return f"{path.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+
+
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive: torch's other zip files hold no constants."""
     try:

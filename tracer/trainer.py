@@ -165,7 +165,9 @@ class Trainer:
             self._save(self.checkpoints)
         self.on_step(step)
         if interruption and stopped:
-            raise Stopped(step, interruption.signal or signal.SIGTERM)
+            told = f"stopped at step {step}, which is saved: the same command goes on from there"
+            # others than the first say nothing, and those that heard of it from another take it for SIGTERM
+            raise Stopped(told if processes.is_first() else "", 128 + (interruption.signal or signal.SIGTERM))
 
     def _save(self, checkpoints: Checkpoints) -> None:
         self._require_sound_weights()
