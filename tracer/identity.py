@@ -4,7 +4,6 @@ Content decides, places do not: data and weights may be moved, but others under 
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +42,13 @@ def with_weights(identity: Identity, named: str | None, model: nn.Module, config
         model: the model with these weights.
         configuration: its sizes and preprocessing, as JSON has them.
     """
-    weights = {"named": named, "digest": digest(model.state_dict(), configuration)}
-    return {**identity, "content": {**identity["content"], "weights": weights}}
+    weights = {"named": named, "digest": digest(model.state_dict())}
+    return {**identity, "content": {**identity["content"], "weights": weights, "model": configuration}}
 
 
-def digest(tensors: dict[str, Tensor], configuration: Any = None) -> str:
-    """SHA-256 of a configuration and of tensors: their names, types, shapes and bytes."""
-    sha = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode())
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of tensors: their names, types, shapes and bytes."""
+    sha = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
@@ -61,9 +60,11 @@ def changes(then: Identity, now: Identity, when: str) -> str:
 
     Content that is not known now is not compared.
     """
-    told = _settings({**then, "content": None}, {**now, "content": None})
-    sentences = [f"other settings than when {when} ({'; '.join(told)})"] if told else []
     before, content = (identity.get("content") or {} for identity in (then, now))
+    told = _settings({**then, "content": None}, {**now, "content": None})
+    if "model" in content:
+        told += _settings(before.get("model"), content["model"], "model")
+    sentences = [f"other settings than when {when} ({'; '.join(told)})"] if told else []
     if "data" in content and (pairs := fingerprint.changes(before.get("data", {}), content["data"])):
         sentences.append(f"data.path has other pairs than when {when}: {', '.join(pairs)}")
     if "weights" in content:
