@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer import __version__
-from tracer.errors import UserError
+from tracer.errors import Stopped, UserError
 from tracer.paths import argument
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"tracer: cannot use {error.filename or 'a file'}: {error.strerror or error}; choose another place", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        if str(stopped):
+            print(f"tracer: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt:
         print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -156,6 +160,7 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from tracer import console
     from tracer import run as running
+    from tracer.storage import content_name
 
     run = _configuration(options)
     if run.evaluation is None:
@@ -165,7 +170,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         _evaluate_interpolations(run, suite, options)
         return
     encoder = running.load_encoder(run, options.weights, options.head)
-    name = f"evaluation-{options.weights.stem}" if options.weights else "evaluation"
+    judged = [path for path in (options.weights, options.head) if path]
+    name = "-".join(["evaluation", *map(content_name, judged)])
     console.report(running.judge(encoder, suite, run.output, name, run.workers), run.output)
 
 
@@ -177,10 +183,11 @@ def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Names
         raise UserError("--interpolations compares ID with OOD accuracy, and evaluation has no OOD sets: name some")
     from tracer import console, plotting
     from tracer import run as running
+    from tracer.storage import content_name
 
     with console.progress("interpolations", len(coefficients)) as advance:
         reports = running.judge_interpolations(run, options.weights, coefficients, suite, advance)
-    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{options.weights.stem}")
+    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{content_name(options.weights)}")
     console.interpolations(reports, run.output)
 
 

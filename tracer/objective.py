@@ -117,6 +117,11 @@ class Objective:
         return any(self.weights.get(name) for name in DISTILLATION_TERMS)
 
     @property
+    def compares_features(self) -> bool:
+        """Whether any term compares embeddings with a teacher's."""
+        return any(self.weights.get(name) for name in DISTILLATION_TERMS & set(FEATURE_TERMS))
+
+    @property
     def needs_anchor(self) -> bool:
         """Whether any term compares with the pretrained weights."""
         return bool(self.weights.get("l2_sp"))

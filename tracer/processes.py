@@ -11,7 +11,7 @@ process.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,33 @@ def device() -> torch.device:
 def is_first() -> bool:
     """Whether this is the process that writes files, shows progress and judges."""
     return index() == 0
+
+
+def by_first(action: Callable[[], object]) -> None:
+    """Let the first process do something for all.
+
+    Raises:
+        UserError: in all of them, if it does so in the first.
+    """
+    refused: list[str | None] = [None]
+    if is_first():
+        try:
+            action()
+        except UserError as error:
+            refused = [str(error)]
+    if count() > 1:
+        dist.broadcast_object_list(refused, src=0)
+    if refused[0] is not None:
+        raise UserError(refused[0])
+
+
+def any_of(asked: bool) -> bool:
+    """Whether any process asks for something, in all of them alike; each has to call this. One alone waits for nothing."""
+    if count() == 1:
+        return asked
+    ballot = torch.full((), float(asked), device=device())
+    dist.all_reduce(ballot, op=dist.ReduceOp.MAX)
+    return bool(ballot)
 
 
 def leave() -> None:

@@ -2,7 +2,8 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import torch
 from torch import nn
 
 from tracer import config as configuration
-from tracer import processes, schedules, stages
+from tracer import identity, lock, processes, schedules, space, stages
 from tracer.averaging import Clock
 from tracer.config import PHOTO, AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, ReadData, Run
 from tracer.data import folder_suite, imagenet, iwildcam, sources, world
-from tracer.data.batches import Batches
+from tracer.data.batches import Batches, require_a_batch
 from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages, LabelledImages, Suite
 from tracer.data.skips import MAX_CORRUPT_SHARE, Skips
@@ -29,10 +30,10 @@ from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.head import Head
 from tracer.objective import Objective
 from tracer.state import Checkpoints
-from tracer.storage import json_text
+from tracer.storage import content_name, json_text, write_text
 from tracer.strategies import STRATEGIES
 from tracer.teacher import Teacher
-from tracer.tracking import JsonLines, Tracker, services
+from tracer.tracking import JsonLines, Tracker, require_installed, services
 from tracer.trainer import Loop, Trainer
 
 
@@ -97,20 +98,28 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
     head.safetensors and with a suite evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are
     any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
-    All data are listed before the first step, and opened when they are used. Of several processes (see `Trainer`) the first alone
-    writes and judges; the others return without a report as soon as the training is over.
+    All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone
+    meanwhile (see `tracer.lock`). Of several processes (see `Trainer`) the first alone writes and judges; the others return
+    without a report as soon as the training is over.
 
     Raises:
-        UserError: for bad input, or if the folder holds a run of another configuration.
+        UserError: for bad input, or if the folder is in use or holds another run (see `tracer.identity`).
+        Stopped: if Ctrl-C or SIGTERM stopped the training; the next call goes on from there.
     """
-    suite = evaluation_suite(run.evaluation) if run.evaluation else None
-    checkpoints = Checkpoints(run.output / "checkpoints", _identity(run), run.keep_checkpoints)
-    checkpoints.step()  # refuses a folder that holds another run before anything is written
-    clip.require_room(run.output)
+    with lock.held(run.output):
+        clip.require_room(run.output)
+        return _fine_tune(run, on_step)
+
+
+def _fine_tune(run: Run, on_step: Callable[[int], None]) -> Result:
     preset = STRATEGIES[run.strategy.name]
-    labelled = _labelled_images(run) if preset.has_head else None
-    if labelled and suite:
+    suite = evaluation_suite(run.evaluation) if run.evaluation else None
+    pairs, labelled = _training_data(run) if preset.trained else (None, None)
+    if labelled and suite and preset.has_head:
         _require_label_space(labelled.class_names, suite)
+    checkpoints = Checkpoints(run.output / "checkpoints", identity.of_run(run, labelled or pairs), run.keep_checkpoints)
+    checkpoints.step()  # refuses a folder that holds another run
+    require_installed(run.trackers)
     earlier, done = [], 0
     for part in stages.earlier(run):
         earlier.append(fine_tune(part, _following(on_step, done)).student)
@@ -118,17 +127,18 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     torch.manual_seed(run.seed)
     encoder = load_encoder(run)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
+    checkpoints.identity = identity.with_weights(checkpoints.identity, run.model.pretrained, anchor, clip.configuration(anchor))
+    resumed_at = checkpoints.step()  # now that the weights are known
     clip.freeze(encoder.model, run.model.freeze)
     if run.model.gradient_checkpointing:
         clip.checkpoint_gradients(encoder.model)
-    if labelled:
+    if labelled and preset.has_head:
         encoder = dataclasses.replace(encoder, head=earlier[0].head if earlier else _zero_shot_head(encoder, labelled))
-    trainer = _trainer(run, encoder, anchor, labelled, checkpoints, _following(on_step, done)) if preset.trained else None
-    if processes.is_first():
-        run.output.mkdir(parents=True, exist_ok=True)
-        (run.output / "config.yaml").write_text(configuration.dump(run), encoding="utf-8")
+    trainer = _trainer(run, encoder, anchor, pairs, checkpoints, _following(on_step, done)) if pairs is not None else None
+    processes.by_first(lambda: _begin(run, checkpoints))
     if trainer:
-        trainer.fit()
+        with _trackers(run, resumed_at) as trainer.trackers:
+            trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
     if preset.merges:
@@ -137,6 +147,12 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     report = _finish(run, encoder, teacher, suite) if processes.is_first() else None
     skipped = trainer.skips.samples if trainer and trainer.skips else ()
     return Result(encoder, anchor, teacher, suite, report, skipped)
+
+
+def _begin(run: Run, checkpoints: Checkpoints) -> None:
+    """Write down what the run is."""
+    write_text(run.output / "config.yaml", configuration.dump(run))
+    checkpoints.begin()
 
 
 def _finish(run: Run, encoder: Encoder, teacher: DualEncoder | None, suite: Suite | None) -> dict[str, Any] | None:
@@ -162,7 +178,7 @@ def judge_interpolations(
     """Judge every interpolation between the pretrained and fine-tuned weights on a suite (WiSE-FT, arXiv 2109.01903).
 
     Args:
-        run: names the model and the output folder, where interpolations-NAME.json is written for weights in NAME.safetensors.
+        run: names the model and the output folder, where interpolations-NAME.json is written (for NAME see `storage.content_name`).
         weights: the fine-tuned weights.
         coefficients: shares of the fine-tuned weights, in [0, 1].
         suite: what to judge on.
@@ -183,7 +199,7 @@ def judge_interpolations(
         mixed = dataclasses.replace(student, model=interpolate(anchor.model, student.model, coefficient))
         reports.append({"interpolation": coefficient, **evaluate(mixed, suite, run.workers)})
         on_judged(judged)
-    _write_json(reports, run.output / f"interpolations-{weights.stem}.json")
+    _write_json(reports, run.output / f"interpolations-{content_name(weights)}.json")
     return reports
 
 
@@ -205,19 +221,19 @@ def _trainer(
     run: Run,
     encoder: Encoder,
     anchor: DualEncoder,
-    labelled: LabelledImages | None,
+    pairs: CaptionedImages,
     checkpoints: Checkpoints,
     on_step: Callable[[int], None],
 ) -> Trainer:
     steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
-    processes.equal_share(optimization.batch_size, "optimization.batch_size")  # refused before anything is written
-    student, reference, batches = _learning(run, encoder, anchor, labelled)
+    student, reference, batches = _learning(run, encoder, anchor, pairs)
     torch.manual_seed(run.seed)
     teacher = None
     kernel = STRATEGIES[strategy.name].kernel
     if kernel is not None:
         clock = Clock(steps, strategy.update_every_steps)
         teacher = Teacher(student, strategy.kernel or kernel, clock, strategy.buffers)
+    _require_space(run, student, teacher)
     if run.model.compile:
         student.compile()  # in place: the class and the names of the weights stay
         if teacher:
@@ -251,37 +267,49 @@ def _trainer(
         skips=Skips(run.output / _own("skipped.jsonl"), batches.max_corrupt_share, len(batches.pairs), checkpoints.step())
         if isinstance(run.data, ReadData)
         else None,
-        trackers=_trackers(run, checkpoints.step()) if processes.is_first() else (),
         on_step=on_step,
     )
 
 
-def _learning(
-    run: Run, encoder: Encoder, anchor: DualEncoder, labelled: LabelledImages | None
-) -> tuple[DualEncoder, DualEncoder, Batches]:
+def _require_space(run: Run, student: DualEncoder, teacher: Teacher | None) -> None:
+    """Checkpoints hold student, teacher and AdamW's two moments of what is trained; student and teacher are written at the end."""
+    wider = 2 if run.optimization.precision == "fp64" else 1
+    weights = wider * (space.size(student) + (space.size(teacher.module) if teacher else 0))
+    moments = wider * 2 * sum(parameter.nbytes for parameter in student.parameters() if parameter.requires_grad)
+    processes.by_first(lambda: space.require(run.output, weights + moments, run.keep_checkpoints, weights))
+
+
+def _learning(run: Run, encoder: Encoder, anchor: DualEncoder, pairs: CaptionedImages) -> tuple[DualEncoder, DualEncoder, Batches]:
     """What is trained, what it started as, and its batches: the model on captions or, with a head, on class labels."""
     student, reference, head = encoder.model, anchor, encoder.head
-    if labelled and head:
+    if head:
         trains_tower = STRATEGIES[run.strategy.name].trains == "image_tower_and_head"
         student, reference = Classifier(student, head, trains_tower), Classifier(anchor, copy.deepcopy(head), trains_tower)
-        pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
         encoder = dataclasses.replace(encoder, tokenize=read_labels)
-    else:
-        pairs = sources.training_pairs(run.data)
     share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
     steps, size = run.optimization.total_steps, run.optimization.batch_size
     return student, reference, Batches(pairs, encoder, size, steps, run.seed, share)
 
 
-def _labelled_images(run: Run) -> LabelledImages:
-    """The training images of a run whose strategy learns from labels."""
-    images = sources.labelled_images(run.data)
-    if images is None:
-        raise UserError(
-            f"strategy.name = {run.strategy.name} learns class labels, which data.kind = {run.data.kind} lacks: "
-            "take class folders, or another strategy"
-        )
-    return images
+def _training_data(run: Run) -> tuple[CaptionedImages, LabelledImages | None]:
+    """The pairs that a run learns from, whose captions are labels where it learns those; and images with labels, if it has them.
+
+    Raises:
+        UserError: if they cannot be listed, lack labels that the strategy learns, or do not fill a batch of every process.
+    """
+    labelled = sources.labelled_images(run.data)
+    if STRATEGIES[run.strategy.name].has_head:
+        if labelled is None:
+            raise UserError(
+                f"strategy.name = {run.strategy.name} learns class labels, which data.kind = {run.data.kind} lacks: "
+                "take class folders, or another strategy"
+            )
+        pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
+    else:
+        pairs = labelled.captioned() if labelled else sources.training_pairs(run.data)
+    require_a_batch(len(pairs), run.optimization.batch_size)
+    processes.equal_share(run.optimization.batch_size, "optimization.batch_size")
+    return pairs, labelled
 
 
 def _zero_shot_head(encoder: Encoder, labelled: LabelledImages) -> Head:
@@ -311,12 +339,11 @@ def _own(name: str) -> str:
     return name if processes.is_first() else f"{stem}-{processes.index()}.{suffix}"
 
 
-def _trackers(run: Run, resumed_at: int) -> list[Tracker]:
-    return [JsonLines(run.output / "metrics.jsonl", resumed_at), *services(run.trackers, run.output)]
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    """What must not change between a checkpoint and its resumption; a run that met too many corrupt pairs may be allowed more."""
-    kept = ("seed", "model", "data", "strategy", "optimization")
-    values = run.model_dump(mode="json", exclude={"data": {"max_corrupt_share"}})
-    return {name: part for name, part in values.items() if name in kept}
+@contextmanager
+def _trackers(run: Run, resumed_at: int) -> Iterator[Sequence[Tracker]]:
+    """Where the first process logs."""
+    if not processes.is_first():
+        yield ()
+        return
+    with services(run.trackers, run.output, resumed_at) as opened:
+        yield [JsonLines(run.output / "metrics.jsonl", resumed_at), *opened]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tracer.errors import UserError
-from tracer.storage import load_metadata, load_tensors, save_tensors
+from tracer.identity import Identity, changes
+from tracer.storage import load_metadata, load_tensors, require_sound, save_tensors, write_text
 from tracer.teacher import Teacher
 
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
@@ -55,17 +57,32 @@ class Checkpoints:
     """The checkpoints of one run, newest last; old ones are removed once a newer one is whole.
 
     Args:
-        folder: where they are.
-        identity: what the run is (its configuration, say); a checkpoint of another run is refused.
+        folder: where they are; FOLDER.json beside it says from before the first step what the run is.
+        identity: what the run is (see `tracer.identity`); a folder of another run is refused. It may become more precise later.
         keep: how many to keep.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], keep: int = 2):
-        self.folder, self.identity, self.keep = folder, json.loads(json.dumps(identity)), keep
+    def __init__(self, folder: Path, identity: Identity, keep: int = 2):
+        self.folder, self.identity, self.keep = folder, identity, keep
+        self._sound: Path | None = None
+
+    @property
+    def _begun(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.json")
 
     def paths(self) -> list[Path]:
         """Whole checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("*.safetensors") if _NAME.fullmatch(path.name))
+
+    def begin(self) -> None:
+        """Write down what the run is, so that another cannot begin in the folder."""
+        self._begun.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self._begun, json.dumps(self.identity))
+
+    def abandon(self) -> None:
+        """Forget a run that has saved nothing: its folder is free for another."""
+        if not self.paths():
+            self._begun.unlink(missing_ok=True)
 
     def save(self, progress: Progress) -> None:
         """Save the run as it is now."""
@@ -79,43 +96,79 @@ class Checkpoints:
         """The step that the run would go on from: that of the newest checkpoint, 0 if there is none.
 
         Raises:
-            UserError: if the checkpoint is damaged, or another configuration wrote it.
+            UserError: if the checkpoint is damaged, or the folder holds another run.
         """
         if not self.paths():
+            self._require_same(self._identity_begun(), "the run began", self._begun)
             return 0
         newest = self.paths()[-1]
-        try:
-            metadata = load_metadata(newest)
-        except UserError as error:
-            raise UserError(f"{error}, or delete it to go on from the checkpoint before it") from error
-        changed = _differences(self.identity, metadata.get("identity", {}))
-        if changed:
-            raise UserError(
-                f"{newest} was written with other settings ({'; '.join(changed)}): restore them, or choose a new output folder"
-            )
+        metadata = self._metadata(newest)
+        self._require_same(metadata["identity"], f"step {metadata['step']} was saved", newest)
         return metadata["step"]
 
     def restore(self, progress: Progress) -> None:
         """Go back to the newest checkpoint, if there is one.
 
         Raises:
-            UserError: if it is damaged, or another configuration wrote it.
+            UserError: if it is damaged, or the folder holds another run.
         """
         step = self.step()
         if step:
             progress.restore(load_tensors(self.paths()[-1]), step)
 
+    def _metadata(self, newest: Path) -> dict[str, Any]:
+        """What a checkpoint says of itself, once all of it was found sound."""
+        try:
+            if self._sound != newest:
+                require_sound(newest)
+                self._sound = newest
+            return load_metadata(newest)
+        except UserError as error:
+            remedy = "go on from the checkpoint before it" if len(self.paths()) > 1 else "begin again"
+            raise UserError(f"{error}, or delete it to {remedy}") from error
+
+    def _identity_begun(self) -> Identity | None:
+        try:
+            return json.loads(self._begun.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self._begun} is damaged ({error}): delete it to begin again") from error
+
+    def _require_same(self, then: Identity | None, when: str, where: Path) -> None:
+        if then is not None and (changed := changes(then, json.loads(json.dumps(self.identity)), when)):
+            raise UserError(f"{where} is of another run: {changed}; restore what it was, or choose a new output folder")
+
 
 def random_state() -> dict[str, Tensor]:
-    """State of torch's generators by device."""
-    return {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})}
+    """State of torch's generators: the CPU's, and those of every accelerator that this process sees.
+
+    Accelerators are counted from the one in use, whose state is what several processes share, each on another.
+    """
+    return {"cpu": torch.get_rng_state()} | {name: module.get_rng_state(*index) for name, module, index in _generators()}
 
 
 def set_random_state(state: dict[str, Tensor]) -> None:
     """Put torch's generators back; a device that this machine lacks is passed over."""
     torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"])
+    for name, module, index in _generators():
+        if name in state:
+            module.set_rng_state(state[name], *index)
+
+
+def _generators() -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+    """Name of each accelerator's generator, the module of torch that knows it, and which of several of that kind it is."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None:
+        return
+    module, current, count = (
+        torch.get_device_module(accelerator),
+        torch.accelerator.current_device_index(),
+        torch.accelerator.device_count(),
+    )
+    for offset in range(count):
+        index = ((current + offset) % count,) if count > 1 else ()  # mps, of which there is one, takes no index
+        yield f"{accelerator.type}.{offset}", module, index
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -128,10 +181,3 @@ def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
     return state
-
-
-def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
-        return [] if ours == theirs else [f"{path} was {theirs!r} and is {ours!r}"]
-    keys = sorted({*ours, *theirs})
-    return [d for key in keys for d in _differences(ours.get(key), theirs.get(key), f"{path}.{key}".lstrip("."))]

@@ -2,15 +2,17 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,9 +20,16 @@ from torch import Tensor
 
 from tracer.errors import UserError
 
+_UNSEALED = "0" * hashlib.sha256().digest_size * 2
+_SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_CHUNK = 1 << 24  # bytes
+_LONGEST_HEADER = 100_000_000  # bytes, which safetensors itself allows
+
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata to `path` so that a reader finds either the old file or the whole new one.
+
+    A checksum goes into the metadata (see `require_sound`).
 
     Raises:
         UserError: if the file cannot be written, for a full disk say; nothing half-written stays behind.
@@ -28,9 +37,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(_apart(tensors), temporary, metadata={"tracer": json.dumps(metadata)})
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        save_file(_apart(tensors), temporary, metadata={"tracer": json.dumps(metadata), "sha256": _UNSEALED})
+        _seal(temporary)
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files private
         os.replace(temporary, path)
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -54,9 +62,53 @@ def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader finds either the old one or the whole new one."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def require_sound(path: Path) -> None:
+    """Compare a file from `save_tensors` with its checksum, the SHA-256 of the whole file with zeros for the checksum.
+
+    Raises:
+        UserError: if a bit is wrong, or the file is absent or has no checksum.
+    """
+    try:
+        with path.open("rb") as file:
+            kept, _, computed = _checksum(file)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}: check the path") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({_reason(error)}): replace it") from error
+    if kept != computed:
+        reason = "its checksum does not match" if kept else "it has no checksum, or is of an earlier version"
+        raise UserError(f"{path} is damaged or cut short ({reason}): replace it")
+
+
+def _seal(path: Path) -> None:
+    """Put the checksum in the place that is kept for it, and see the file on the disk."""
+    with path.open("r+b") as file:
+        _, place, checksum = _checksum(file)
+        file.seek(place)
+        file.write(checksum)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _checksum(file: IO[bytes]) -> tuple[bytes | None, int, bytes]:
+    """The checksum that a file has, the position of it in the file, and the one that it should have."""
+    length = file.read(8)
+    header = file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
+    found = _SEAL.search(header)
+    kept, start = (found[1], found.start(1)) if found else (None, 0)
+    sha = hashlib.sha256(length + header[:start] + _UNSEALED.encode() + header[start + len(_UNSEALED) :])
+    while chunk := file.read(_CHUNK):
+        sha.update(chunk)
+    return kept, len(length) + start, sha.hexdigest().encode()
 
 
 def link(path: Path, target: Path) -> None:
@@ -152,6 +204,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def content_name(path: Path) -> str:
+    """A file's name without suffix, and the start of a digest: files called alike have another, wherever they lie."""
+    with path.open("rb") as file:
+        return f"{path.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
 def is_torchscript(path: Path) -> bool:

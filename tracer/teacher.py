@@ -8,7 +8,6 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from tracer.averaging import Clock, Kernel
-from tracer.models.dual_encoder import Features
 
 BufferPolicy = Literal["average", "copy"]
 
@@ -26,6 +25,9 @@ class Teacher:
     The average is kept in float32 (float64 for a float64 student): a bfloat16 average would lose updates smaller than 1/256 of a
     weight. It is always in eval mode and never receives a gradient. A model wrapped by `torch.compile` or DistributedDataParallel
     is unwrapped first.
+
+    The average lies where the student lay when this was made, and neither follows the other to a device: `module.to(device)` moves
+    it, at any time, and `update` fetches the student's weights from wherever they are. `Trainer` moves both to its own.
 
         >>> from tracer.averaging import Clock, Uniform
         >>> student = nn.Linear(1, 1, bias=False)
@@ -56,9 +58,9 @@ class Teacher:
         self._newest, self._average = _Slots(self.student, buffers), _Slots(self.module, buffers)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, tokens: Tensor) -> Features:
-        """The teacher's features of a batch."""
-        return self.module(images, tokens)
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """What the averaged module gives for any arguments, of a batch of images and tokens its features; without gradient."""
+        return self.module(*arguments, **named)
 
     @torch.no_grad()
     def update(self) -> None:
@@ -70,7 +72,7 @@ class Teacher:
         if rate == 0:
             return
         average = self._average.averaged()
-        newest = [new.to(old.dtype) for new, old in zip(self._newest.averaged(), average, strict=True)]
+        newest = [new.to(old.device, old.dtype) for new, old in zip(self._newest.averaged(), average, strict=True)]
         torch._foreach_lerp_(average, newest, rate)
         for mine, theirs in zip(self._average.copied(), self._newest.copied(), strict=True):
             mine.copy_(theirs)

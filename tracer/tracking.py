@@ -1,14 +1,20 @@
 """Where scalars go: a JSONL file always, Accelerate's trackers (TensorBoard, Weights & Biases, ...) on request."""
 
 import json
-import os
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate.tracking import TensorBoardTracker, WandBTracker
 
 from tracer.errors import UserError
+from tracer.storage import write_text
+
+_LOG = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -17,25 +23,45 @@ class Tracker(Protocol):
     def log(self, values: dict[str, Any], step: int) -> Any: ...
 
 
-def services(names: Sequence[str], folder: Path) -> list[Tracker]:
-    """Accelerate's trackers by name ("tensorboard", "wandb"), writing below `folder` where they write files.
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+def require_installed(names: Sequence[str]) -> None:
+    """Refuse services (see `services`) whose package is not there.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for name in names:
+        if find_spec(PACKAGES[name]) is None:
+            raise UserError(f"the tracker {name} is not installed: install tracer with its extra 'trackers', or leave it out")
+
+
+@contextmanager
+def services(names: Sequence[str], folder: Path, resumed_at: int = 0) -> Iterator[list[Tracker]]:
+    """Accelerate's trackers by name ("tensorboard", "wandb"), finished at the end, whatever happens before.
+
+    Args:
+        names: which.
+        folder: they write below it where they write files.
+        resumed_at: the step of the checkpoint that the run goes on from; TensorBoard drops what was logged after it.
 
     Raises:
         UserError: if the package of one is not installed.
     """
+    require_installed(names)
     openers = {
-        "tensorboard": lambda: TensorBoardTracker("tensorboard", logging_dir=folder),
+        "tensorboard": lambda: TensorBoardTracker("tensorboard", logging_dir=folder, purge_step=resumed_at + 1),
         "wandb": lambda: WandBTracker("tracer", dir=str(folder)),
     }
-    opened: list[Tracker] = []
-    for name in names:
-        try:
+    with ExitStack() as finishing:
+        opened: list[Tracker] = []
+        for name in names:
             tracker = openers[name]()
             tracker.start()
-        except ImportError as error:
-            raise UserError(f"the tracker {name} is not installed ({error}): install tracer with its extra 'trackers'") from error
-        opened.append(tracker)
-    return opened
+            finishing.callback(tracker.finish)
+            opened.append(tracker)
+        yield opened
 
 
 class JsonLines:
@@ -51,23 +77,34 @@ class JsonLines:
         kept = [line for line in read(path) if line["step"] <= resumed_at]
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            temporary = path.with_name(f".{path.name}")
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(temporary, path)
+            write_text(path, "".join(map(_line, kept)))
 
     def log(self, values: dict[str, Any], step: int) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(_line({"step": step, **values}))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that a crash cut short is left out."""
+    """The lines of a metrics file, without damaged ones, which are told; of a last one that a crash cut short nothing is said."""
     if not path.exists():
         return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    lines, damaged = [], []
+    written = path.read_bytes().split(b"\n")
+    for number, text in enumerate(written, 1):
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
+            line = json.loads(text)
+            if not isinstance(line["step"], int):
+                raise TypeError("a step is a number")
+            lines.append(line)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if number < len(written):  # what follows the last line break is nothing, or cut short
+                damaged.append(number)
+    if damaged:
+        _LOG.warning(f"{path}: line {', '.join(map(str, damaged))} cannot be read, and is left out")
     return lines
+
+
+def _line(values: dict[str, Any]) -> str:
+    """A line of JSON, which has no numbers that are not finite."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"

@@ -1,7 +1,9 @@
 """The one training loop. What it trains, on what, by which objective and under which teacher is chosen by its parts."""
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,17 +16,20 @@ from torch.utils.data import Dataset
 from tracer import processes
 from tracer.data.batches import Batch, load, shared
 from tracer.data.skips import Skips
-from tracer.errors import UserError
+from tracer.errors import Stopped, UserError
 from tracer.evaluation import certainty, gaps
 from tracer.gradient_cache import GradientCache, concatenate
+from tracer.interruption import Interruption
 from tracer.models.dual_encoder import DualEncoder, Features
 from tracer.objective import Objective, Pairing
+from tracer.pace import Pace
 from tracer.schedules import Schedule, constant
 from tracer.state import Checkpoints, Progress
 from tracer.teacher import Teacher
 from tracer.tracking import Tracker
 
 Precision = Literal["bf16", "fp32", "fp64"]
+FIRST_CHECKPOINT = 50  # steps: what would break a save shows soon, and a run killed early loses little
 _MILDER = "lower optimization.learning_rate or raise optimization.warmup_steps (what broke was not saved)"
 
 
@@ -42,7 +47,7 @@ class Loop:
         max_gradient_norm: gradients are scaled down to this norm; None leaves them.
         max_logit_scale: upper bound on the logit scale of a CLIP (not its logarithm).
         log_every_steps: steps between two lines of metrics; no other step waits for the device.
-        checkpoint_every_steps: steps between two checkpoints; the last step always has one.
+        checkpoint_every_steps: steps between two checkpoints; step 50 and the last one always have one.
         workers: background processes that prepare batches.
     """
 
@@ -78,7 +83,8 @@ class Trainer:
         on_step: called after each step with the number of steps done (progress bars, snapshots).
 
     Raises:
-        UserError: if a term lacks its teacher or anchor, or the processes cannot share a batch equally.
+        UserError: if a term lacks its teacher or anchor, teacher, schedule or batches are of another number of steps than the
+            loop, or the processes cannot share a batch equally.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class Trainer:
             raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
         if objective.needs_anchor and anchor is None:
             raise UserError("the l2_sp term needs the pretrained weights: give the trainer an anchor")
+        _require_one_horizon(loop.total_steps, teacher, schedule, batches)
         self.batches, self.objective, self.loop, self.schedule = shared(batches), objective, loop, schedule
         self.teacher, self.anchor = teacher, anchor
         self.checkpoints, self.trackers, self.skips, self.on_step = checkpoints, trackers, skips, on_step
@@ -113,11 +120,15 @@ class Trainer:
         self._parameters = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.progress = Progress(self.student, self.optimizer, teacher)
+        self._pace = Pace()
 
     def fit(self) -> None:
         """Train to the last step, from the newest checkpoint if there is one.
 
+        With checkpoints, Ctrl-C or SIGTERM (to any of several processes) saves one after the step at hand, in all of them.
+
         Raises:
+            Stopped: if a signal stopped it; the next call goes on from there.
             UserError: if the loss stops being finite, too many training pairs are corrupt, a batch lacks the replay images that a
                 term compares, a checkpoint cannot be read or written, or several processes differ in what they start from.
         """
@@ -125,29 +136,52 @@ class Trainer:
             self.checkpoints.restore(self.progress)
         self.model.train()
         self._require_one_run()
-        for batch in self._remaining():
-            logged = (self.progress.step + 1) % self.loop.log_every_steps == 0
-            saved = self.checkpoints is not None and self._saves_after(self.progress.step + 1)
-            report = self._step(batch, reported=logged or saved)
-            self.progress.step += 1
-            if report:
-                self._require_finite(report)
-            if logged and processes.is_first():
-                for tracker in self.trackers:
-                    tracker.log(report, step=self.progress.step)
-            if saved and self.checkpoints:
-                self._require_sound_weights()
-                if processes.is_first():
-                    self.checkpoints.save(self.progress)
-            self.on_step(self.progress.step)
+        if self.checkpoints and processes.is_first():
+            self.checkpoints.begin()
+        try:
+            with Interruption() if self.checkpoints else nullcontext() as interruption:
+                self._pace.restart()
+                for batch in self._remaining():
+                    self._advance(batch, interruption)
+        except UserError:
+            if self.checkpoints and processes.is_first():
+                self.checkpoints.abandon()
+            raise
         self.model.eval()
+
+    def _advance(self, batch: Batch, interruption: Interruption | None) -> None:
+        """A step with what follows it: metrics, a checkpoint, the end of a run that is to stop."""
+        step = self.progress.step + 1
+        logged, saved = step % self.loop.log_every_steps == 0, self._saves_after(step)
+        report = self._step(batch, reported=logged or saved)
+        self.progress.step = step
+        stopped = interruption is not None and processes.any_of(interruption.signal is not None)
+        if report:
+            self._require_finite(report)
+        if logged and processes.is_first():
+            for tracker in self.trackers:
+                tracker.log(report | self._pace.read(), step=step)
+        if self.checkpoints and (saved or stopped):
+            self._save(self.checkpoints)
+        self.on_step(step)
+        if interruption and stopped:
+            told = f"stopped at step {step}, which is saved: the same command goes on from there"
+            # others than the first say nothing, and those that heard of it from another take it for SIGTERM
+            raise Stopped(told if processes.is_first() else "", 128 + (interruption.signal or signal.SIGTERM))
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        self._require_sound_weights()
+        if processes.is_first():
+            checkpoints.save(self.progress)
+        self._pace.restart()
 
     def _remaining(self) -> Iterator[Batch]:
         for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers, self.skips):
             yield batch.to(processes.device(), self._dtype)
 
     def _saves_after(self, step: int) -> bool:
-        return step % self.loop.checkpoint_every_steps == 0 or step == self.loop.total_steps
+        regular = step % self.loop.checkpoint_every_steps == 0 or step == self.loop.total_steps
+        return self.checkpoints is not None and (regular or step == FIRST_CHECKPOINT)
 
     def _step(self, batch: Batch, reported: bool) -> dict[str, float]:
         """One optimiser step; a report of it on the steps that ask for one."""
@@ -156,7 +190,7 @@ class Trainer:
             group["lr"] = peak * multiplier
         self.optimizer.zero_grad(set_to_none=True)
         with processes.own_randomness(self.progress.step):
-            pairing, terms = self._backward(batch)
+            pairing, terms = self._backward(batch, reported)
         processes.average_gradients(self._parameters)
         norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self.loop.max_gradient_norm:
@@ -166,14 +200,15 @@ class Trainer:
         self.student.clamp_logit_scale(self.loop.max_logit_scale)
         if self.teacher:
             self.teacher.update()
+        self._pace.add(len(pairing.student.image))
         return report
 
-    def _backward(self, batch: Batch) -> tuple[Pairing, dict[str, Tensor]]:
+    def _backward(self, batch: Batch, reported: bool) -> tuple[Pairing, dict[str, Tensor]]:
         """Gradients of the objective, left on the parameters; their mean over processes is that of the global batch."""
         chunks = self._chunks(batch)
         cache = GradientCache(partial(self._features, self.model), chunks) if len(chunks) > 1 else None
         student = cache.features if cache else self._features(self.model, batch)
-        pairing = Pairing(processes.gathered(student), self._target(chunks))
+        pairing = Pairing(processes.gathered(student), self._target(chunks, reported))
         teacher = self.teacher.module if self.teacher else None
         terms = {**self.objective.of_features(pairing), **self.objective.of_weights(self.student, self.anchor, teacher)}
         self.objective.total(terms).backward()
@@ -181,8 +216,9 @@ class Trainer:
             cache.backward()
         return pairing, terms
 
-    def _target(self, chunks: list[Batch]) -> Features | None:
-        if self.teacher is None:
+    def _target(self, chunks: list[Batch], reported: bool) -> Features | None:
+        """The teacher's features, where a term or the report compares with them."""
+        if self.teacher is None or not (reported or self.objective.compares_features):
             return None
         return processes.gathered(concatenate([self._features(self.teacher, chunk) for chunk in chunks]))
 
@@ -250,3 +286,11 @@ class Trainer:
             raise UserError(f"the weights are no longer finite at step {self.progress.step}: {_MILDER}")
         if not self._agree():
             raise UserError(f"the processes no longer have the same weights at step {self.progress.step}: use devices of one kind")
+
+
+def _require_one_horizon(steps: int, teacher: Teacher | None, schedule: Schedule, batches: Dataset) -> None:
+    """Everything that knows its own number of steps has to know the loop's."""
+    known = {"teacher's clock": teacher and teacher.clock, "schedule": schedule, "set of batches": batches}
+    for name, part in known.items():
+        if getattr(part, "total_steps", steps) != steps:
+            raise UserError(f"the {name} is made for {part.total_steps} steps and the loop takes {steps}: give both the same")

@@ -95,7 +95,8 @@ def test_trains_and_evaluates(capsys, tmp_path):
     assert main(["train", f"output={tmp_path}/a", "model.pretrained=null", *common]) == 0
     weights = f"{tmp_path}/a/student.safetensors"
     assert main(["evaluate", f"output={tmp_path}/b", *common, "--weights", weights]) == 0
-    reports = [json.loads((tmp_path / path).read_text()) for path in ("a/evaluation.json", "b/evaluation-student.json")]
+    (judged,) = (tmp_path / "b").glob("evaluation-student-*.json")
+    reports = [json.loads(path.read_text()) for path in (tmp_path / "a" / "evaluation.json", judged)]
     assert reports[0] == reports[1]
     assert reports[0]["sets"]["id"]["count"] == 12
     captured = capsys.readouterr()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.models import CONTEXT, WORDS, RandomBatches, TinyDualEncoder, tiny_encoder
+from tests.pace import without_pace
 from tests.processes import in_processes, seconds
 from tests.tolerances import FLOAT32_TRAINING, FLOAT64, POWER
 from tracer import config, processes, schedules
@@ -37,7 +38,7 @@ class Recorder:
         self.lines = []
 
     def log(self, values, step):
-        self.lines.append({"step": step, **values})
+        self.lines.append({"step": step, **without_pace(values)})
 
 
 def train(precision="fp64", size=None, optimizer="adamw", *, weights=EVERYTHING, steps=STEPS, seed=1, **parts):
@@ -47,7 +48,7 @@ def train(precision="fp64", size=None, optimizer="adamw", *, weights=EVERYTHING,
     model, anchor = (module.double() if precision == "fp64" else module for module in (model, anchor))
     torch.manual_seed(3)
     groups, recorder = parameter_groups(model, 0.1), Recorder()
-    teacher = Teacher(model, Beta(0.5, 0.5), Clock(STEPS, 2))
+    teacher = Teacher(model, Beta(0.5, 0.5), Clock(steps, min(2, steps)))
     with torch.no_grad():  # a teacher that is not the student from the first step on
         for p, a in zip(teacher.module.parameters(), anchor.parameters(), strict=True):
             p.lerp_(a, 0.3)
@@ -64,7 +65,7 @@ def train(precision="fp64", size=None, optimizer="adamw", *, weights=EVERYTHING,
         loop,
         teacher=teacher,
         anchor=anchor,
-        schedule=schedules.cosine(STEPS, 3),
+        schedule=schedules.cosine(steps, min(3, steps - 1)),
         trackers=[recorder],
         **parts,
     )
@@ -319,7 +320,7 @@ class TestRun:
         assert files[0] == files[1]
         lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("alone", "together")]
         assert len(lines[1]) == 3
-        ours, theirs = (json.loads(text[0]) for text in lines)
+        ours, theirs = (without_pace(json.loads(text[0])) for text in lines)
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-6)
 
     def test_unequal_batches_are_refused_before_anything_is_written(self, tmp_path, configured):

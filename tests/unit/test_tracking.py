@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tracer import tracking
 from tracer.tracking import JsonLines, read, services
 
 
@@ -52,7 +53,76 @@ def test_absent_file_has_no_lines(path):
 
 
 def test_tensorboard_takes_the_same_scalars(tmp_path):
-    (tracker,) = services(["tensorboard"], tmp_path)
-    tracker.log({"loss": 0.5}, step=1)
-    tracker.finish()
+    with services(["tensorboard"], tmp_path) as (tracker,):
+        tracker.log({"loss": 0.5}, step=1)
     assert any("tfevents" in path.name for path in tmp_path.rglob("*"))
+
+
+def test_tensorboard_shows_no_step_of_a_resumed_run_twice(tmp_path):
+    """As it reads the folder: what was logged after the checkpoint is logged again, with other values here to tell them apart."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for resumed_at, steps in ((0, [1, 2, 3, 4]), (2, [3, 4, 5])):
+        with services(["tensorboard"], tmp_path, resumed_at) as (tracker,):
+            for step in steps:
+                tracker.log({"loss": step + resumed_at / 10}, step=step)
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    scalars = {event.step: round(event.value, 4) for event in shown.Scalars("loss")}
+    assert len(shown.Scalars("loss")) == 5
+    assert scalars == {1: 1.0, 2: 2.0, 3: 3.2, 4: 4.2, 5: 5.2}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_services_are_finished(tmp_path, monkeypatch, fails):
+    """All of them, also when the run fails, or the one opened after them."""
+    events = []
+
+    class Service:
+        def __init__(self, name, **where):
+            self.name = name
+
+        def start(self):
+            if fails and self.name == "tracer":
+                raise RuntimeError("no answer")
+            events.append(f"{self.name} started")
+
+        def finish(self):
+            events.append(f"{self.name} finished")
+
+    monkeypatch.setattr(tracking, "TensorBoardTracker", Service)
+    monkeypatch.setattr(tracking, "WandBTracker", Service)
+    monkeypatch.setattr(tracking, "require_installed", lambda names: None)
+    with pytest.raises(RuntimeError, match="no answer"), services(["tensorboard", "wandb"], tmp_path):
+        raise RuntimeError("no answer")
+    both = ["tensorboard started", "tracer started", "tracer finished", "tensorboard finished"]
+    assert events == (["tensorboard started", "tensorboard finished"] if fails else both)
+
+
+DAMAGES = {
+    "not JSON": b'{"step": 2, "lo',
+    "no step": b'{"loss": 0.5}',
+    "a step in words": b'{"step": "two"}',
+    "no object": b"[1, 2]",
+    "not UTF-8": b'{"step": 2, "name": "\xff"}',
+    "zeros": b"\0" * 40,
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_line_costs_itself_alone_and_is_told_once(path, damage, caplog):
+    write(path, [1, 2, 3, 4])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], damage + b"\n", *lines[2:]]))
+    assert [line["step"] for line in read(path)] == [1, 3, 4]
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: line 2 cannot be read, and is left out"]
+    write(path, [4], resumed_at=3)
+    caplog.clear()
+    assert [line["step"] for line in read(path)] == [1, 3, 4]
+    assert caplog.records == []
+
+
+def test_numbers_that_are_not_finite_are_null(path):
+    JsonLines(path).log({"loss": float("inf"), "terms": float("nan"), "name": "x"}, 1)
+    assert json.loads(path.read_text()) == {"step": 1, "loss": None, "terms": None, "name": "x"}

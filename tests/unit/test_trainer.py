@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.models import EMBEDDING, KERNELS, PIXELS, RandomBatches, SameBatch, TinyDualEncoder
+from tests.pace import PACE
 from tests.tolerances import BFLOAT16, FLOAT32, FLOAT64, LINEAR_RECURSION, POWER
 from tracer import schedules
 from tracer.averaging import Beta, Clock, Static, Uniform
@@ -417,7 +418,8 @@ class TestMetrics:
         assert [line["step"] for line in lines] == [3, 6]
         gap_names = {"gap.student_anchor", "gap.student_teacher", "gap.batch_kl"}
         certainties = {f"{who}.{what}" for who in ("teacher", "student") for what in ("entropy", "confidence")}
-        scalars = {"step", "loss", "logit_scale", "gradient_norm", "learning_rate", *gap_names, *certainties}
+        scalars = {"step", "loss", "logit_scale", "gradient_norm", "learning_rate", *gap_names, *certainties, *PACE}
+        assert all(0 < line[name] < math.inf for line in lines for name in PACE)
         assert set(lines[0]) == scalars | {f"terms.{name}" for name in ALL_TERMS}
         for line in lines:
             assert line["loss"] == pytest.approx(sum(w * line[f"terms.{name}"] for name, w in ALL_TERMS.items()))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tracer import processes
+from tracer import interruption, processes
 from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages
 from tracer.data.skips import MAX_CORRUPT_SHARE, Skips, require_few
@@ -76,9 +76,7 @@ class Batches(Dataset):
         seed: int,
         max_corrupt_share: float = MAX_CORRUPT_SHARE,
     ):
-        if batch_size < 2:
-            raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
-        require_a_batch(pairs, batch_size)
+        require_a_batch(len(pairs), batch_size)
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
         self.max_corrupt_share = max_corrupt_share
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
@@ -168,14 +166,16 @@ class Batches(Dataset):
         return self._kept_order[1]
 
 
-def require_a_batch(pairs: CaptionedImages, batch_size: int) -> None:
-    """Refuse pairs that do not fill one batch, before anything slow is done with them.
+def require_a_batch(pairs: int, batch_size: int) -> None:
+    """Refuse a batch with nothing to contrast, or larger than the training set.
 
     Raises:
-        UserError: if they do not.
+        UserError: with the numbers.
     """
-    if len(pairs) < batch_size:
-        raise UserError(f"the training set has {len(pairs)} pairs, fewer than one batch of {batch_size}: lower batch_size")
+    if batch_size < 2:
+        raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
+    if pairs < batch_size:
+        raise UserError(f"the training set has {pairs} pairs, fewer than one batch of {batch_size}: lower batch_size")
 
 
 def shared(batches: Dataset[Batch]) -> Dataset[Batch]:
@@ -224,11 +224,16 @@ def in_order(items: Dataset[Item], positions: Sequence[int], workers: int = 0) -
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),
+        worker_init_fn=_leave_signals,
     )
     for item in loader:
         if isinstance(item, UserError):
             raise item
         yield item
+
+
+def _leave_signals(worker: int) -> None:
+    interruption.ignore()
 
 
 class _Cut(Dataset):

@@ -225,12 +225,14 @@ def save_folder(model: DualEncoder, folder: Path) -> None:
     name that it prefers: that is a link to the student, or a copy where the file system has no links.
     """
     save(model, folder / origins.STUDENT)
-    configuration = {
-        "model_cfg": _clip(model).blueprint.configuration,
-        "preprocess_cfg": open_clip.get_model_preprocess_cfg(_clip(model).clip),
-    }
-    write_text(folder / configurations.NAME, json.dumps(configuration, indent=1, allow_nan=False) + "\n")
+    write_text(folder / configurations.NAME, json.dumps(configuration(model), indent=1, allow_nan=False) + "\n")
     link(folder / origins.OPEN_CLIPS_CHOICE, folder / origins.STUDENT)
+
+
+def configuration(model: DualEncoder) -> dict[str, Any]:
+    """Sizes and preprocessing of a `Clip`, as open_clip writes them."""
+    clip = _clip(model)
+    return {"model_cfg": clip.blueprint.configuration, "preprocess_cfg": open_clip.get_model_preprocess_cfg(clip.clip)}
 
 
 def require_room(folder: Path) -> None:
