@@ -134,10 +134,11 @@ def _train(options: argparse.Namespace) -> None:
     from tracer import run as running
 
     console.console.quiet = not processes.is_first()
-    with console.progress("fine-tuning", stages.steps(run)) as advance:
-        result = running.fine_tune(run, advance)
+    with console.progress("fine-tuning", stages.steps(run)) as standing:
+        result = running.fine_tune(run, standing, standing.stage, [standing])
+        report = running.verdict(run, result, standing.stage)
     console.skipped(result.skipped, run.output / "skipped.jsonl")
-    console.report(result.report, run.output)
+    console.report(report, run.output)
     processes.leave()
 
 
@@ -152,9 +153,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.interpolations is not None:
         _evaluate_interpolations(run, suite, options)
         return
+    console.say(f"judging {options.weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
     encoder = running.load_encoder(run, options.weights, options.head)
     name = f"evaluation-{options.weights.stem}" if options.weights else "evaluation"
-    console.report(running.judge(encoder, suite, run.output, name, run.workers), run.output)
+    report = running.judge(encoder, suite, run.output, name, run.workers)
+    if (options.weights or options.head) and run.model.pretrained is not None:
+        report = running.compare(run, report, suite, running.load_encoder(run), name=name, stage=console.say)
+    console.report(report, run.output)
 
 
 def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Namespace) -> None:

@@ -62,7 +62,9 @@ def test_imagenet_family_trains_and_evaluates(tmp_path, tiny, capsys):
     assert main(["train", f"output={tmp_path}/a", *common]) == 0
     assert main(["evaluate", f"output={tmp_path}/b", *common, "--weights", f"{tmp_path}/a/student.safetensors"]) == 0
     trained, judged = (json.loads((tmp_path / f).read_text()) for f in ("a/evaluation.json", "b/evaluation-student.json"))
+    teacher = trained.pop("teacher")
     assert trained == judged
+    assert teacher["sets"].keys() == trained["change"]["sets"].keys() == judged["sets"].keys()
     assert {name: row["count"] for name, row in judged["sets"].items()} == {"id": 4, "v2": 4, "objectnet": 5}
     assert "macro F1" in capsys.readouterr().out
 
@@ -77,6 +79,8 @@ class TestInterpolations:
         reports = json.loads((tmp_path / "out" / "interpolations-student.json").read_text())
         assert (tmp_path / "out" / "interpolations-student.png").stat().st_size > 0
         assert [report["interpolation"] for report in reports] == [0, 0.25, 1]
+        means = [report["id"]["accuracy"] + report["ood"]["accuracy"] for report in reports]
+        assert [report["taken"] for report in reports] == [place == means.index(max(means)) for place in range(3)]
         run = config.load(None, wild)
         suite = running.evaluation_suite(run.evaluation)
         anchor, student = running.load_encoder(run), running.load_encoder(run, weights)
