@@ -1,6 +1,7 @@
 """The command line. Heavy imports happen inside the commands, so that --help answers at once."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,22 +17,44 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code. A user's error is one sentence on stderr and code 2."""
-    options = _options(_parser(), arguments)
+    """Run a command; its exit code. Whatever fails is one sentence on stderr: code 2 for bad input, 1 for a fault of tracer's."""
     # OpenMP threads that spin while they wait stall one another when runs share a machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names need not be text that a terminal can show
     try:
-        options.command(options)
-    except UserError as error:
-        print(f"tracer: {error}".replace("\n", "\ntracer: "), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"tracer: cannot use {error.filename or 'a file'}: {error.strerror or error}; choose another place", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        try:
+            options = _options(_parser(), arguments)
+            options.command(options)
+        finally:
+            _flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return _told(error)
     return 0
+
+
+def _flush() -> None:
+    """Write what was printed, so that a full disk or a closed pipe is told now and not when Python ends."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes the old one when it ends, and would complain)
+        raise
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended a command; its exit code."""
+    import traceback
+
+    from tracer import faults
+
+    if os.environ.get(faults.SHOW):
+        traceback.print_exception(error)
+    text, code = faults.answer(error)
+    if text:
+        print(f"tracer: {faults.shortened(text)}".replace("\n", "\ntracer: "), file=sys.stderr)
+    return code
 
 
 def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -10,6 +10,21 @@ class UserError(ValueError):
     """Bad input: its text is one sentence that says what is wrong, where, and what to do. Commands print it and exit with 2."""
 
 
+class Stopped(Exception):
+    """A run that was asked to stop; str() says where it goes on.
+
+    Attributes:
+        code: the command's exit code.
+    """
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message, code)  # both are its args, so that it comes whole out of a worker process
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest valid name, or a list of the valid ones, the first of many, if nothing is close."""
     choices = sorted(valid)
