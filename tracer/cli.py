@@ -220,7 +220,8 @@ def _strategies(options: argparse.Namespace) -> None:
 
 def _sweep(options: argparse.Namespace) -> None:
     from tracer import console, sweep
-    from tracer.study import study
+    from tracer.pool import Failure
+    from tracer.study import attempt
 
     plan, points = sweep.load(options.grid)
     jobs = sweep.jobs(points)
@@ -228,9 +229,13 @@ def _sweep(options: argparse.Namespace) -> None:
     if processes < 1:
         raise UserError(f"--processes is {processes}: choose at least 1")
     with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
-        rows = study(jobs, processes, advance)
+        found = attempt(jobs, processes, advance)
+    rows = [each if isinstance(each, Failure) else each[0] for each in found]
     print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
     print(f"written to {plan.output}")
+    failed = sum(isinstance(row, Failure) for row in rows)
+    if failed:
+        raise UserError(f"{failed} of {len(rows)} runs failed, as the table says: mend them, and the same command runs those alone")
 
 
 def _explore(options: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) ->
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["content"] == content:
             return found["report"]
-    except (OSError, ValueError, TypeError, LookupError):
+    except (FileNotFoundError, ValueError, TypeError, LookupError, RecursionError):
         pass  # nothing is lost by judging again
     report = evaluate(encoder, suite, workers)
     path.parent.mkdir(parents=True, exist_ok=True)
