@@ -1,6 +1,7 @@
 """The command line. Heavy imports happen inside the commands, so that --help answers at once."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer import __version__
-from tracer.errors import Stopped, UserError
+from tracer.errors import UserError
 from tracer.paths import argument
 
 if TYPE_CHECKING:
@@ -18,26 +19,20 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code. A user's error is one sentence on stderr and code 2."""
-    options = _options(_parser(), arguments)
-    _show_notes()
+    """Run a command; its exit code. Whatever fails is one sentence on stderr: code 2 for bad input, 1 for a fault of tracer's."""
     # OpenMP threads that spin while they wait stall one another when runs share a machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names need not be text that a terminal can show
     try:
-        options.command(options)
-    except UserError as error:
-        print(f"tracer: {error}".replace("\n", "\ntracer: "), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"tracer: cannot use {error.filename or 'a file'}: {error.strerror or error}; choose another place", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        if str(stopped):
-            print(f"tracer: {stopped}", file=sys.stderr)
-        return stopped.code
-    except KeyboardInterrupt:
-        print("tracer: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        try:
+            options = _options(_parser(), arguments)
+            _show_notes()
+            options.command(options)
+        finally:
+            _flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return _told(error)
     return 0
 
 
@@ -46,6 +41,30 @@ def _show_notes() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("tracer: %(message)s"))
     logging.getLogger("tracer").handlers = [handler]
+
+
+def _flush() -> None:
+    """Write what was printed, so that a full disk or a closed pipe is told now and not when Python ends."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes the old one when it ends, and would complain)
+        raise
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended a command; its exit code."""
+    import traceback
+
+    from tracer import faults
+
+    if os.environ.get(faults.SHOW):
+        traceback.print_exception(error)
+    text, code = faults.answer(error)
+    if text:
+        print(f"tracer: {faults.shortened(text)}".replace("\n", "\ntracer: "), file=sys.stderr)
+    return code
 
 
 def _options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -150,10 +169,11 @@ def _train(options: argparse.Namespace) -> None:
     console.console.quiet = logging.getLogger("tracer").disabled = not processes.is_first()
     for remark in remarks(run):
         console.console.print(remark, markup=False, soft_wrap=True)
-    with console.progress("fine-tuning", stages.steps(run)) as advance:
-        result = running.fine_tune(run, advance)
+    with console.progress("fine-tuning", stages.steps(run)) as standing:
+        result = running.fine_tune(run, standing, standing.stage, [standing])
+        report = running.verdict(run, result, standing.stage)
     console.skipped(result.skipped, run.output / "skipped.jsonl")
-    console.report(result.report, run.output)
+    console.report(report, run.output)
     processes.leave()
 
 
@@ -169,10 +189,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.interpolations is not None:
         _evaluate_interpolations(run, suite, options)
         return
+    console.say(f"judging {options.weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
     encoder = running.load_encoder(run, options.weights, options.head)
     judged = [path for path in (options.weights, options.head) if path]
     name = "-".join(["evaluation", *map(content_name, judged)])
-    console.report(running.judge(encoder, suite, run.output, name, run.workers), run.output)
+    report = running.judge(encoder, suite, run.output, name, run.workers)
+    if (options.weights or options.head) and run.model.pretrained is not None:
+        report = running.compare(run, report, suite, running.load_encoder(run), name=name, stage=console.say)
+    console.report(report, run.output)
 
 
 def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Namespace) -> None:
@@ -211,7 +235,8 @@ def _strategies(options: argparse.Namespace) -> None:
 
 def _sweep(options: argparse.Namespace) -> None:
     from tracer import console, sweep
-    from tracer.study import study
+    from tracer.pool import Failure
+    from tracer.study import attempt
 
     plan, points = sweep.load(options.grid)
     jobs = sweep.jobs(points)
@@ -219,9 +244,13 @@ def _sweep(options: argparse.Namespace) -> None:
     if processes < 1:
         raise UserError(f"--processes is {processes}: choose at least 1")
     with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
-        rows = study(jobs, processes, advance)
+        found = attempt(jobs, processes, advance)
+    rows = [each if isinstance(each, Failure) else each[0] for each in found]
     print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
     print(f"written to {plan.output}")
+    failed = sum(isinstance(row, Failure) for row in rows)
+    if failed:
+        raise UserError(f"{failed} of {len(rows)} runs failed, as the table says: mend them, and the same command runs those alone")
 
 
 def _explore(options: argparse.Namespace) -> None:

@@ -1,68 +1,96 @@
-"""What commands show on a terminal: progress bars and tables."""
+"""What commands show on a terminal: where they stand, and tables. Names are printed as they are, never read as markup."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tracer.data.images import CorruptSample
+from tracer.evaluation.change import verdict
+from tracer.progress import Standing
 
 SHOWN = 3  # corrupt pairs named on the terminal
 
 console = Console()
 MEASURES = ("accuracy", "macro F1", "ECE", "NLL (nats)", "Brier")
+KINDS = ("ood", "knowledge")
 
 
-@contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar; it gives a function that takes the number of steps done."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+def progress(what: str, total: int) -> Standing:
+    """Where a command with so many steps stands: to be entered, then called with the number of steps done."""
+    return Standing(console, what, total)
 
 
 def report(judged: dict[str, Any] | None, output: Path) -> None:
-    """The table of an evaluation, in percent, and where it was written."""
+    """The table of an evaluation, in percent, what changed if a pretrained model was judged too, and where it was written."""
     if judged is not None:
-        table = _table("set", "images", *MEASURES)
+        table = _table("percent", "set", "images", *MEASURES)
         for name, row in judged["sets"].items():
             few = row["classes"] < row["label_space"]
             classes = f" ({row['classes']} of {row['label_space']} classes)" if few else ""
-            table.add_row(f"{name}{classes}", str(row["count"]), *_cells(row))
-        for name in ("ood", "knowledge"):
+            table.add_row(Text(f"{name}{classes}"), str(row["count"]), *_cells(row))
+        for name in KINDS:
             if judged[name]:
                 table.add_row(f"mean of {name}", "", *_cells(judged[name]), style="bold")
         console.print(table)
-    console.print(f"written to {output}")
+        if "pretrained" in judged or "teacher" in judged:
+            _changed(judged)
+    say(f"written to {output}")
+
+
+def _changed(judged: dict[str, Any]) -> None:
+    """Accuracy and calibration before and after, and the verdict."""
+    columns = _compared_columns(judged)
+    table = _table("accuracy and ECE in percent, changes in points", "set", *columns)
+    for name in judged["sets"]:
+        table.add_row(Text(name), *_compared(columns, judged, lambda report, name=name: report["sets"][name]))
+    for kind in KINDS:
+        if judged[kind]:
+            row = _compared(columns, judged, lambda report, kind=kind: report[kind])
+            table.add_row(f"mean of {kind}", *row, style="bold")
+    console.print(table)
+    say(verdict(judged))
+
+
+Column = tuple[str, str, str]  # which report, which measure, how it is written
+
+
+def _compared_columns(judged: Mapping[str, Any]) -> dict[str, Column]:
+    """Headings with what stands below them, of the models that were judged."""
+    columns: dict[str, Column] = {}
+    for heading, measure in (("acc.", "accuracy"), ("ECE", "ece")):
+        for model, title in (("pretrained", "before"), ("student", "after"), ("change", "change"), ("teacher", "teacher")):
+            if model == "student" or model in judged:
+                columns[f"{heading}\n{title}"] = model, measure, "{:+.1f}" if model == "change" else "{:.1f}"
+    return columns
+
+
+def _compared(columns: Mapping[str, Column], judged: Mapping[str, Any], part: Callable[[Any], Mapping[str, float]]) -> list[str]:
+    """The cells of a set, or of a mean over sets, which `part` takes out of a report."""
+    reports = {**judged, "student": judged}
+    return [text.format(100 * part(reports[model])[measure]) for model, measure, text in columns.values()]
 
 
 def interpolations(reports: Sequence[dict[str, Any]], output: Path) -> None:
-    """The table of interpolated weights, in percent, and where it was written."""
-    table = _table("fine-tuned share", "set", *MEASURES)
+    """The table of interpolated weights, in percent, which of them it would take, and where it was written."""
+    table = _table("percent, by the share of the fine-tuned weights", "share", "set", *MEASURES)
     for report in reports:
-        table.add_row(f"{report['interpolation']:g}", "id", *_cells(report["id"]))
-        table.add_row("", "mean of ood", *_cells(report["ood"]), style="bold")
+        share = f"{report['interpolation']:g}{' *' if report['taken'] else ''}"
+        table.add_row(share, "id", *_cells(report["id"]))
+        for kind in KINDS:
+            if report[kind]:
+                table.add_row("", f"mean of {kind}", *_cells(report[kind]), style="bold")
     console.print(table)
-    console.print(f"written to {output}")
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(title="percent", title_justify="left")
-    table.add_column(first)
-    for heading in others:
-        table.add_column(heading, justify="right")
-    return table
+    (taken,) = (report["interpolation"] for report in reports if report["taken"])
+    say(
+        f"* {taken:g} has the largest mean of ID, mean OOD and, where it was judged, mean knowledge accuracy. A share chosen on "
+        "the images that then judge it looks better than it is: choose it on a validation suite"
+    )
+    say(f"written to {output}")
 
 
 def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
@@ -70,11 +98,23 @@ def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
     if corrupt:
         first = "; ".join(f"{error.sample} ({error.reason})" for error in corrupt[:SHOWN])
         further = f" and {len(corrupt) - SHOWN} more" if len(corrupt) > SHOWN else ""
-        console.print(
-            f"passed over {len(corrupt)} corrupt training pairs: {first}{further}; {path} lists them", markup=False, soft_wrap=True
-        )
+        say(f"passed over {len(corrupt)} corrupt training pairs: {first}{further}; {path} lists them")
 
 
-def _cells(row: dict[str, float]) -> list[str]:
+def say(text: str) -> None:
+    """A sentence, as it is."""
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    """A table whose first column, of names, gives way where the terminal is narrow."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _cells(row: Mapping[str, float]) -> list[str]:
     percents = [f"{100 * row[name]:.1f}" for name in ("accuracy", "macro_f1", "ece")]
     return [*percents, f"{row['nll']:.3f}", f"{row['brier']:.3f}"]

@@ -1,6 +1,7 @@
 """The demonstration: every strategy on the embedded world, from several pretrained models, with a page of pictures."""
 
 import base64
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ from rich.table import Table
 
 from tracer import comparison, plotting
 from tracer.comparison import CHOSEN, MEASURES
-from tracer.console import console, progress
+from tracer.console import console, progress, say
 from tracer.data import world
 from tracer.errors import UserError
 from tracer.evaluation.intervals import Interval
 from tracer.models.glyphs import shipped
 from tracer.pretrain import STEPS as PRETRAINING_STEPS
 from tracer.pretrain import pretrain
-from tracer.storage import json_text
+from tracer.storage import json_text, write_text
 from tracer.strategies import STRATEGIES
 from tracer.study import Job, Row, study
 
@@ -34,15 +35,17 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
         pretrained_anew: pretrain the models here instead of using the shipped ones.
 
     Raises:
-        UserError: if more seeds are asked for than models are shipped.
+        UserError: if more seeds are asked for than models are shipped, for fewer steps than one, or if runs fail.
     """
+    if steps is not None and steps < 1:
+        raise UserError(f"--steps is {steps}: choose at least 1, or leave it out")
     available = len(shipped())
     if seeds < 1 or (seeds > available and not pretrained_anew):
         raise UserError(
             f"--seeds is {seeds}, but {available} pretrained models are shipped: choose 1 to {available}, or --pretrain"
         )
     models = _pretrained(output, seeds) if pretrained_anew else shipped()[:seeds]
-    steps = steps or comparison.COMMON["optimization"]["total_steps"]
+    steps = comparison.COMMON["optimization"]["total_steps"] if steps is None else steps
     jobs = _jobs(output / "runs" / f"{steps}-steps", models, {"total_steps": steps})
     with progress(f"{len(jobs)} fine-tuning runs", sum(job.steps for job in jobs)) as advance:
         rows = study(jobs, PROCESSES, advance)
@@ -54,13 +57,14 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
     }
     paths = {name: plotting.save(figure, output / name) for name, figure in figures.items()}
     summary = comparison.table(_at_chosen(rows))
-    results = {"table": {m: {n: i._asdict() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
-    (output / "results.json").write_text(json_text(results), encoding="utf-8")
+    results = {"table": {m: {n: i.as_json() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
+    write_text(output / "results.json", json_text(results))
     cells = _cells(summary)
     (output / "report.html").write_text(_page(cells, paths, len(models), jobs), encoding="utf-8")
     console.print(_printed(cells))
-    console.print(f"Percent, mean ± 95 % interval over {len(models)} pretrained models; kept: of FLYP's loss.")
-    console.print(f"Pictures: {output / 'report.html'}")
+    spread = f"mean ± 95 % interval over {len(models)} pretrained models" if len(models) > 1 else "of one pretrained model"
+    say(f"Percent, {spread}; kept: of FLYP's loss.")
+    say(f"Pictures: {output / 'report.html'}")
 
 
 def _pretrained(output: Path, seeds: int) -> list[str]:
@@ -93,8 +97,12 @@ def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
     """The table in percent: a heading, then a line a strategy."""
     lines = [["strategy", *MEASURES, "kept"]]
     for method in CHOSEN:
-        values = [f"{100 * mean:.1f}±{100 * half:.1f}" for mean, half in summary[method].values()]
-        lines.append([method, *values, f"{100 * comparison.kept_knowledge(summary, method):.0f}"])
+        kept = comparison.kept_knowledge(summary, method)
+        values = [
+            f"{100 * mean:.1f}" if math.isnan(half) else f"{100 * mean:.1f}±{100 * half:.1f}"
+            for mean, half in summary[method].values()
+        ]
+        lines.append([method, *values, "-" if math.isnan(kept) else f"{100 * kept:.0f}"])
     return lines
 
 

@@ -21,7 +21,9 @@ from tracer.data.images import CorruptSample
 from tracer.data.sets import CaptionedImages, LabelledImages, Suite
 from tracer.data.skips import MAX_CORRUPT_SHARE, Skips
 from tracer.errors import UserError, nearest
+from tracer.evaluation import change, choice
 from tracer.evaluation.interpolation import interpolate, model_stock
+from tracer.evaluation.kept import kept_report
 from tracer.evaluation.suite import evaluate
 from tracer.evaluation.zero_shot import classifier
 from tracer.models import clip
@@ -92,12 +94,18 @@ def load_encoder(run: Run, weights: Path | None = None, head: Path | None = None
     return dataclasses.replace(encoder, head=Head.load(head, len(encoder.model.projections()[0])).to(device))
 
 
-def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> Result:
+def fine_tune(
+    run: Run,
+    on_step: Callable[[int], None] = lambda step: None,
+    stage: Callable[[str], None] = lambda what: None,
+    trackers: Sequence[Tracker] = (),
+) -> Result:
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
     head.safetensors and with a suite evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are
     any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
+    `stage` is told what begins, and `trackers` get the metrics too.
     All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone
     meanwhile (see `tracer.lock`). Of several processes (see `Trainer`) the first alone writes and judges; the others return
     without a report as soon as the training is over.
@@ -108,10 +116,10 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     """
     with lock.held(run.output):
         clip.require_room(run.output)
-        return _fine_tune(run, on_step)
+        return _fine_tune(run, on_step, stage, trackers)
 
 
-def _fine_tune(run: Run, on_step: Callable[[int], None]) -> Result:
+def _fine_tune(run: Run, on_step: Callable[[int], None], stage: Callable[[str], None], trackers: Sequence[Tracker]) -> Result:
     preset = STRATEGIES[run.strategy.name]
     suite = evaluation_suite(run.evaluation) if run.evaluation else None
     pairs, labelled = _training_data(run) if preset.trained else (None, None)
@@ -122,8 +130,10 @@ def _fine_tune(run: Run, on_step: Callable[[int], None]) -> Result:
     require_installed(run.trackers)
     earlier, done = [], 0
     for part in stages.earlier(run):
-        earlier.append(fine_tune(part, _following(on_step, done)).student)
+        stage(f"first {part.strategy.name}, in {part.output}")
+        earlier.append(fine_tune(part, _following(on_step, done), stage, trackers).student)
         done += stages.steps(part)
+    stage(f"loading {run.model.architecture}")
     torch.manual_seed(run.seed)
     encoder = load_encoder(run)
     anchor = copy.deepcopy(encoder.model).eval().requires_grad_(False)
@@ -137,13 +147,17 @@ def _fine_tune(run: Run, on_step: Callable[[int], None]) -> Result:
     trainer = _trainer(run, encoder, anchor, pairs, checkpoints, _following(on_step, done)) if pairs is not None else None
     processes.by_first(lambda: _begin(run, checkpoints))
     if trainer:
-        with _trackers(run, resumed_at) as trainer.trackers:
+        stage(_training(run, resumed_at))
+        with _trackers(run, resumed_at) as own:
+            trainer.trackers = [*own, *trackers]
             trainer.fit()
     if preset.interpolated:
         encoder = dataclasses.replace(encoder, model=interpolate(anchor, encoder.model, run.strategy.interpolation))
     if preset.merges:
         encoder = dataclasses.replace(encoder, model=model_stock(anchor, [student.model for student in earlier]))
     teacher = trainer.teacher.module if trainer and trainer.teacher else None
+    if suite:
+        stage("judging the student")
     report = _finish(run, encoder, teacher, suite) if processes.is_first() else None
     skipped = trainer.skips.samples if trainer and trainer.skips else ()
     return Result(encoder, anchor, teacher, suite, report, skipped)
@@ -172,6 +186,40 @@ def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation"
     return report
 
 
+def verdict(run: Run, result: Result, stage: Callable[[str], None] = lambda what: None) -> dict[str, Any] | None:
+    """The student's report beside those of the pretrained model and the teacher (see `compare`); None if it was not judged."""
+    if result.report is None or result.suite is None:
+        return None
+    anchor = dataclasses.replace(result.student, model=result.anchor, head=None) if run.model.pretrained is not None else None
+    teacher = None if result.teacher is None else dataclasses.replace(result.student, model=result.teacher, head=None)
+    return compare(run, result.report, result.suite, anchor, teacher, stage=stage)
+
+
+def compare(
+    run: Run,
+    report: dict[str, Any],
+    suite: Suite,
+    pretrained: Encoder | None,
+    teacher: Encoder | None = None,
+    name: str = "evaluation",
+    stage: Callable[[str], None] = lambda what: None,
+) -> dict[str, Any]:
+    """A student's report with those of the models that it is compared with (see `change.compared`), also written to NAME.json.
+
+    The pretrained model's is kept in pretrained.json in the run's folder, and taken from there by whoever asks again.
+    """
+    before = after = None
+    if pretrained is not None:
+        stage("judging the pretrained model")
+        before = kept_report(pretrained, suite, run.output / "pretrained.json", run.workers)
+    if teacher is not None:
+        stage("judging the teacher")
+        after = evaluate(teacher, suite, run.workers)
+    whole = change.compared(report, before, after)
+    _write_json(whole, run.output / f"{name}.json")
+    return whole
+
+
 def judge_interpolations(
     run: Run, weights: Path, coefficients: Sequence[float], suite: Suite, on_judged: Callable[[int], None] = lambda judged: None
 ) -> list[dict[str, Any]]:
@@ -185,7 +233,8 @@ def judge_interpolations(
         on_judged: called with the number of interpolations judged.
 
     Returns:
-        For each coefficient the report of `evaluate`, with the coefficient as `interpolation`.
+        For each coefficient the report of `evaluate`, with the coefficient as `interpolation` and whether it is the one to take
+        on this suite (see `choice.best`) as `taken`.
 
     Raises:
         UserError: if there are no pretrained weights, or the weights do not fit the model or want images otherwise.
@@ -199,13 +248,15 @@ def judge_interpolations(
         mixed = dataclasses.replace(student, model=interpolate(anchor.model, student.model, coefficient))
         reports.append({"interpolation": coefficient, **evaluate(mixed, suite, run.workers)})
         on_judged(judged)
+    taken = choice.best(reports)
+    reports = [{**report, "taken": position == taken} for position, report in enumerate(reports)]
     _write_json(reports, run.output / f"interpolations-{content_name(weights)}.json")
     return reports
 
 
 def _write_json(values: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json_text(values), encoding="utf-8")
+    write_text(path, json_text(values))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -331,6 +382,14 @@ def _require_label_space(known: Sequence[str], suite: Suite) -> None:
 def _following(on_step: Callable[[int], None], steps_before: int) -> Callable[[int], None]:
     """`on_step` for a part of a run that other parts came before."""
     return lambda step: on_step(steps_before + step)
+
+
+def _training(run: Run, step: int) -> str:
+    """What `fit` is about to do."""
+    total = run.optimization.total_steps
+    if step >= total:
+        return f"all {total} steps are done already"
+    return f"going on from step {step} of {total}" if step else f"training {total} steps"
 
 
 def _own(name: str) -> str:

@@ -1,17 +1,16 @@
 """Studies: many runs of the embedded world, several processes at once, each run resumable, gathered into rows."""
 
+import functools
 import json
 import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tracer import stages
+from tracer import pool, stages
 from tracer.config import Run
+from tracer.errors import UserError
+from tracer.pool import Failure
 from tracer.storage import json_text, write_text
 
 Row = dict[str, Any]
@@ -48,22 +47,26 @@ def study(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None
 
     Returns:
         Rows with `method`, `pretrained`, `seed`, `steps`, `strength`, `report` (of `evaluate`) and `metrics` (of the run).
+
+    Raises:
+        UserError: when all are done, if some failed: a line each. The rows of the others are kept.
     """
+    found = attempt(jobs, processes, on_step)
+    failed = [f"{job.run.output}: {each.reason}" for job, each in zip(jobs, found, strict=True) if isinstance(each, Failure)]
+    if failed:
+        raise UserError("\n".join([f"{len(failed)} of {len(jobs)} runs failed; the others are kept", *failed]))
+    return [row for rows in found if not isinstance(rows, Failure) for row in rows]
+
+
+def attempt(
+    jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None] = lambda step: None
+) -> list[list[Row] | Failure]:
+    """As `study`, with the rows of each job, or why it has none."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tracer.run"])
     counter = context.Value("l", 0)
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(counter,)) as pool:
-        futures = {pool.submit(_execute, job): index for index, job in enumerate(jobs)}
-        rows: dict[int, list[Row]] = {}
-        try:
-            while len(rows) < len(jobs):
-                rows |= {futures[future]: future.result() for future in futures if future.done()}
-                on_step(counter.value)
-                time.sleep(0.2)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [row for index in range(len(jobs)) for row in rows[index]]
+    prepare = functools.partial(_start_worker, counter)
+    return pool.outcomes(_execute, jobs, processes, context, prepare, lambda: on_step(counter.value))
 
 
 _steps_done: Any = None  # shared by a study's processes; set when a worker starts
@@ -75,13 +78,6 @@ def _start_worker(counter: Any) -> None:
     global _steps_done
     torch.set_num_threads(1)
     _steps_done = counter
-    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _leave_with(parent: Any) -> None:
-    """End this process when its parent is gone: a study that was killed must not go on computing."""
-    parent.join()
-    os._exit(1)
 
 
 def _execute(job: Job) -> list[Row]:
@@ -89,11 +85,13 @@ def _execute(job: Job) -> list[Row]:
     kept = job.run.output / "rows.json"
     run = job.run.model_dump(mode="json", exclude={"output"})
     identity = {"run": run, "interpolations": list(job.interpolations)}
-    if kept.exists():
+    try:
         stored = json.loads(kept.read_text(encoding="utf-8"))
-        if stored["job"] == identity:
+        if stored["job"] == identity and isinstance(stored["rows"], list):
             _count(job.steps)
             return stored["rows"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
+        pass  # absent or damaged: the run's checkpoint has all that it takes to make them again
     rows = _rows(job)
     write_text(kept, json_text({"job": identity, "rows": rows}))
     return rows

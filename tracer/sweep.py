@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,13 +13,14 @@ from typing import Annotated, Any
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from tracer import comparison, config, plotting
+from tracer import comparison, config, plotting, stages
 from tracer.comparison import MEASURES
 from tracer.config import Run, StrategySection
 from tracer.errors import UserError, nearest
 from tracer.evaluation.intervals import Interval, interval
 from tracer.fields import Count, Location, Number, Section
 from tracer.overrides import put, remove
+from tracer.pool import Failure
 from tracer.sentences import several, shortened, shown
 from tracer.storage import json_text, write_text
 from tracer.strategies import STRATEGIES
@@ -77,13 +78,16 @@ class Summary:
 
     Attributes:
         point: the point.
-        measured: mean and interval of each measure its suite has, in units of 1; the half-width of a single repetition is NaN.
+        measured: mean and interval of each measure its suite has, in units of 1, over the runs that succeeded; none if none did.
+            The half-width of a single repetition is NaN.
         published: the figures to compare with, in percent.
+        failed: the repetitions whose runs failed, in words, and why.
     """
 
     point: Point
     measured: dict[str, Interval]
     published: dict[str, float]
+    failed: dict[str, str]
 
 
 def load(path: Path) -> tuple[Sweep, list[Point]]:
@@ -114,8 +118,8 @@ def jobs(points: Sequence[Point]) -> list[Job]:
     return [Job(run) for point in points for run in point.runs]
 
 
-def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> list[Summary]:
-    """Means and intervals of each point from the rows of `jobs`.
+def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row | Failure]) -> list[Summary]:
+    """Means and intervals of each point from the rows of `jobs`, in which a run that failed has a `Failure`.
 
     Raises:
         UserError: if the sweep's `sets` names one that its suite lacks; the runs are kept.
@@ -123,61 +127,111 @@ def summarise(sweep: Sweep, points: Sequence[Point], rows: Sequence[Row]) -> lis
     remaining, summaries = iter(rows), []
     for point in points:
         own = list(itertools.islice(remaining, len(point.runs)))
-        shared_keys = [name for key in sweep.repeat_over for name in _names(key) if name != "seed"]
-        clusters = [described({k: v for k, v in r.items() if k in shared_keys}) for r in point.repetitions] if shared_keys else None
-        judged = [name for name, (kind, _) in MEASURES.items() if all(row["report"][kind] for row in own)]
-        values = {name: [comparison.measure(row, name) for row in own] for name in judged}
-        values |= {name: [_accuracy(row, name) for row in own] for name in sweep.sets}
-        measured = {name: interval(each, clusters) for name, each in values.items()}
+        failed = {
+            described(repetition) or "base": row.reason
+            for repetition, row in zip(point.repetitions, own, strict=True)
+            if isinstance(row, Failure)
+        }
         published = [figures.percent for figures in sweep.published if figures.at == point.setting]
-        summaries.append(Summary(point, measured, {k: v for figures in published for k, v in figures.items()}))
+        figures = {k: v for figures in published for k, v in figures.items()}
+        summaries.append(Summary(point, _measured(sweep, point, own), figures, failed))
     return summaries
 
 
-def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row]) -> str:
-    """Write table.md, results.json, figure.png and figure.svg into the sweep's folder; the table's text."""
+def _measured(sweep: Sweep, point: Point, rows: Sequence[Row | Failure]) -> dict[str, Interval]:
+    """Mean and interval of each measure over the runs of a point that have rows."""
+    found = [(row, cluster) for row, cluster in zip(rows, _clusters(sweep, point), strict=True) if not isinstance(row, Failure)]
+    if not found:
+        return {}
+    own, clusters = zip(*found, strict=True)
+    judged = [name for name, (kind, _) in MEASURES.items() if all(row["report"][kind] for row in own)]
+    values = {name: [comparison.measure(row, name) for row in own] for name in judged}
+    values |= {name: [_accuracy(row, name) for row in own] for name in sweep.sets}
+    return {name: interval(each, clusters) for name, each in values.items()}
+
+
+def _clusters(sweep: Sweep, point: Point) -> list[Hashable]:
+    """What the runs of a point do not vary independently of: shared keys of `repeat_over`; where nothing is trained, the model."""
+    shared_keys = [name for key in sweep.repeat_over for name in _names(key) if name != "seed"]
+    clusters: list[Hashable] = []
+    for number, (run, repetition) in enumerate(zip(point.runs, point.repetitions, strict=True)):
+        if not stages.steps(run):  # another seed repeats nothing
+            clusters.append((run.model.architecture, run.model.pretrained))
+        else:
+            clusters.append(described({k: v for k, v in repetition.items() if k in shared_keys}) if shared_keys else number)
+    return clusters
+
+
+def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row | Failure]) -> str:
+    """Write table.md, results.json, figure.png and figure.svg into the sweep's folder; the table's text.
+
+    If no run succeeded there is no figure.
+    """
     text = table(summaries, sweep.published)
     points = [
         {
             "setting": summary.point.setting,
             "runs": len(summary.point.runs),
-            "measured": {name: {"mean": i.mean, "half_width": _number(i.half_width)} for name, i in summary.measured.items()},
+            "measured": {name: each.as_json() for name, each in summary.measured.items()},
             "published_percent": summary.published,
+            **({"failed": summary.failed} if summary.failed else {}),
         }
         for summary in summaries
     ]
     sweep.output.mkdir(parents=True, exist_ok=True)
-    write_text(sweep.output / "results.json", json_text({"points": points, "rows": rows}))
+    found = [row for row in rows if not isinstance(row, Failure)]
+    write_text(sweep.output / "results.json", json_text({"points": points, "rows": found}))
     write_text(sweep.output / "table.md", text)
-    plotting.save(_figure(sweep, summaries), sweep.output / "figure")
+    if found:
+        plotting.save(_figure(sweep, summaries), sweep.output / "figure")
     return text
 
 
 def table(summaries: Sequence[Summary], published: Sequence[Published] = ()) -> str:
     """A Markdown table in percent, a line a point and, after those, a line each published method that is not run."""
     names = list(dict.fromkeys(name for summary in summaries for name in summary.measured))
-    lines = [f"| setting | runs | {' | '.join(names)} |", f"|---|{'---|' * (len(names) + 1)}"]
+    lines = [f"| {' | '.join(['setting', 'runs', *names])} |", f"|---|{'---|' * (len(names) + 1)}"]
     for summary in summaries:
         cells = [_cell(summary.measured.get(name), summary.published.get(name)) for name in names]
-        lines.append(f"| {summary.point.label} | {len(summary.point.runs)} | {' | '.join(cells)} |")
+        lines.append(f"| {_plain(summary.point.label)} | {_runs(summary)} | {' | '.join(cells)} |")
     others = [figures for figures in published if figures.method is not None]
     for other in others:
         lines.append(f"| {other.method} | 0 | {' | '.join(_cell(None, other.percent.get(name)) for name in names)} |")
     notes = "Percent, mean ± half-width of the 95 % t interval over repetitions."
     if others or any(summary.published for summary in summaries):
         notes += " In brackets: published figures."
-    return "\n".join([*lines, "", notes, ""])
+    failed = [f"- failed: {name}: {why}" for summary in summaries for name, why in summary.failed.items()]
+    return "\n".join([*lines, "", *(["\n".join(failed), ""] if failed else []), notes, ""])
+
+
+def _runs(summary: Summary) -> str:
+    """How many runs a line stands for, and how many of them failed."""
+    total, failed = len(summary.point.runs), len(summary.failed)
+    return f"{total - failed} of {total}, {failed} failed" if failed else str(total)
+
+
+def _plain(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _figure(sweep: Sweep, summaries: Sequence[Summary]) -> Figure:
     """Measures against the number that the grid varies, or, where it varies other things, setting by setting."""
     key = varied_number(sweep)
+    methods = [figures.method for figures in sweep.published if figures.method is not None]
+    notes = [f"published figures of {', '.join(methods)} are in the table"] if methods else []
+    notes += [f"failed: {name}" for summary in summaries for name in summary.failed]
     if key is None:
-        return plotting.settings([s.point.label.replace("strategy.", "") for s in summaries], [s.measured for s in summaries])
+        labels = [s.point.label.replace("strategy.", "") for s in summaries]
+        if any(summary.published for summary in summaries):
+            notes.insert(0, "published figures are in the table")
+        return plotting.settings(labels, [s.measured for s in summaries], "; ".join(notes))
     names = _names(key)
     on_axis = [summary for summary in summaries if set(summary.point.setting) == set(names)]
     values = [summary.point.setting[names[0]] for summary in on_axis]
-    return plotting.sweep(key, values, [s.measured for s in on_axis], [s.published for s in on_axis])
+    others = {summary.point.label.replace("strategy.", ""): summary.measured for summary in summaries if summary not in on_axis}
+    published = [summary.published for summary in on_axis]
+    return plotting.sweep(plotting.Sweep(key, values, [s.measured for s in on_axis], published, others), "; ".join(notes))
 
 
 def varied_number(sweep: Sweep) -> str | None:
@@ -330,8 +384,3 @@ def _cell(measured: Interval | None, published: float | None) -> str:
     if published is not None:
         parts.append(f"[{published:.1f}]")
     return " ".join(parts) or "-"
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value

@@ -11,6 +11,7 @@ from tracer import __version__, config
 from tracer.cli import main
 
 COMMANDS = ("demo", "pretrain", "train", "evaluate", "strategies", "sweep", "explore")
+STUDENT = ("sets", "id", "ood", "knowledge", "reliability")
 HEAVY = ("torch", "open_clip", "accelerate", "matplotlib", "sklearn", "sympy", "scipy")
 
 
@@ -97,7 +98,9 @@ def test_trains_and_evaluates(capsys, tmp_path):
     assert main(["evaluate", f"output={tmp_path}/b", *common, "--weights", weights]) == 0
     (judged,) = (tmp_path / "b").glob("evaluation-student-*.json")
     reports = [json.loads(path.read_text()) for path in (tmp_path / "a" / "evaluation.json", judged)]
-    assert reports[0] == reports[1]
+    assert {key: reports[0][key] for key in STUDENT} == {key: reports[1][key] for key in STUDENT}
+    assert set(reports[1]) == {*STUDENT, "pretrained", "change"}
+    assert set(reports[0]) == {*STUDENT, "teacher"}, "random weights are no pretrained model"
     assert reports[0]["sets"]["id"]["count"] == 12
     captured = capsys.readouterr()
     assert captured.err == ""

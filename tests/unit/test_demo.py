@@ -53,6 +53,17 @@ def test_models_can_be_pretrained_anew(tmp_path, monkeypatch):
     assert sorted(path.name for path in (folder / "runs").iterdir()) == ["1-steps"]
 
 
+def test_one_seed_has_no_intervals(tmp_path, capsys):
+    folder = tmp_path / "one"
+    assert main(["demo", "--output", str(folder), "--seeds", "1", "--steps", "1"]) == 0
+    text = capsys.readouterr().out
+    results = json.loads((folder / "results.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    assert results["table"]["tracer"]["ID"]["half_width"] is None
+    for shown in (text, (folder / "report.html").read_text()):
+        assert "±" not in shown
+        assert "nan" not in re.sub(r"base64,[^\"]*", "", shown)
+
+
 def test_more_seeds_than_checkpoints_are_refused(tmp_path, capsys):
     assert main(["demo", "--output", str(tmp_path / "d"), "--seeds", "99"]) == 2
     assert "--pretrain" in capsys.readouterr().err

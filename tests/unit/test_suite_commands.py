@@ -63,7 +63,9 @@ def test_imagenet_family_trains_and_evaluates(tmp_path, tiny, capsys):
     assert main(["evaluate", f"output={tmp_path}/b", *common, "--weights", f"{tmp_path}/a/student.safetensors"]) == 0
     (report,) = (tmp_path / "b").glob("evaluation-student-*.json")
     trained, judged = (json.loads(path.read_text()) for path in (tmp_path / "a" / "evaluation.json", report))
+    teacher = trained.pop("teacher")
     assert trained == judged
+    assert teacher["sets"].keys() == trained["change"]["sets"].keys() == judged["sets"].keys()
     assert {name: row["count"] for name, row in judged["sets"].items()} == {"id": 4, "v2": 4, "objectnet": 5}
     assert "macro F1" in capsys.readouterr().out
 
@@ -79,6 +81,8 @@ class TestInterpolations:
         reports = json.loads(written.read_text())
         assert written.with_suffix(".png").stat().st_size > 0
         assert [report["interpolation"] for report in reports] == [0, 0.25, 1]
+        means = [report["id"]["accuracy"] + report["ood"]["accuracy"] for report in reports]
+        assert [report["taken"] for report in reports] == [place == means.index(max(means)) for place in range(3)]
         run = config.load(None, wild)
         suite = running.evaluation_suite(run.evaluation)
         anchor, student = running.load_encoder(run), running.load_encoder(run, weights)

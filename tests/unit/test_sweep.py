@@ -236,6 +236,46 @@ def small(tmp_path):
     return write
 
 
+def test_failed_runs_are_marked_and_the_others_go_on(small, capsys, tmp_path):
+    """One diverges, one is killed; the command says so with an exit code, and runs those alone when it is started again."""
+    path = small("partly")
+    values = yaml.safe_load(path.read_text())
+    values["grid"] = {"optimization.learning_rate": [1e-3, 1e20], "seed": [0, 1]}
+    values["runs"], values["published"], values["processes"] = [{"strategy.name": "zero_shot"}], [], 2
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert main(["sweep", str(path)]) == 2
+    told = capsys.readouterr()
+    assert "2 of 6 runs failed" in told.err
+    lines = (tmp_path / "partly" / "table.md").read_text().splitlines()
+    assert "| optimization.learning_rate=1e+20 | 0 of 2, 2 failed | - |" in "\n".join(lines)
+    failed = [line for line in lines if line.startswith("- failed: optimization.learning_rate=1e+20, seed=")]
+    assert len(failed) == 2
+    assert "not finite" in failed[0] or "is nan" in failed[0] or "is inf" in failed[0] or "no longer finite" in failed[0]
+    zero_shot = next(line for line in lines if "zero_shot" in line)
+    assert "±" not in zero_shot, "another seed repeats nothing where nothing is trained"
+    sound = next(line for line in lines if "=0.001" in line)
+    assert "±" in sound
+    points = json.loads((tmp_path / "partly" / "results.json").read_text())["points"]
+    assert [len(point.get("failed", {})) for point in points] == [0, 2, 0]
+    kept = {rows: rows.stat().st_mtime_ns for rows in (tmp_path / "partly" / "runs").glob("*/rows.json")}
+    assert len(kept) == 4
+    assert main(["sweep", str(path)]) == 2
+    assert {rows: rows.stat().st_mtime_ns for rows in kept} == kept
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[1]", "nul\0", '{"job": 1}', "[" * 100_000], ids=range(6))
+def test_damaged_rows_are_made_again(small, tmp_path, damage):
+    path = small("damaged")
+    values = yaml.safe_load(path.read_text()) | {"runs": [], "published": [], "grid": {"strategy.strength": [0.1]}}
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert main(["sweep", str(path)]) == 0
+    (rows,) = (tmp_path / "damaged" / "runs").glob("*/rows.json")
+    before = json.loads(rows.read_text())
+    rows.write_text(damage)
+    assert main(["sweep", str(path)]) == 0
+    assert json.loads(rows.read_text()) == before
+
+
 def killed(path, finished):
     """Kill `tracer sweep` with all its processes once that many runs are finished; how many were."""
     child = subprocess.Popen([sys.executable, "-m", "tracer.cli", "sweep", str(path)], start_new_session=True)

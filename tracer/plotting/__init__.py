@@ -1,4 +1,5 @@
-"""Figures in one style; `style` has the looks of the strategies, `training` what runs measured, `curves` panels of any curves.
+"""Figures in one style; `style` has the looks of the strategies, `training` what runs measured, `sweeps` grids of runs, `curves`
+panels of any curves.
 
 Figures of the theory are in modules of their own, which only those import who draw them: `forces` has the regularising force,
 `plane` what is learned and forgotten, `persistence` the gap beside the bias, `agreement` theory against trainer.
@@ -7,7 +8,8 @@ Figures of the theory are in modules of their own, which only those import who d
 from tracer.plotting.curves import Curve, Panel, curves
 from tracer.plotting.network import displacement
 from tracer.plotting.style import COLORS, LABELS, LOOKS, STYLE, Look, canvas, save
-from tracer.plotting.training import gaps, horizons, interpolations, reliability, samples, settings, sweep, trade_off
+from tracer.plotting.sweeps import Sweep, settings, sweep
+from tracer.plotting.training import gaps, horizons, interpolations, reliability, samples, trade_off
 
 __all__ = [
     "COLORS",
@@ -17,6 +19,7 @@ __all__ = [
     "Curve",
     "Look",
     "Panel",
+    "Sweep",
     "canvas",
     "curves",
     "displacement",

@@ -65,6 +65,11 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
         yield figure, figure.subplots(rows, columns, **options)
 
 
+def plain(text: str) -> str:
+    """Text that matplotlib draws as it is: a name with dollars is no formula."""
+    return text.replace("$", r"\$")
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PATH.png and PATH.svg; the path of the former."""
     path.parent.mkdir(parents=True, exist_ok=True)

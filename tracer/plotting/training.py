@@ -1,24 +1,17 @@
-"""Figures of what runs measured: trade-offs, calibration, gaps of teacher and student, horizons, sweeps."""
+"""Figures of what runs measured: trade-offs, calibration, gaps of teacher and student, interpolations, horizons."""
 
-import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tracer import comparison
 from tracer.data.sets import Suite
 from tracer.evaluation.intervals import Interval
 from tracer.evaluation.metrics import BINS
-from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
+from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas, plain
 from tracer.study import Row
-
-COLUMNS = 3  # panels that a page's width has room for
-TINY = 1e-12  # an axis reaches beyond its values
-LABEL_LENGTH = 36  # characters of a setting beside the panels
 
 
 def trade_off(rows: Sequence[Row]) -> Figure:
@@ -75,7 +68,7 @@ def samples(suite: Suite, per_set: int = 10) -> Figure:
         for axis, (name, images) in zip(axes, sets.items(), strict=True):
             chosen = np.linspace(0, len(images) - 1, per_set).round().astype(int)
             axis.imshow(np.concatenate([images.images[i] for i in chosen], axis=1))
-            axis.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center")
+            axis.set_ylabel(plain(name).replace("_", " "), rotation=0, ha="right", va="center")
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
             axis.spines[:].set_visible(False)
@@ -83,13 +76,26 @@ def samples(suite: Suite, per_set: int = 10) -> Figure:
 
 
 def interpolations(reports: Sequence[Mapping[str, Any]]) -> Figure:
-    """Mean OOD against ID accuracy along WiSE-FT's path, each point with its share of the fine-tuned weights."""
-    points = 100 * np.array([[report["id"]["accuracy"], report["ood"]["accuracy"]] for report in reports])
-    with canvas(4.5, 4) as (figure, axis):
-        axis.plot(*points.T, "o--", color=COLORS["wise_ft"])
-        for report, point in zip(reports, points, strict=True):
-            axis.annotate(f"{report['interpolation']:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=8)
-        axis.set(xlabel="ID accuracy (%)", ylabel="mean OOD accuracy (%)", title="share of the fine-tuned weights")
+    """Mean OOD and knowledge against ID accuracy along WiSE-FT's path, and calibration against the share; a ring is the one taken.
+
+    Points are annotated with their shares of the fine-tuned weights. What the suite lacks has no panel and no line.
+    """
+    shares = [report["interpolation"] for report in reports]
+    taken = next((place for place, report in enumerate(reports) if report.get("taken")), None)
+    kinds = {kind: name for kind, name in (("ood", "mean OOD"), ("knowledge", "mean knowledge")) if reports[0][kind]}
+    with canvas(3.6 * (len(kinds) + 1), 3.6, columns=len(kinds) + 1, squeeze=False) as (figure, axes):
+        for axis, (kind, name) in zip(axes[0], kinds.items(), strict=False):
+            points = 100 * np.array([[report[part]["accuracy"] for part in ("id", kind)] for report in reports])
+            axis.plot(*points.T, "o--", color=COLORS["wise_ft"])
+            for share, point in zip(shares, points, strict=True):
+                axis.annotate(f"{share:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=8)
+            if taken is not None:
+                axis.plot(*points[taken], "o", mfc="none", color="black", markersize=11)
+            axis.set(xlabel="ID accuracy (%)", ylabel=f"{name} accuracy (%)")
+        for (kind, name), line in zip({"id": "ID", **kinds}.items(), ("o-", "s--", "v:"), strict=False):
+            axes[0, -1].plot(shares, [100 * report[kind]["ece"] for report in reports], line, color=COLORS["wise_ft"], label=name)
+        axes[0, -1].set(xlabel="share of the fine-tuned weights", ylabel="ECE (%)")
+        axes[0, -1].legend()
     return figure
 
 
@@ -131,74 +137,4 @@ def horizons(
             axis.set(xscale="log", xlabel="steps of the run", ylabel=f"{measure} accuracy (%)", xticks=steps, xticklabels=steps)
             axis.minorticks_off()
         axes[-1].legend()
-    return figure
-
-
-def sweep(
-    key: str,
-    values: Sequence[float],
-    measured: Sequence[Mapping[str, Interval]],
-    published: Sequence[Mapping[str, float]],
-) -> Figure:
-    """Each measure against a key's values, with intervals; published figures, in percent, on an axis of their own to the right.
-
-    Both axes span as many points, so that changes compare although the levels (of another data set, say) may not.
-    """
-    names = list(measured[0])
-    rows = math.ceil(len(names) / COLUMNS)
-    with canvas(3.2 * min(COLUMNS, len(names)), 2.9 * rows, rows, min(COLUMNS, len(names)), squeeze=False) as (figure, axes):
-        for axis, name in zip(axes.flat, names, strict=False):
-            means, widths = (100 * np.array([point[name] for point in measured])).T
-            _with_published(axis, values, (means, np.nan_to_num(widths)), [figures.get(name, np.nan) for figures in published])
-            axis.set(xlabel=key.replace(", ", ",\n"), ylabel=f"{name} ({'%' if 'ECE' in name else 'accuracy, %'})")
-            _spread(axis, values)
-        for axis in axes.flat[len(names) :]:
-            axis.set_axis_off()
-    return figure
-
-
-def _spread(axis: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis for values of several scales, and for shares close to 1, as momenta are, one of their distance from it."""
-    low, high = min(values), max(values)
-    if low > 0 and high >= 10 * low:
-        axis.set_xscale("log")
-    elif high < 1 and 1 - low >= 10 * (1 - high):
-        axis.set_xscale("function", functions=(lambda x: -np.log(np.maximum(1 - x, TINY)), lambda y: 1 - np.exp(-y)))
-        axis.set_xticks(values, [f"{value:.3g}" for value in values], rotation=45)
-
-
-def _with_published(
-    axis: Axes, values: Sequence[float], measured: tuple[np.ndarray, np.ndarray], published: Sequence[float]
-) -> None:
-    """Means with half-widths, and published figures (NaN where there is none) on a second axis of the same span."""
-    order = np.argsort(values)
-    at, theirs = np.asarray(values, dtype=float)[order], np.asarray(published, dtype=float)[order]
-    means, widths = (numbers[order] for numbers in measured)
-    axis.errorbar(at, means, widths, fmt="o-", capsize=3, color=COLORS["tracer"])
-    axis.yaxis.label.set_color(COLORS["tracer"])
-    there = np.isfinite(theirs)
-    if not there.any():
-        return
-    other = axis.twinx()
-    other.plot(at[there], theirs[there], "x--", color=COLORS["flyp"])
-    other.set_ylabel("published (%)", color=COLORS["flyp"])
-    other.grid(False)
-    other.spines["right"].set_visible(True)
-    own_ends, their_ends = ((means - widths).min(), (means + widths).max()), (theirs[there].min(), theirs[there].max())
-    half_span = 0.55 * max(own_ends[1] - own_ends[0], their_ends[1] - their_ends[0])
-    for each, ends in ((axis, own_ends), (other, their_ends)):
-        if half_span:
-            each.set_ylim(sum(ends) / 2 - half_span, sum(ends) / 2 + half_span)
-
-
-def settings(labels: Sequence[str], measured: Sequence[Mapping[str, Interval]]) -> Figure:
-    """Each measure of settings that no axis orders: a line a setting, from the top, with intervals."""
-    names = list(dict.fromkeys(name for point in measured for name in point))
-    lines = np.arange(len(labels))[::-1]
-    with canvas(2.2 + 1.6 * len(names), 1.0 + 0.3 * len(labels), columns=len(names), sharey=True, squeeze=False) as (figure, axes):
-        for axis, name in zip(axes[0], names, strict=True):
-            means, widths = 100 * np.array([point.get(name, (np.nan, np.nan)) for point in measured]).T
-            axis.errorbar(means, lines, xerr=np.nan_to_num(widths), fmt="o", capsize=3, color=COLORS["tracer"])
-            axis.set(xlabel=f"{name} (%)", yticks=lines)
-            axis.set_yticklabels([textwrap.fill(label, LABEL_LENGTH) for label in labels], fontsize=8)
     return figure
