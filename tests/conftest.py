@@ -1,4 +1,4 @@
-"""What every test runs under: one thread, no network, and hypothesis profiles (dev, ci, deep)."""
+"""What every test runs under: one thread, no network, and hypothesis profiles (dev, ci, deep, mutants)."""
 
 import os
 import sys
@@ -7,13 +7,22 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 SLOW_ON_A_BUSY_CORE = [HealthCheck.too_slow]
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=SLOW_ON_A_BUSY_CORE)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=SLOW_ON_A_BUSY_CORE)
 settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=SLOW_ON_A_BUSY_CORE)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile(
+    "mutants",
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=SLOW_ON_A_BUSY_CORE,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 torch.set_num_threads(1)
 
 

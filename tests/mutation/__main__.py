@@ -1,0 +1,110 @@
+"""Do the tests notice when the code is changed? `python -m tests.mutation` changes it in many places, one at a time.
+
+Cosmic Ray's changes, drawn at random from every file its share, each tried with the tests that run its line. The tests have the same
+random numbers every time. What is not noticed is listed; the command fails if the share that is noticed falls below a bound.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+from scipy import stats
+
+from tests.mutation.mutants import ROOT, Mutant, files, sample
+from tests.mutation.trial import BROKEN, Seen, import_libraries, trial, watch
+
+MODULES = ("averaging", "losses", "schedules", "state", "teacher", "theory")
+TESTS = (
+    "tests/theory",
+    "tests/unit/test_averaging.py",
+    "tests/unit/test_losses.py",
+    "tests/unit/test_schedules.py",
+    "tests/unit/test_state.py",
+    "tests/unit/test_teacher.py",
+    "tests/unit/test_objective.py",
+    "tests/unit/test_trainer.py",
+    "tests/crosscheck/test_discrete.py",
+    "tests/crosscheck/test_proximal.py",
+)
+BOUND = 0.92
+SECONDS = 20  # of tests that a mutant is given, the quickest first
+FOLDER = ROOT / ".cache" / "mutants"
+
+
+def main() -> int:
+    arguments = _arguments()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    mutants = _survivors() if arguments.again else sample(files(arguments.modules), arguments.sample, arguments.seed)
+    started = monotonic()
+    seen = watch(list(TESTS), FOLDER)
+    import_libraries(seen)
+    print(f"{len(seen.seconds)} tests pass on the code as it is; {len(mutants)} mutants follow", flush=True)
+    unnoticed = [mutant for mutant, noticed in _tried(mutants, seen, arguments.jobs) if not noticed]
+    (FOLDER / "survivors.json").write_text(json.dumps(unnoticed, indent=1))
+    return _report(mutants, unnoticed, monotonic() - started)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Change the code and see whether the tests notice.")
+    parser.add_argument("modules", nargs="*", default=MODULES, help="modules and packages of tracer (default: %(default)s)")
+    parser.add_argument("--sample", type=int, default=650, help="how many mutants to draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--again", action="store_true", help="try only what was not noticed the last time")
+    return parser.parse_args()
+
+
+def _survivors() -> list[Mutant]:
+    return [Mutant(*found) for found in json.loads((FOLDER / "survivors.json").read_text())]
+
+
+def _tried(mutants: list[Mutant], seen: Seen, jobs: int) -> Iterator[tuple[Mutant, bool]]:
+    """Each mutant, and whether the tests noticed it, as soon as that is known."""
+    waiting, running = list(reversed(mutants)), {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            mutant = waiting.pop()
+            tests, seconds = _affordable(seen, mutant)
+            if tests:
+                running[trial(mutant, tests, seconds)] = mutant
+            else:
+                yield mutant, False
+        pid, status = os.wait()
+        mutant = running.pop(pid)
+        if os.waitstatus_to_exitcode(status) == BROKEN:
+            raise SystemExit(f"no tests were run on {mutant.module}:{mutant.line}")
+        if status == 0:
+            print(f"{mutant.module}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+        yield mutant, status != 0
+
+
+def _affordable(seen: Seen, mutant: Mutant) -> tuple[list[str], float]:
+    tests, seconds = [], 0.0
+    for test in seen.tests_of(mutant):
+        seconds += seen.seconds[test]
+        if seconds > SECONDS and tests:
+            break
+        tests.append(test)
+    return tests, seconds
+
+
+def _report(mutants: list[Mutant], unnoticed: list[Mutant], seconds: float) -> int:
+    drawn, missed = (Counter(mutant.module for mutant in some) for some in (mutants, unnoticed))
+    print(f"\n{'module':32} {'drawn':>6} {'noticed':>8}")
+    for module, number in drawn.items():
+        print(f"{module:32} {number:6} {number - missed[module]:8}")
+    noticed = len(mutants) - len(unnoticed)
+    low, high = stats.binomtest(noticed, len(mutants)).proportion_ci(method="wilson")
+    share = noticed / len(mutants)
+    print(f"\n{noticed} of {len(mutants)} noticed: {share:.1%} (95 % interval {low:.1%} to {high:.1%}), in {seconds / 60:.0f} min")
+    return int(share < BOUND)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

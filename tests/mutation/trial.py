@@ -1,0 +1,172 @@
+"""Trials in processes of their own: the tests on the code as it is, and on mutants.
+
+The processes are forked from one that has imported all the libraries but none of the project, so that a trial costs its tests alone.
+Cosmic Ray's own way, one command line and one changed file a mutant, would take several seconds to import torch each time.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import coverage
+import pytest
+
+from tests.mutation.mutants import ROOT, Mutant
+
+OWN = ("tests", "tracer")
+MEMORY = 8 * 2**30  # bytes that a mutant may allocate
+PATIENCE = 5  # times as long as the tests take on the code as it is
+GRACE = 30  # seconds more
+
+
+class Seen(NamedTuple):
+    """What the tests did on the code as it is.
+
+    Attributes:
+        seconds: each test took, by its id.
+        lines: tests by the lines that they run, by file; those run while a module is imported belong to no test.
+        libraries: modules that were imported.
+    """
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[int, list[str]]]
+    libraries: list[str]
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """The tests that run a mutant's line, quickest first; of a line that an import runs those of the whole file."""
+        lines = self.lines.get(mutant.module, {})
+        found = set(lines.get(mutant.line, [])) or {test for tests in lines.values() for test in tests}
+        return sorted(found, key=self.seconds.__getitem__)
+
+
+class _Watch:
+    """Notes how long each test takes and, if asked to, which lines it runs; stops at a choice of tests, in its order."""
+
+    def __init__(self, chosen: list[str] | None = None, tracer: coverage.Coverage | None = None):
+        self.chosen, self.tracer = chosen, tracer
+        self.seconds: dict[str, float] = {}
+
+    def pytest_collection_modifyitems(self, config, items):
+        if self.chosen is not None:
+            place = {test: number for number, test in enumerate(self.chosen)}
+            items[:] = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        if self.tracer is not None:
+            self.tracer.switch_context(item.nodeid)
+        started = monotonic()
+        result = yield
+        self.seconds[item.nodeid] = monotonic() - started
+        if self.tracer is not None:
+            self.tracer.switch_context("")
+        return result
+
+
+class _Changed(MetaPathFinder):
+    """Imports one module of the project from another source."""
+
+    def __init__(self, mutant: Mutant):
+        self._name = "tracer." + mutant.module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self._source = mutant.source
+
+    def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        assert spec is not None
+        assert isinstance(spec.loader, SourceFileLoader)
+        spec.loader.get_code = lambda name: compile(self._source, spec.origin, "exec")  # type: ignore[method-assign]
+        return spec
+
+
+def watch(tests: list[str], folder: Path) -> Seen:
+    """Run the tests on the code as it is.
+
+    Raises:
+        SystemExit: if one fails, since then every mutant would look as if it had been noticed.
+    """
+
+    def look() -> int:
+        tracer = coverage.Coverage(data_file=str(folder / "coverage"), source=[str(ROOT / "tracer")])
+        watch = _Watch(tracer=tracer)
+        with tracer.collect():
+            code = _pytest(tests, watch)
+        data, lines = tracer.get_data(), {}
+        for file in data.measured_files():
+            contexts = data.contexts_by_lineno(file)
+            module = Path(file).relative_to(ROOT / "tracer").as_posix()
+            lines[module] = {line: [test for test in found if test] for line, found in contexts.items()}
+        libraries = [name for name in sys.modules if name.split(".")[0] not in OWN]
+        (folder / "seen.json").write_text(json.dumps((watch.seconds, lines, libraries)))
+        return code
+
+    pid = _forked(look, None)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise SystemExit("the tests fail on the code as it is")
+    seconds, lines, libraries = json.loads((folder / "seen.json").read_text())
+    return Seen(seconds, {file: {int(line): tests for line, tests in found.items()} for file, found in lines.items()}, libraries)
+
+
+def import_libraries(seen: Seen) -> None:
+    """Import what the tests import, so that forked processes have it."""
+    for name in seen.libraries:
+        try:
+            import_module(name)
+        except Exception:  # noqa: S110 some are not made to be imported by name
+            pass
+
+
+def trial(mutant: Mutant, tests: list[str], seconds: float) -> int:
+    """Start the tests on a mutant; the id of the process, which exits with 0 if they notice nothing.
+
+    Args:
+        mutant: the change.
+        tests: ids, in the order in which to run them.
+        seconds: that they take on the code as it is.
+    """
+
+    def attempt() -> int:
+        sys.meta_path.insert(0, _Changed(mutant))
+        code = _pytest(list({test.split("::")[0]: None for test in tests}), _Watch(tests))
+        if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+            os._exit(BROKEN)
+        return code
+
+    return _forked(attempt, int(GRACE + PATIENCE * seconds))
+
+
+BROKEN = 99
+"""Exit status of a trial that ran no tests."""
+
+
+def _pytest(arguments: list[str], watch: _Watch) -> int:
+    return int(pytest.main([*arguments, "-x", "-q", "--disable-warnings", "--tb=no"], plugins=[watch]))
+
+
+def _forked(work: Callable[[], Any], limit: int | None) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    os.chdir(ROOT)
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+    if limit:
+        signal.alarm(limit)  # which ends the process
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+    code = 3
+    try:
+        code = work()
+    finally:
+        os._exit(code)
