@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tracer import defaults, strict_yaml
@@ -320,8 +320,12 @@ def parse(kind: type[AnySection], values: Any, origin: str) -> AnySection:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        schema = kind.model_json_schema()
-        raise UserError(several(origin, sentences(error.errors(), schema))) from None
+        raise UserError(several(origin, sentences(error.errors(), _schema(kind)))) from None
+
+
+@cache
+def _schema(kind: type[Section]) -> dict[str, Any]:
+    return kind.model_json_schema()
 
 
 def dump(run: Run) -> str:
@@ -332,7 +336,7 @@ def dump(run: Run) -> str:
         del (values["strategy"]["terms"] if section else values["strategy"])[last]
     if not values["strategy"]["terms"]:
         del values["strategy"]["terms"]
-    return yaml.safe_dump(values, sort_keys=False)
+    return strict_yaml.dump(values)
 
 
 def read(path: Path) -> dict[str, Any]:

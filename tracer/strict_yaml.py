@@ -16,7 +16,7 @@ from tracer.errors import UserError
 from tracer.paths import at_home
 from tracer.sentences import several, shortened
 
-MOST_BYTES = 2**18
+MOST_BYTES = 2**17
 MOST_VALUES = 50_000  # with every alias written out
 DEEPEST = 20
 YAML = "tag:yaml.org,2002:"
@@ -46,6 +46,10 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's writer, which quotes what either PyYAML or this module would read as something else than text."""
+
+
 for _tag, _pattern, _first in (
     (f"{YAML}bool", r"(?i:yes|no|true|false|on|off)$", "yYnNtTfFoO"),
     (f"{YAML}null", r"(?i:~|null|)$", ["~", "n", "N", ""]),
@@ -56,7 +60,8 @@ for _tag, _pattern, _first in (
     (f"{YAML}float", r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?$", DIGITS),
     (f"{YAML}float", r"(?i:[-+]?\.inf|\.nan)$", DIGITS),
 ):
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
 def read(path: Path) -> Any:
@@ -98,6 +103,11 @@ def parse(text: str, origin: str, key: str = "") -> Any:
     if tree.faults:
         raise UserError(several(origin, tree.faults))
     return value
+
+
+def dump(values: dict[str, Any]) -> str:
+    """The YAML that `parse`, and every other reader, turns back into these values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
 class _Tree:
@@ -266,7 +276,7 @@ def _text(path: Path) -> str:
     if len(content) > MOST_BYTES:
         raise UserError(f"{path} is larger than {MOST_BYTES // 1024} KiB, which no configuration is: check the path")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UserError(f"{path} is written in UTF-16: save it as UTF-8")
+        raise UserError(f"{path} is written in UTF-16 or UTF-32: save it as UTF-8")
     if b"\0" in content:
         raise UserError(f"{path} is no text, but a file of bytes: check the path")
     try:
