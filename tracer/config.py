@@ -268,11 +268,10 @@ class Run(Section):
 
     def effect(self) -> str:
         """What it computes, wherever it writes: the settings in force, without those that are not used. Equal for equal runs."""
-        preset, values = STRATEGIES[self.strategy.name], self.model_dump(mode="json", exclude={"output", "strategy"})
+        preset, others = STRATEGIES[self.strategy.name], self.model_dump(mode="json", exclude={"output", "strategy"})
         if not (preset.trained or preset.merges):
-            del values["data"], values["optimization"]
-        strategy = {key: values for key, values in self.strategy.in_force().items() if key != "kernel"}
-        return json.dumps([values, strategy, repr(self.strategy.kernel or preset.kernel)], sort_keys=True)
+            del others["data"], others["optimization"]
+        return json.dumps([others, self.strategy.in_force()], sort_keys=True)
 
     def _require_architecture(self) -> None:
         """The embedded toy is nobody's choice for images of their own, unless they name it."""

@@ -119,7 +119,7 @@ CASES = [
     given("folder", os.mkdir, "run.yaml: it is a folder"),
     Case("no such file", "train absent.yaml", "absent.yaml: No such file"),
     Case("no such home", "train '~nobody-at-all/run.yaml'", "there is no home folder ~nobody-at-all"),
-    Case("name too long", f"train {'x' * 300}.yaml", "File name too long; check the path"),
+    Case("name too long", f"train {'x' * 300}.yaml", "a name of over 255 bytes.*is too long: shorten it"),
 ]
 
 
