@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tracer import defaults, strict_yaml
@@ -297,11 +297,10 @@ class Run(Section):
 
     def effect(self) -> str:
         """What it computes, wherever it writes: the settings in force, without those that are not used. Equal for equal runs."""
-        preset, values = STRATEGIES[self.strategy.name], self.model_dump(mode="json", exclude={"output", "strategy"})
+        preset, others = STRATEGIES[self.strategy.name], self.model_dump(mode="json", exclude={"output", "strategy"})
         if not (preset.trained or preset.merges):
-            del values["data"], values["optimization"]
-        strategy = {key: values for key, values in self.strategy.in_force().items() if key != "kernel"}
-        return json.dumps([values, strategy, repr(self.strategy.kernel or preset.kernel)], sort_keys=True)
+            del others["data"], others["optimization"]
+        return json.dumps([others, self.strategy.in_force()], sort_keys=True)
 
     def _require_architecture(self) -> None:
         """The embedded toy is nobody's choice for images of their own, unless they name it."""
@@ -349,8 +348,12 @@ def parse(kind: type[AnySection], values: Any, origin: str) -> AnySection:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        schema = kind.model_json_schema()
-        raise UserError(several(origin, sentences(error.errors(), schema))) from None
+        raise UserError(several(origin, sentences(error.errors(), _schema(kind)))) from None
+
+
+@cache
+def _schema(kind: type[Section]) -> dict[str, Any]:
+    return kind.model_json_schema()
 
 
 def dump(run: Run) -> str:
@@ -361,7 +364,7 @@ def dump(run: Run) -> str:
         del (values["strategy"]["terms"] if section else values["strategy"])[last]
     if not values["strategy"]["terms"]:
         del values["strategy"]["terms"]
-    return yaml.safe_dump(values, sort_keys=False)
+    return strict_yaml.dump(values)
 
 
 def read(path: Path) -> dict[str, Any]:

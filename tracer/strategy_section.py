@@ -70,10 +70,11 @@ class StrategySection(Section):
             )
 
     def in_force(self) -> dict[str, Any]:
-        """Its keys that the strategy uses, with the weights of the objective in the place of what they are made of."""
-        used = {key: value for key, value in self._by_key().items() if key in STRATEGIES[self.name].settings}
-        parts = ("strength", "cross_projection_norm", "orthogonality")
-        return {k: v for k, v in used.items() if k not in parts and "." not in k} | {"weights": self.objective_weights()}
+        """What its used keys come to: the kernel and the weights of the objective instead of the keys that they are made of."""
+        preset, made_of = STRATEGIES[self.name], ("kernel", "strength", "cross_projection_norm", "orthogonality")
+        used = {key: value for key, value in self._by_key().items() if key in preset.settings}
+        others = {key: value for key, value in used.items() if key not in made_of and "." not in key}
+        return others | {"kernel": repr(self.kernel or preset.kernel), "weights": self.objective_weights()}
 
     def _by_key(self) -> dict[str, Any]:
         return {key: value for key, value in self if key != "terms"} | {f"terms.{name}": weight for name, weight in self.terms}

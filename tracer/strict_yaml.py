@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import yaml
 
 from tracer.errors import UserError
-from tracer.paths import at_home
+from tracer.paths import located
 from tracer.sentences import several, shortened
 
-MOST_BYTES = 2**18
+MOST_BYTES = 2**17
 MOST_VALUES = 50_000  # with every alias written out
 DEEPEST = 20
 YAML = "tag:yaml.org,2002:"
@@ -42,8 +42,15 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         if getattr(event, "tag", None) not in (None, f"{YAML}str"):
             name = event.tag.replace(YAML, "!!")
-            raise yaml.MarkedYAMLError(problem=f"has the tag {shortened(name)}: remove it", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"has the tag {shortened(name)}: remove it, or put text that begins with ! in quotes",
+                problem_mark=event.start_mark,
+            )
         return super().compose_node(parent, index)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's writer, which quotes what either PyYAML or this module would read as something else than text."""
 
 
 for _tag, _pattern, _first in (
@@ -56,7 +63,8 @@ for _tag, _pattern, _first in (
     (f"{YAML}float", r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?$", DIGITS),
     (f"{YAML}float", r"(?i:[-+]?\.inf|\.nan)$", DIGITS),
 ):
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
 def read(path: Path) -> Any:
@@ -100,6 +108,11 @@ def parse(text: str, origin: str, key: str = "") -> Any:
     return value
 
 
+def dump(values: dict[str, Any]) -> str:
+    """The YAML that `parse`, and every other reader, turns back into these values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
 class _Tree:
     """The values of a tree of nodes, and what is wrong with them.
 
@@ -141,9 +154,8 @@ class _Tree:
                 values[key] = self.value(value_node, f"{place}.{key}".lstrip("."), depth + 1)
         for key, found in lines.items():
             if len(found) > 1:
-                self.faults.append(
-                    f"{_named(f'{place}.{key}'.lstrip('.'))} is given {_times(len(found))}{self.on(*found)}: keep one"
-                )
+                name = shortened(f"{place}.{key}".lstrip("."))
+                self.faults.append(f"{name} is given {_times(len(found))}{self.on(*found)}: keep one")
         return merged | values
 
     def merged(self, node: yaml.Node, place: str, depth: int) -> dict[str, Any]:
@@ -203,10 +215,8 @@ class _Tree:
         """Lines in brackets, where there are any to speak of."""
         if not self.with_lines:
             return ""
-        first = sorted({*lines})
-        if len(first) == 1:
-            return f" (line {first[0]})"
-        return f" (lines {', '.join(map(str, first[:-1]))} and {first[-1]})"
+        *others, last = sorted({*lines})
+        return f" (lines {', '.join(map(str, others))} and {last})" if others else f" (line {last})"
 
 
 def _line(node: yaml.Node) -> int:
@@ -249,24 +259,23 @@ def _row(text: str, mark: Any) -> str:
 
 def _text(path: Path) -> str:
     """The text of a file, or a sentence on why it has none; nothing that is endless is read."""
+    place, content = f"cannot read the configuration {shortened(str(path))}", b""
     try:
-        path = Path(at_home(str(path)))
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise UserError(f"cannot read the configuration {path}: it is a folder; name a file in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"cannot read the configuration {path}: it is no regular file; write it to one")
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot read the configuration {shortened(str(path))}: {reason}; check the path") from None
+        path = located(path)
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{place}: {error.strerror}; check the path") from None
+    except ValueError as error:
+        raise UserError(f"{place}: {error}") from None
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{place}: it is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; name a file")
     if len(content) > MOST_BYTES:
         raise UserError(f"{path} is larger than {MOST_BYTES // 1024} KiB, which no configuration is: check the path")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UserError(f"{path} is written in UTF-16: save it as UTF-8")
+        raise UserError(f"{path} is written in UTF-16 or UTF-32: save it as UTF-8")
     if b"\0" in content:
         raise UserError(f"{path} is no text, but a file of bytes: check the path")
     try:

@@ -105,6 +105,7 @@ def test_trains_and_evaluates(capsys, tmp_path):
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "accuracy" in captured.out
+    assert captured.out.startswith("model.pretrained is null: the model starts from random weights")
 
 
 def test_options_may_stand_between_overrides(capsys):

@@ -1,16 +1,17 @@
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer import config
+from tracer import cli, config
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.config import Run
 from tracer.errors import UserError
 from tracer.objective import Objective
-from tracer.strategies import STRATEGIES
+from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
 
 words = st.text("abcdefgh_.:{} 0é\n", max_size=6)
 leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), words)
@@ -194,6 +195,144 @@ class TestOverrides:
     def test_mistakes_are_told(self, override):
         with pytest.raises(UserError):
             config.load(None, [override])
+
+    def test_of_equal_ones_the_last_holds(self):
+        assert config.load(None, ["seed=1", "strategy={name: flyp}", "seed=2"]).seed == 2
+
+    def test_null_sections_may_be_filled(self, tmp_path):
+        assert config.load(written(tmp_path, "evaluation: null"), ["evaluation.split=validation"]).evaluation.split == "validation"
+
+
+class TestHome:
+    """A leading ~ is the home folder wherever a path may stand."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, monkeypatch):
+        monkeypatch.setenv("HOME", "/home/me")
+
+    @pytest.mark.parametrize(
+        ("values", "found"),
+        [
+            ({"output": "~/runs/mine"}, lambda run: run.output),
+            ({"output": "~"}, lambda run: run.output / "runs/mine"),
+            ({"model": {"pretrained": "~/runs/mine"}}, lambda run: run.model.pretrained),
+            ({"model": {"architecture": "local-dir:~/runs/mine"}}, lambda run: run.model.architecture.removeprefix("local-dir:")),
+            ({"data": {"kind": "csv", "path": "~/runs/mine"}}, lambda run: run.data.path),
+            ({"data": {"kind": "webdataset", "path": "~/runs/mine"}}, lambda run: run.data.path),
+            ({"data": {"kind": "iwildcam", "path": "x", "categories": "~/runs/mine"}}, lambda run: run.data.categories),
+            ({"evaluation": {"kind": "folder", "id": "~/runs/mine"}}, lambda run: run.evaluation.id),
+            ({"evaluation": {"kind": "folder", "id": "x", "ood": {"s": "~/runs/mine"}}}, lambda run: run.evaluation.ood["s"]),
+            ({"evaluation": {"kind": "imagenet", "root": "~/runs/mine"}}, lambda run: run.evaluation.root),
+            (
+                {"evaluation": {"kind": "imagenet", "root": "x", "folders": {"id": "~/runs/mine"}}},
+                lambda run: run.evaluation.folders["id"],
+            ),
+            ({"evaluation": {"kind": "iwildcam", "path": "~/runs/mine"}}, lambda run: run.evaluation.path),
+        ],
+        ids=str,
+    )
+    def test_in_every_section(self, values, found):
+        run = config.validate({"model": {"architecture": "glyphs"}} | values, "here")
+        assert str(found(run)) == "/home/me/runs/mine"
+
+    def test_in_the_name_of_the_file(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        written(tmp_path, "seed: 7")
+        assert config.load(Path("~/run.yaml")).seed == 7
+
+    @pytest.mark.parametrize(
+        "command", [["evaluate", "--weights"], ["evaluate", "--head"], ["explore", "--output"], ["demo", "--output"]]
+    )
+    def test_on_the_command_line(self, command):
+        options = vars(cli._parser().parse_args([*command, "~/x"]))
+        assert options[command[-1].removeprefix("--")] == Path("/home/me/x")
+
+    def test_elsewhere_it_is_a_letter(self):
+        assert config.load(None, ["output=runs/~mine"]).output == Path("runs/~mine")
+
+
+class TestDefaultsByModel:
+    CLIP: ClassVar = {"architecture": "ViT-B-16", "pretrained": "openai"}
+
+    def optimization(self, steps=25_000, strategy="tracer", **given):
+        values = {"model": self.CLIP, "strategy": {"name": strategy}, "optimization": {"total_steps": steps} | given}
+        return config.validate(values, "here").optimization
+
+    def test_the_embedded_model_keeps_its_own(self):
+        optimization = Run().optimization
+        assert (optimization.learning_rate, optimization.warmup_steps, optimization.precision) == (1e-3, 0, "fp32")
+
+    def test_a_clip_has_the_published_ones(self):
+        optimization = self.optimization()
+        assert (optimization.learning_rate, optimization.warmup_steps, optimization.precision) == (1e-5, 500, "bf16")
+        assert optimization.schedule == "cosine"
+
+    def test_the_warm_up_is_at_most_a_tenth_of_the_run(self):
+        assert [self.optimization(steps).warmup_steps for steps in (3, 100, 4999, 5000, 10_000)] == [0, 10, 499, 500, 500]
+        assert self.optimization(schedule="constant").warmup_steps == 0
+
+    def test_heads_learn_faster(self):
+        assert self.optimization(strategy="linear_probe").learning_rate == 1e-3
+        run = config.validate({"model": self.CLIP, "strategy": {"name": "lp_ft", "probe_steps": 50}}, "here")
+        assert (run.optimization.learning_rate, run.strategy.probe_learning_rate) == (1e-5, 1e-3)
+        assert run.optimization.warmup_steps == 5
+
+    def test_what_is_written_holds(self):
+        given = {"learning_rate": 0.5, "warmup_steps": 7, "precision": "fp32"}
+        assert self.optimization(**given).model_dump(include=set(given)) == given
+
+    def test_they_are_printed_and_taken_back(self, tmp_path):
+        run = config.validate({"model": self.CLIP}, "here")
+        assert "learning_rate: 1.0e-05" in config.dump(run)
+        assert config.load(written(tmp_path, config.dump(run))) == run
+
+    def test_what_is_seldom_meant_is_said(self):
+        assert config.remarks(Run()) == []
+        assert config.remarks(config.validate({"model": self.CLIP, "data": {}}, "here")) == []
+        random, digits = config.remarks(config.validate({"model": self.CLIP | {"pretrained": None}}, "here"))
+        assert "random weights" in random
+        assert "ViT-B-16 is trained on the embedded task" in digits
+
+
+class TestUse:
+    @pytest.mark.parametrize("name", STRATEGIES)
+    def test_defaults_may_be_written_out(self, name):
+        """The whole section, as older versions wrote it into config.yaml."""
+        whole = Run().strategy.model_dump(mode="json") | {"name": name}
+        assert config.validate({"strategy": whole}, "here").strategy.name == name
+
+    @pytest.mark.parametrize("name", STRATEGIES)
+    def test_what_is_used_is_printed_alone(self, tmp_path, name):
+        run = config.validate({"strategy": {"name": name}}, "here")
+        printed = config.read(written(tmp_path, config.dump(run)))["strategy"]
+        terms = {f"terms.{term}" for term in printed.pop("terms", {})}
+        assert {*printed} | terms == STRATEGIES[name].settings
+        assert config.load(tmp_path / "run.yaml") == run
+
+    def test_every_setting_is_used_by_some_strategy(self):
+        every = {*config.StrategySection.model_fields} - {"terms"} | {f"terms.{term}" for term in PUBLISHED_DISTILLATION}
+        assert set().union(*(strategy.settings for strategy in STRATEGIES.values())) == every
+
+    def test_equal_effects_are_equal(self):
+        def effect(**values):
+            return config.validate(values, "here").effect()
+
+        assert effect(output="a") == effect(output="b") == effect(strategy={"kernel": {"kind": "beta", "a": 0.5, "b": 0.5}})
+        different = [
+            {},
+            {"seed": 1},
+            {"strategy": {"strength": 1}},
+            {"strategy": {"kernel": {"kind": "beta", "a": 1}}},
+            {"strategy": {"update_every_steps": 2}},
+            {"strategy": {"name": "static_distillation"}},
+            {"strategy": {"name": "zero_shot"}},
+            {"strategy": {"name": "model_stock"}},
+            {"strategy": {"name": "model_stock"}, "optimization": {"learning_rate": 1}},
+            {"strategy": {"name": "wise_ft", "interpolation": 0.1}},
+            {"strategy": {"name": "wise_ft"}},
+            {"data": {}, "optimization": {"learning_rate": 1}},
+        ]
+        assert len({effect(**values) for values in different}) == len(different)
 
 
 class TestFiles:
