@@ -91,13 +91,19 @@ class TestLinks:
 
 class TestLeftOut:
     def test_hidden_entries_and_those_of_macos(self, photos, caplog):
-        for name in (".thumbnails/a.png", "cat/.ipynb_checkpoints/a.png", "cat/._a.png", "__MACOSX/cat/._a.png"):
+        for name in (
+            ".thumbnails/a.png",
+            "cat/.ipynb_checkpoints/a.png",
+            "cat/._a.png",
+            "__MACOSX/cat/._a.png",
+            "cat/@eaDir/a.png",
+        ):
             picture(photos / name)
         for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "cat/labels.txt"):
             (photos / name).write_bytes(b"\0")
         found = class_folders(photos, TEMPLATES)
         assert (found.class_names, len(found)) == (("cat", "dog"), 3)
-        assert caplog.messages == [f"left out of {photos}: 4 hidden"]
+        assert caplog.messages == [f"left out of {photos}: 5 hidden"]
 
     def test_regular_files_alone_are_images(self, photos, caplog):
         picture(photos / "cat" / "album.jpg" / "inside.png")
