@@ -42,7 +42,7 @@ LITTER = frozenset(
     {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )  # of macOS, NAS, Windows, ext4
 READ = ", ".join(sorted(IMAGE_SUFFIXES))
-_log = logging.getLogger("tracer.data")
+_log = logging.getLogger("tracer")
 
 
 class Listing(NamedTuple):
