@@ -6,7 +6,8 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
+from torchvision.datasets.folder import default_loader
 
 from tracer.data.images import CorruptSample, decode
 from tracer.errors import UserError
@@ -83,6 +84,39 @@ class TestModes:
     def test_floats_are_refused(self):
         with pytest.raises(CorruptSample, match="floats"):
             decode(encoded(Image.fromarray(np.ones((3, 3), dtype=np.float32)), "tiff"), "a")
+
+
+class TestFormats:
+    def test_postscript_is_not_handed_to_another_program(self, monkeypatch):
+        """Pillow would, whatever the file is called."""
+
+        def never(*args, **kwargs):
+            raise AssertionError("Ghostscript was started")
+
+        monkeypatch.setattr(EpsImagePlugin, "Ghostscript", never)
+        monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+        content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 12\n%%EndComments\n/s {(x) print} def s\nshowpage\n%%EOF\n"
+        with pytest.raises(AssertionError, match="Ghostscript"), Image.open(io.BytesIO(content)) as image:
+            image.load()
+        with pytest.raises(CorruptSample, match="not an image of a known format"):
+            decode(content, "a.png")
+
+    @pytest.mark.parametrize("kind", ["ico", "tga", "pcx", "jpeg2000", "pdf", "sgi"])
+    def test_other_formats_are_refused(self, kind):
+        with pytest.raises(CorruptSample, match="not an image of a known format"):
+            decode(encoded(Image.fromarray(noise()), kind), "a.png")
+
+    @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp", "tiff", "ppm", "gif", "mpo"])
+    def test_those_of_the_suffixes_and_of_the_web_are_read(self, kind):
+        assert decode(encoded(Image.fromarray(noise()), kind), "a").shape == (12, 9, 3)
+
+    def test_images_are_not_turned_as_open_clips_loaders_do_not(self, tmp_path):
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        content = encoded(Image.fromarray(noise()), exif=turned)
+        (tmp_path / "a.png").write_bytes(content)
+        assert np.array_equal(decode(content, "a"), np.asarray(default_loader(tmp_path / "a.png")))
+        assert decode(content, "a").shape == (12, 9, 3)
 
 
 class TestDamage:

@@ -245,6 +245,16 @@ class TestFaults:
         with pytest.raises(UserError, match=r"b\.png in the shard .*001\.tar is a link, sparse, or no file"):
             webdataset(pattern(folder), "txt")
 
+    @pytest.mark.parametrize("name", ["a.png", "._hidden"])
+    def test_member_of_a_negative_size(self, folder, name):
+        write(folder / "001.tar", [(name, b""), ("b.txt", b"")])
+        content = bytearray((folder / "001.tar").read_bytes())
+        content[124:136] = b"\xff" * 10 + b"\xfe\x00"  # -512: the next header would be this one
+        content[148:156] = b"%06o\0 " % (sum(content[:148]) + 8 * ord(" ") + sum(content[156:512]))
+        (folder / "001.tar").write_bytes(content)
+        with pytest.raises(UserError, match=r"001\.tar .*negative size"):
+            webdataset(pattern(folder), "txt")
+
     def test_member_whose_name_is_not_in_utf_8(self, folder):
         with tarfile.open(folder / "001.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
             archive.addfile(tarfile.TarInfo("caf\xe9.png"))

@@ -56,6 +56,7 @@ def check_told(capsys, arguments, *words):
 
 def test_imagenet_family_trains_and_evaluates(tmp_path, tiny, capsys):
     root = replicas.imagenet_family(tmp_path / "data", PLANTED)
+    (root / "objectnet-1.0" / "images" / "eyeglasses").rmdir()  # of which nothing is planted, so that there is nothing to train on
     suite = f"evaluation={{kind: imagenet, root: {root}, sets: [v2, objectnet]}}"
     data = f"data={{kind: folder, path: {root}/objectnet-1.0/images}}"
     common = [tiny, suite, data, "optimization.total_steps=1", "optimization.batch_size=4"]

@@ -1,6 +1,6 @@
 """The one way in which images are found in folders.
 
-Links to files and folders are followed; entries that are hidden or left by macOS are passed over; images are regular files. Names
+Links to files and folders are followed; entries that are hidden or a system's are passed over; images are regular files. Names
 are compared in Unicode's composed form (NFC), because macOS writes them decomposed. What is left out is counted and told.
 """
 
@@ -38,8 +38,11 @@ OTHER_PICTURES = frozenset(
         ".tga",
     }
 )
+LITTER = frozenset(
+    {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)  # of macOS, NAS, Windows, ext4
 READ = ", ".join(sorted(IMAGE_SUFFIXES))
-_log = logging.getLogger("tracer.data")
+_log = logging.getLogger("tracer")
 
 
 class Listing(NamedTuple):
@@ -166,7 +169,7 @@ def _entries(folder: Path, left_out: Counter[str]) -> Iterator[os.DirEntry[str]]
     except OSError as error:
         raise UserError(f"cannot list the folder {folder} ({error.strerror}): check that this user may read it") from error
     for entry in entries:
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
+        if entry.name.startswith(".") or entry.name in LITTER:
             left_out["hidden"] += entry.is_dir() or _suffix(entry.name) in IMAGE_SUFFIXES
             continue
         if entry.is_symlink():

@@ -68,6 +68,8 @@ def _scanned(path: Path) -> Samples:
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
+                if member.size < 0:  # which would lead back to its own header, for ever
+                    raise tarfile.ReadError("negative size")
                 _add(path, found, member)
             end = archive.offset
     except UserError:
@@ -97,7 +99,7 @@ def _add(path: Path, found: dict[str, dict[str, tuple[int, int]]], member: tarfi
         member.name.encode()
     except UnicodeEncodeError:
         raise UserError(f"the shard {path} has a member {member.name!a}, whose name is not in UTF-8: rename it") from None
-    if not member.isreg() or member.issparse() or member.size < 0:
+    if not member.isreg() or member.issparse():
         raise UserError(
             f"{member.name} in the shard {path} is a link, sparse, or no file: write the shard anew with links followed (tar -h "
             "--hard-dereference)"

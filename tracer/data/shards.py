@@ -6,6 +6,7 @@ seed and step. Where members lie is kept in a file beside the shard (see `tracer
 
 import json
 import math
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -125,7 +126,7 @@ def webdataset(pattern: str, caption: str) -> CaptionedImages:
         UserError: if a shard is missing, named twice, damaged, cut short or empty, or a sample lacks its image or caption.
     """
     paths = [Path(text).expanduser() for text in expanded(pattern)]
-    absent = [path for path in paths if not path.exists()]
+    absent = [path for path in paths if not os.path.exists(path)]
     if absent:
         raise UserError(f"{len(absent)} of the {len(paths)} shards {pattern} are not there, first {absent[0]}: check the path")
     if len({*paths}) < len(paths):

@@ -45,7 +45,7 @@ def csv_rows(path: Path, columns: Sequence[str], separator: str | None = None) -
     if not header:
         raise UserError(f"{path} is empty: write a header and rows")
     _require_columns(path, columns, header)
-    places = {column: header.index(column) for column in columns}
+    places = [(column, header.index(column)) for column in columns]
     rows = []
     for line, fields in records:
         if len(fields) != len(header):
@@ -54,10 +54,10 @@ def csv_rows(path: Path, columns: Sequence[str], separator: str | None = None) -
                 f"{path} line {line} has {len(fields)} {amount} {len(header)}, with {_named(separator)} between them: complete it, "
                 "and put text that holds such in quotes"
             )
-        values = {column: fields[place] for column, place in places.items()}
-        empty = next((column for column, value in values.items() if not value.strip()), None)
-        if empty is not None:
-            raise UserError(f"{path} line {line} has nothing in column {empty!r}: fill it or take the line out")
+        values = {column: fields[place] for column, place in places}
+        for column, value in values.items():
+            if not value or value.isspace():
+                raise UserError(f"{path} line {line} has nothing in column {column!r}: fill it or take the line out")
         rows.append(Row(line, values))
     return rows
 
@@ -122,26 +122,18 @@ def _header(text: str, separator: str) -> list[str]:
         return []
 
 
-class _Lines:
-    """The lines of a text one after another, of which those of the current row are kept."""
-
-    def __init__(self, text: str):
-        self.kept: list[str] = []
-        self._lines = io.StringIO(text, newline="")  # which ends lines at \n, \r\n and \r alone
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        self.kept.append(next(self._lines))
-        return self.kept[-1]
+def _lines(text: str, kept: list[str]) -> Iterator[str]:
+    """The lines of a text one after another, put into `kept` too."""
+    for line in io.StringIO(text, newline=""):  # which ends lines at \n, \r\n and \r alone
+        kept.append(line)
+        yield line
 
 
 def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The first line and the fields of every row that is not blank, the header too."""
-    lines = _Lines(text)
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    unquoted = re.compile(rf'(?:^|(?<={re.escape(separator)}))"(?:[^"]|"")*"(?={re.escape(separator)}|[\r\n]*\Z)')
+    kept: list[str] = []
+    reader = csv.reader(_lines(text, kept), delimiter=separator, strict=True)
+    quoted = re.compile(rf'(?:^|(?<={re.escape(separator)}))"(?:[^"]|"")*"(?={re.escape(separator)}|[\r\n]*\Z)')
     start = 1
     while True:
         try:
@@ -150,12 +142,11 @@ def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[
             return
         except csv.Error as error:
             raise UserError(f"{path} line {start} {_fault(str(error), start, reader.line_num)}") from error
-        raw = "".join(lines.kept)
-        lines.kept.clear()
-        if '"' in raw:
-            _require_paired(f"{path} line {start}", unquoted.sub("", raw).split(separator))
         if fields:
+            if '"' in "".join(fields):
+                _require_paired(f"{path} line {start}", quoted.sub("", "".join(kept)).split(separator))
             yield start, fields
+        kept.clear()
         start = reader.line_num + 1
 
 
