@@ -51,8 +51,7 @@ class Head(nn.Module):
             UserError: if the file is absent, damaged, no head, for embeddings of another width, or not finite.
         """
         names, weight = load_metadata(path).get("classes"), load_tensors(path).get("weight")
-        named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-        if not named or weight is None or weight.shape != (len(names), width) or not weight.is_floating_point():
+        if not isinstance(names, list) or weight is None or weight.shape != (len(names), width) or not weight.is_floating_point():
             raise UserError(f"{path} holds no head for embeddings of width {width}: give a head.safetensors of this architecture")
         require_finite({"weight": weight}, f"the weights in {path}")
         return cls(names, weight)

@@ -1,6 +1,5 @@
 """A file of weights: a CLIP's tensors under its own names, whatever saved it, or a sentence that says what is wrong."""
 
-import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,11 +129,11 @@ def _archived(path: Path, trusted: bool) -> dict[str, Tensor]:
 def _unpickled(path: Path) -> Any:
     """What torch saved, as far as it is data."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch advises to replace old forms
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:  # torch warns of old forms, and goes by suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (MemoryError, RuntimeError) as error:
         raise failures.told(error, f"cannot read {path}", str(path), "it is damaged or cut short; replace it") from error
-    except (pickle.UnpicklingError, Exception) as error:  # damaged bytes make pickle fail in any way
+    except Exception as error:  # damaged bytes make pickle fail in any way
         raise UserError(
             f"{path} is damaged, or a pickle of Python objects, which may run code and is not opened: save the model's state_dict()"
         ) from error
