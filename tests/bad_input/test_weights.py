@@ -118,10 +118,16 @@ FILES = [
     judged(
         "too large to compute with", "answers to [0-9]+ of 12 images of the set id are not finite", changed(visual__proj=huge(1e38))
     ),
-    judged("metadata that are no JSON", "the metadata of w.safetensors is damaged: replace it", said("{")),
-    judged("deep metadata", "the metadata of w.safetensors is damaged: replace it", said(DEEP)),
-    judged("metadata that are a list", "the metadata of w.safetensors is damaged: replace it", said([1])),
-    judged("activation that is a word", "the metadata of w.safetensors is damaged: .*quick_gelu", said({"quick_gelu": "yes"})),
+    judged("metadata that are no JSON", "the metadata of w.safetensors are damaged: replace it", said("{")),
+    judged("deep metadata", "the metadata of w.safetensors are damaged: replace it", said(DEEP)),
+    judged("metadata that are a list", "the metadata of w.safetensors are damaged: replace it", said([1])),
+    judged("activation that is a word", "the metadata of w.safetensors are damaged: .*quick_gelu", said({"quick_gelu": "yes"})),
+    judged("configuration without towers", "the metadata .*: configuration.vision_cfg is missing", said({"configuration": {}})),
+    judged(
+        "heads of another width",
+        "does not fit .*its tensors do, but it was trained with another setting: vision_cfg.head_width 8 and 16.: choose v",
+        said({"architecture": "v", "configuration": {"vision_cfg": {"head_width": 8}, "text_cfg": {"heads": 2}}}),
+    ),
     judged("other activation", "another activation than local-dir:tiny has", said({"quick_gelu": True})),
     judged("deviation 0", "the preprocessing in w.safetensors is wrong: std", said({"preprocess": {"std": [0, 1, 1]}})),
     judged("mean of NaN", "the preprocessing in w.safetensors is wrong: mean", said('{"preprocess": {"mean": [NaN, 1, 1]}}')),

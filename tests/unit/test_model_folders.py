@@ -114,7 +114,7 @@ class TestRuns:
 
 def test_open_clips_own_architectures_would_pass():
     """Its configurations are what a folder's are like."""
-    for name in open_clip.list_models():
+    for name in set(open_clip.list_models()) - set(TINY_ARCHITECTURES):
         configuration = open_clip.get_model_config(name)
         sizes = configurations._Sizes.model_validate(configuration)
         if not {"timm_model_name", "hf_model_name"} & {*configuration["vision_cfg"], *configuration["text_cfg"]}:

@@ -132,6 +132,38 @@ class TestNames:
         assert_same(clip.weights(clip.create("tiny-vit-64", path).model), expected)
 
 
+class TestUnseenSettings:
+    """What no tensor shows, and changes what a model answers."""
+
+    @pytest.mark.parametrize(
+        ("section", "key", "value", "told"),
+        [
+            ("vision_cfg", "head_width", 8, "vision_cfg.head_width 8 and 16"),
+            ("text_cfg", "heads", 4, "text_cfg.heads 4 and 2"),
+            ("vision_cfg", "pool_type", "avg", "vision_cfg.pool_type avg and tok"),
+            ("text_cfg", "no_causal_mask", True, "text_cfg.no_causal_mask True and False"),
+        ],
+    )
+    def test_are_checked_where_the_file_tells_them(self, tmp_path, monkeypatch, section, key, value, told):
+        configuration = TINY_ARCHITECTURES["tiny-vit"]
+        changed = {**configuration, section: {**configuration[section], key: value}}
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-other", changed)
+        other = clip.create("tiny-other", None).model
+        clip.save(other, tmp_path / "w.safetensors")
+        with pytest.raises(UserError, match=rf"its tensors do, .* another setting: {told}\): choose tiny-other$"):
+            clip.create("tiny-vit", str(tmp_path / "w.safetensors"))
+        clip.create("tiny-other", str(tmp_path / "w.safetensors"))
+
+    def test_defaults_are_what_open_clip_has(self, tmp_path, monkeypatch):
+        """Written out or not, 64 is the width of a head."""
+        configuration = TINY_ARCHITECTURES["tiny-vit"]
+        vision = {"image_size": 32, "patch_size": 16, "layers": 1, "width": 64}
+        for name, more in (("tiny-short", {}), ("tiny-long", {"head_width": 64, "pool_type": "tok"})):
+            monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, {**configuration, "vision_cfg": vision | more})
+        clip.save(clip.create("tiny-short", None).model, tmp_path / "w.safetensors")
+        clip.create("tiny-long", str(tmp_path / "w.safetensors"))
+
+
 class TestFinite:
     def test_the_first_tensor_is_named(self):
         tensors = {"a": torch.ones(2), "b": torch.tensor([1, torch.inf]), "c": torch.tensor(torch.nan), "d": torch.tensor(1)}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from tracer.errors import UserError
 from tracer.sentences import sentence
 
-_PACKAGE = re.compile(r"pip install ([\w.-]+)|requires the (\w+) library", re.IGNORECASE)
+_PACKAGE = re.compile(r"pip install (?:-\S+ )*([a-z][\w.-]*)|requires the (\w+) library", re.IGNORECASE)
 _LONGEST = 120  # characters of a library's own words
 
 
