@@ -176,7 +176,7 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
             " open_clip, by a tag or as hf-hub:organisation/name"
         )
     if not most:
-        raise Weights(path, {}).unfit("it holds no tensors by name; save the model's state_dict()")
+        raise UserError(f"{path} does not fit the model (it holds no tensors by name): save the model's state_dict()")
     return most
 
 
