@@ -152,9 +152,9 @@ def load_metadata(path: Path) -> dict[str, Any]:
     try:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"the metadata of {path} is damaged: replace it") from error
+        raise UserError(f"the metadata of {path} are damaged: replace it") from error
     if not isinstance(metadata, dict):
-        raise UserError(f"the metadata of {path} is damaged: replace it")
+        raise UserError(f"the metadata of {path} are damaged: replace it")
     return metadata
 
 

@@ -4,10 +4,11 @@ import copy
 import json
 import pickle
 
+import pytest
 import torch
 
 from tests.bad_input.case import Case, assert_told, each
-from tests.bad_input.files import DEEP, WEIGHTS, Code, changed, head, said
+from tests.bad_input.files import DEEP, WEIGHTS, Code, archive, changed, head, said
 from tests.models import TINY_ARCHITECTURES
 
 
@@ -56,6 +57,17 @@ FOLDERS = [
     odd("layers in words", "model_cfg.vision_cfg.layers is 'two'", sized("vision_cfg", "layers", "two")),
     odd("layers that are true", "model_cfg.vision_cfg.layers is True", sized("vision_cfg", "layers", True)),
     odd("half a layer", "model_cfg.text_cfg.layers is 1.5", sized("text_cfg", "layers", 1.5)),
+    odd("size of ten thousand letters", "model_cfg.embed_dim is .'x+[.]{3}", sized("", "embed_dim", "x" * 10_000)),
+    odd(
+        "text tower of ten thousand letters",
+        "cannot build local-dir:odd|needs the package",
+        sized("text_cfg", "hf_model_name", "x" * 10_000),
+    ),
+    odd(
+        "archive of TorchScript",
+        "pytorch_model.bin is a TorchScript archive",
+        {"odd/open_clip_config.json": CONFIGURATION, "odd/pytorch_model.bin": archive},
+    ),
     odd("no layers", "model_cfg.text_cfg.layers is 0", sized("text_cfg", "layers", 0)),
     odd("negative width", "model_cfg.text_cfg.width is -1", sized("text_cfg", "width", -1)),
     odd("no patches", "model_cfg.vision_cfg.patch_size is 0", sized("vision_cfg", "patch_size", 0)),
@@ -141,6 +153,7 @@ FOLDERS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 @each(FOLDERS)
 def test_is_told(case, folder, capsys):
     assert_told(case, folder, capsys)

@@ -212,6 +212,7 @@ def save(model: DualEncoder, path: Path) -> None:
     blueprint = _clip(model).blueprint
     metadata = {
         "architecture": blueprint.architecture,
+        "configuration": blueprint.configuration,
         "quick_gelu": blueprint.quick_gelu,
         "preprocess": open_clip.get_model_preprocess_cfg(_clip(model).clip),
     }
@@ -361,6 +362,9 @@ def _fill(model: Clip, weights: Weights) -> None:
     if weights.quick_gelu is not None:
         origins.check_activation(blueprint.architecture, blueprint.quick_gelu, weights.quick_gelu, f"the weights in {weights.path}")
     fitting.fill(model.clip, weights)
+    unseen = weights.configuration and configurations.unseen_difference(weights.configuration, blueprint.configuration)
+    if unseen:
+        raise weights.unfit(f"its tensors do, but it was trained with another setting: {unseen}")
 
 
 # functions of this module, not closures: workers that are not forked get them pickled

@@ -18,6 +18,17 @@ from tracer.storage import require_file
 NAME = "open_clip_config.json"
 _MOST_BYTES = 10_000_000  # of a configuration; a vocabulary is no part of it
 
+_UNSEEN = {  # what changes a model's answers and no tensor's shape
+    "vision_cfg": (
+        CLIPVisionCfg,
+        ("head_width", "attn_pooler_heads", "pool_type", "final_ln_after_pool", "act_kwargs", "norm_kwargs"),
+    ),
+    "text_cfg": (
+        CLIPTextCfg,
+        ("heads", "pool_type", "final_ln_after_pool", "act_kwargs", "norm_kwargs", "no_causal_mask", "eos_id", "hf_pooler_type"),
+    ),
+}
+
 Size = Annotated[int, Field(strict=True, ge=1)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=200)]  # the deepest that open_clip knows has 56; more take long to build
 
@@ -117,6 +128,17 @@ def _check(configuration: dict[str, Any], origin: str) -> None:
             f"{origin} describes a model of about {sizes.parameters():.1e} parameters, and this machine's memory holds"
             f" {there // 4:.1e}: mend its sizes, or take a larger machine"
         )
+
+
+def unseen_difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+    """The first setting in which two models' configurations differ though the tensors of one fit the other, with both values."""
+    for section, (kind, names) in _UNSEEN.items():
+        defaults = {key.name: key.default for key in dataclasses.fields(kind)}
+        for name in names:
+            mine, theirs = ((defaults | each[section])[name] for each in (one, other))
+            if mine != theirs:
+                return f"{section}.{name} {mine} and {theirs}"
+    return None
 
 
 def read_json(path: Path) -> Any:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from tracer.errors import UserError
 from tracer.sentences import sentence
 
-_PACKAGE = re.compile(r"pip install ([\w.-]+)|requires the (\w+) library", re.IGNORECASE)
+_PACKAGE = re.compile(r"pip install (?:-\S+ )*([a-z][\w.-]*)|requires the (\w+) library", re.IGNORECASE)
+_SHOWN = 60  # characters of a value
 _LONGEST = 120  # characters of a library's own words
 
 
@@ -41,7 +42,9 @@ def invalid(error: ValidationError, kind: type[BaseModel]) -> str:
     keys = tuple(key for key in problem["loc"] if isinstance(key, str) and key.isidentifier())  # not its words for forms
     if problem["type"] == "missing" and problem["loc"][-1] not in keys:
         return f"{'.'.join(keys)} has too few values"
-    return sentence({**problem, "loc": keys}, kind.model_json_schema())
+    given = repr(problem["input"])
+    shown = {"input": f"{given[:_SHOWN]}..."} if len(given) > _SHOWN else {}
+    return sentence({**problem, "loc": keys, **shown}, kind.model_json_schema())
 
 
 def reason(error: Exception) -> str:

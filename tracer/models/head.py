@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -50,8 +50,9 @@ class Head(nn.Module):
         Raises:
             UserError: if the file is absent, damaged, no head, for embeddings of another width, or not finite.
         """
-        names, weight = load_metadata(path).get("classes"), load_tensors(path).get("weight")
-        named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+        names: Any = load_metadata(path).get("classes")
+        weight = load_tensors(path).get("weight")
+        named = isinstance(names, list) and len(names) > 0
         if not named or weight is None or weight.shape != (len(names), width) or not weight.is_floating_point():
             raise UserError(f"{path} holds no head for embeddings of width {width}: give a head.safetensors of this architecture")
         require_finite({"weight": weight}, f"the weights in {path}")

@@ -1,5 +1,6 @@
 """Code that a model's files would run: found before the library that would run it is asked."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ def _asking(text: dict[str, Any], folder: Path | None) -> Iterator[str]:
 
 def _file(source: str, name: str) -> Path | None:
     """A file of a folder, else of the hub, where there is one."""
-    if Path(source).is_dir():
-        return Path(source) / name if (Path(source) / name).exists() else None
+    if os.path.isdir(source):  # unlike Path's, it takes any text
+        return Path(source, name) if Path(source, name).exists() else None
     try:
         return Path(huggingface_hub.hf_hub_download(source, name))
     except Exception:  # absent, or the hub does not answer, which whoever needs the file will tell

@@ -1,6 +1,5 @@
 """A file of weights: a CLIP's tensors under its own names, whatever saved it, or a sentence that says what is wrong."""
 
-import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, StrictBool, ValidationError
 from torch import Tensor
 
 from tracer.errors import UserError
@@ -27,6 +27,7 @@ class Weights:
         path: the file.
         tensors: by the names that the model has for them.
         architecture: the one it was saved from, where the file says so.
+        configuration: what its towers were built from (of open_clip's model_cfg), where the file says so.
         quick_gelu: whether that has OpenAI's activation, where the file says so.
         preprocessing: how its images were preprocessed, as far as the file says so.
     """
@@ -34,6 +35,7 @@ class Weights:
     path: Path
     tensors: dict[str, Tensor]
     architecture: str | None = None
+    configuration: dict[str, Any] | None = None
     quick_gelu: bool | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
@@ -75,8 +77,8 @@ def read(path: Path, trust_archive: bool = False) -> Weights:
     if path.suffix in (".npz", ".npy"):
         raise UserError(f"{path} is a file of numpy's, as big_vision's weights are: take the same model by one of open_clip's tags")
     if _is_safetensors(path):
-        said = load_metadata(path)
-        return Weights(path, _unwrapped(load_tensors(path), path), *_said(said, path))
+        said = _said(load_metadata(path), path)
+        return Weights(path, _unwrapped(load_tensors(path), path), **said)
     if is_torchscript(path):
         return Weights(path, _archived(path, trust_archive), quick_gelu=True)
     return Weights(path, _unwrapped(_unpickled(path), path))
@@ -103,14 +105,28 @@ def _is_safetensors(path: Path) -> bool:
     return start[8:] == b"{" or (path.suffix == ".safetensors" and start[:2] != b"PK")
 
 
-def _said(said: dict[str, Any], path: Path) -> tuple[str | None, bool | None, Preprocessing]:
-    """Architecture, activation and preprocessing from a file's metadata."""
-    architecture, quick_gelu = said.get("architecture"), said.get("quick_gelu")
-    if not isinstance(architecture, str | None) or not isinstance(quick_gelu, bool | None):
-        raise UserError(
-            f"the metadata of {path} is damaged: architecture and quick_gelu are no name and no truth value; replace it"
-        )
-    return architecture, quick_gelu, preprocessing.parse(said.get("preprocess") or {}, str(path))
+class _Towers(BaseModel):
+    vision_cfg: dict[str, Any]
+    text_cfg: dict[str, Any]
+
+
+class _Said(BaseModel):
+    """What the metadata of a file say of its model; other keys are passed over."""
+
+    architecture: str | None = None
+    configuration: _Towers | None = None
+    quick_gelu: StrictBool | None = None
+
+
+def _said(metadata: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a file's metadata say, as fields of `Weights`."""
+    try:
+        said = _Said.model_validate(metadata)
+    except ValidationError as error:
+        raise UserError(f"the metadata of {path} are damaged: {failures.invalid(error, _Said)}; replace it") from None
+    configuration = said.configuration.model_dump() if said.configuration else None
+    images = preprocessing.parse(metadata.get("preprocess") or {}, str(path))
+    return {**dict(said), "configuration": configuration, "preprocessing": images}
 
 
 def _archived(path: Path, trusted: bool) -> dict[str, Tensor]:
@@ -130,11 +146,11 @@ def _archived(path: Path, trusted: bool) -> dict[str, Tensor]:
 def _unpickled(path: Path) -> Any:
     """What torch saved, as far as it is data."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch advises to replace old forms
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:  # torch warns of old forms, and goes by suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (MemoryError, RuntimeError) as error:
         raise failures.told(error, f"cannot read {path}", str(path), "it is damaged or cut short; replace it") from error
-    except (pickle.UnpicklingError, Exception) as error:  # damaged bytes make pickle fail in any way
+    except Exception as error:  # damaged bytes make pickle fail in any way
         raise UserError(
             f"{path} is damaged, or a pickle of Python objects, which may run code and is not opened: save the model's state_dict()"
         ) from error
@@ -160,7 +176,7 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
             " open_clip, by a tag or as hf-hub:organisation/name"
         )
     if not most:
-        raise Weights(path, {}).unfit("it holds no tensors by name; save the model's state_dict()")
+        raise UserError(f"{path} does not fit the model (it holds no tensors by name): save the model's state_dict()")
     return most
 
 
