@@ -26,7 +26,7 @@ _LONGEST_HEADER = 100_000_000  # bytes, which safetensors itself allows
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata to `path` so that a reader finds either the old file or the whole new one.
 
-    A checksum goes into the metadata (see `require_sound`).
+    A checksum goes into the metadata (see `require_sound`). Tensors that share memory, as tied weights do, are written each.
 
     Raises:
         UserError: if the file cannot be written, for a full disk say; nothing half-written stays behind.
@@ -34,16 +34,28 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, temporary, metadata={"tracer": json.dumps(metadata), "sha256": _UNSEALED})
+        save_file(_apart(tensors), temporary, metadata={"tracer": json.dumps(metadata), "sha256": _UNSEALED})
         _seal(temporary)
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files private
         os.replace(temporary, path)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
+        advice = "free some space or choose another folder" if _is_full(error) else "choose another folder"
+        raise UserError(f"cannot write {path}: {_reason(error)}; {advice}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, none in memory of another."""
+    apart: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        mine = tensor.detach().cpu().contiguous()
+        place = mine.untyped_storage().data_ptr()
+        apart[name] = mine.clone() if place in memory else mine
+        memory.add(place)
+    return apart
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,10 +136,15 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} is damaged or cut short ({error}): replace it") from error
 
 
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is; safetensors has the system's number in its text alone."""
+    return getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if _is_full(error):
         return "the disk is full"
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _umask() -> int:

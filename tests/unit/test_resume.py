@@ -212,6 +212,7 @@ def one_of_two(number, **settings):
             assert not worked or other.end() in (128 + signal.SIGTERM, 0)
         return worked
 
+    way.__name__ = f"one_of_two_by_{number.name}"
     return way
 
 
@@ -327,7 +328,7 @@ def test_many_kills(tmp_path_factory, uninterrupted, uninterrupted_two):
                 assert_same_outcome(folder, expected)
             except AssertionError:
                 diverged += 1
-        print({getattr(way, "__name__", way): count for way, count in kills.items()}, len(folders), "runs")
+        print({way.__name__: count for way, count in kills.items()}, len(folders), "runs")
     print(f"{total} kills, {diverged} divergences")
     assert total >= MANY_KILLS + MANY_KILLS_OF_TWO
     assert diverged == 0

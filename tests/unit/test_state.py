@@ -6,6 +6,7 @@ import resource
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from tests.models import RandomBatches, TinyDualEncoder
 from tracer import state, storage
@@ -265,6 +266,29 @@ class TestStorage:
         save_tensors(tmp_path / "deep" / "x.safetensors", tensors, {"list": [1, None], "text": "é"})
         assert_same_tensors(load_tensors(tmp_path / "deep" / "x.safetensors"), tensors)
         assert load_metadata(tmp_path / "deep" / "x.safetensors") == {"list": [1, None], "text": "é"}
+
+    def test_tied_weights_are_written_each(self, tmp_path):
+        weight = torch.randn(3, 4)
+        tensors = {"a": weight, "b": weight, "c": weight[1:], "d": weight.T}
+        save_tensors(tmp_path / "x.safetensors", tensors, {})
+        assert_same_tensors(load_tensors(tmp_path / "x.safetensors"), tensors)
+
+    @pytest.mark.parametrize(
+        ("failure", "told"),
+        [
+            (SafetensorError("Error: No space left on device (os error 28)"), "the disk is full; free some space or choose"),
+            (PermissionError(errno.EACCES, "Permission denied"), "Permission denied; choose another folder"),
+            (RuntimeError("\none line\nand another"), "one line; choose another folder"),
+        ],
+        ids=["full", "forbidden", "another"],
+    )
+    def test_advice_fits_the_cause(self, tmp_path, monkeypatch, failure, told):
+        def fail(*arguments, **named):
+            raise failure
+
+        monkeypatch.setattr(storage, "save_file", fail)
+        with pytest.raises(UserError, match=rf"^cannot write [^\n]*x.safetensors: {told}[^\n]*$"):
+            save_tensors(tmp_path / "x.safetensors", {}, {})
 
     def test_whole_file_replaces_the_old_one(self, tmp_path):
         path = tmp_path / "x.safetensors"
