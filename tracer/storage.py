@@ -47,14 +47,14 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, none in memory of another."""
+    """The tensors on the CPU, each with memory of its own: safetensors refuses weights that share it, as tied ones do."""
     apart: dict[str, Tensor] = {}
-    memory: set[int] = set()
+    seen: set[int] = set()
     for name, tensor in tensors.items():
-        mine = tensor.detach().cpu().contiguous()
-        place = mine.untyped_storage().data_ptr()
-        apart[name] = mine.clone() if place in memory else mine
-        memory.add(place)
+        whole = tensor.detach().cpu().contiguous()
+        memory = whole.untyped_storage().data_ptr()
+        apart[name] = whole.clone() if memory in seen else whole
+        seen.add(memory)
     return apart
 
 

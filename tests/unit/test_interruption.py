@@ -194,3 +194,20 @@ def test_teacher_embeds_only_what_a_term_or_the_log_compares(tmp_path, weights, 
     teacher.module.register_forward_hook(lambda *arguments: calls.append(1))
     train(None, weights={"contrastive": 1.0, **weights}, teacher=teacher)
     assert len(calls) == forwards
+
+
+def test_process_that_outlives_signals_ends_some_time_after_sigterm(monkeypatch):
+    monkeypatch.setattr(interruption, "LINGER_SECONDS", 1)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        interruption.leave_to_parent()
+        os.write(writing, b".")
+        while True:
+            time.sleep(0.01)
+    os.read(reading, 1)
+    os.kill(child, signal.SIGINT)
+    start = time.monotonic()
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert time.monotonic() - start > 0.5
