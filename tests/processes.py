@@ -38,7 +38,7 @@ def _fork(folder, work, index, count):
     if pid == 0:
         os.close(reading)
         try:
-            _join(folder, index, count)
+            join(folder, index, count)
             result = work(index)
         except Exception as error:
             traceback.print_exc()
@@ -49,7 +49,8 @@ def _fork(folder, work, index, count):
     return pid, reading
 
 
-def _join(folder, index, count):
+def join(folder, index, count):
+    """Make this process one of `count`, which meet in a folder."""
     os.environ |= {"LOCAL_RANK": str(index), "RANK": str(index), "WORLD_SIZE": str(count), "GLOO_SOCKET_IFNAME": "lo"}
     os.environ |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
     AcceleratorState._reset_state(reset_partial_state=True)

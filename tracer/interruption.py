@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM, which a run answers between two steps."""
 
+import os
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from tracer import processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 1.0
+LINGER_SECONDS = 30
 
 
 class Interruption:
@@ -40,7 +42,11 @@ class Interruption:
             signal.raise_signal(number)
 
 
-def ignore() -> None:
-    """Leave Ctrl-C and SIGTERM, which a terminal or scheduler gives to all processes of a run, to the one that started this."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def leave_to_parent() -> None:
+    """Outlive, in a process that a run started, the signals that a terminal or scheduler gives to all processes of it.
+
+    Ctrl-C is for the run alone. SIGTERM is too, but may also be the run's own, so that this process ends some time after it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(LINGER_SECONDS))
+    signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))

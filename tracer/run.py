@@ -358,7 +358,7 @@ def _training_data(run: Run) -> tuple[CaptionedImages, LabelledImages | None]:
         pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
     else:
         pairs = labelled.captioned() if labelled else sources.training_pairs(run.data)
-    require_a_batch(len(pairs), run.optimization.batch_size)
+    require_a_batch(pairs, run.optimization.batch_size)
     processes.equal_share(run.optimization.batch_size, "optimization.batch_size")
     return pairs, labelled
 

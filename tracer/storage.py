@@ -29,7 +29,7 @@ _LONGEST_HEADER = 100_000_000  # bytes, which safetensors itself allows
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata to `path` so that a reader finds either the old file or the whole new one.
 
-    A checksum goes into the metadata (see `require_sound`).
+    A checksum goes into the metadata (see `require_sound`). Tensors that share memory, as tied weights do, are written each.
 
     Raises:
         UserError: if the file cannot be written, for a full disk say; nothing half-written stays behind.
@@ -42,7 +42,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files private
         os.replace(temporary, path)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
+        advice = "free some space or choose another folder" if _is_full(error) else "choose another folder"
+        raise UserError(f"cannot write {path}: {_reason(error)}; {advice}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -194,10 +195,15 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} is damaged or cut short ({error}): replace it") from error
 
 
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is; safetensors has the system's number in its text alone."""
+    return getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if _is_full(error):
         return "the disk is full"
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _umask() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -290,7 +290,8 @@ class Trainer:
 
 def _require_one_horizon(steps: int, teacher: Teacher | None, schedule: Schedule, batches: Dataset) -> None:
     """Everything that knows its own number of steps has to know the loop's."""
-    known = {"teacher's clock": teacher and teacher.clock, "schedule": schedule, "set of batches": batches}
+    known: dict[str, Any] = {"teacher's clock": teacher and teacher.clock, "schedule": schedule, "set of batches": batches}
     for name, part in known.items():
-        if getattr(part, "total_steps", steps) != steps:
-            raise UserError(f"the {name} is made for {part.total_steps} steps and the loop takes {steps}: give both the same")
+        own = getattr(part, "total_steps", steps)
+        if own != steps:
+            raise UserError(f"the {name} is made for {own} steps and the loop takes {steps}: give both the same")

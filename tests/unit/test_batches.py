@@ -150,3 +150,9 @@ def test_every_step_has_random_numbers_of_its_own():
     noise = Encoder(encoder.model, tiny_preprocess, lambda images: torch.randn(len(images), 6), encoder.tokenize)
     data = Batches(pairs(), noise, 3, 20, 0)
     assert len({tuple(data[step].images[0].tolist()) for step in range(20)}) == 20
+
+
+def test_going_through_all_batches_ends():
+    seen = list(batches(steps=7))
+    assert len(seen) == 7
+    assert all(same(batch, batches()[step]) for step, batch in enumerate(seen))

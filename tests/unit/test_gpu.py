@@ -1,5 +1,7 @@
 """What only a GPU can show."""
 
+import copy
+
 import pytest
 import torch
 
@@ -72,3 +74,30 @@ def test_linear_run_is_that_of_the_cpu(monkeypatch):
         ends.append(torch.stack([model.weight.detach().cpu(), teacher.module.weight.cpu()]))
     assert (ends[0] - ends[1]).norm() / ends[1].norm() <= LINEAR_RECURSION
     assert (ends[1][0] - start).norm() > 0.1
+
+
+def test_average_on_the_cpu_follows_a_student_on_the_gpu():
+    student = TinyDualEncoder()
+    teacher, here = Teacher(student, Beta(), Clock(3)), copy.deepcopy(student)
+    student.cuda()
+    same = Teacher(here, Beta(), Clock(3))
+    for _ in range(3):
+        with torch.no_grad():
+            for p, q in zip(student.parameters(), here.parameters(), strict=True):
+                q += 0.5
+                p += 0.5
+        teacher.update()
+        same.update()
+    for mine, theirs in zip(teacher.module.parameters(), same.module.parameters(), strict=True):
+        assert mine.device.type == "cpu"
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_metrics_have_the_memory_of_the_gpu():
+    model, lines = TinyDualEncoder(), []
+    logged = type("Recorder", (), {"log": lambda self, values, step: lines.append(values)})()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
+    Trainer(
+        model, RandomBatches(1), Objective({"contrastive": 1.0}), optimizer, Loop(1, log_every_steps=1), trackers=[logged]
+    ).fit()
+    assert lines[0]["peak_memory_bytes"] == torch.cuda.max_memory_allocated() > 0

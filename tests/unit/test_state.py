@@ -3,8 +3,10 @@ import errno
 import os
 import resource
 
+import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from tests.models import RandomBatches, TinyDualEncoder
 from tracer import state, storage
@@ -115,6 +117,23 @@ class TestIdentity:
         with pytest.raises(UserError, match="another model or strategy"):
             Checkpoints(tmp_path, IDENTITY).restore(started())
 
+    def test_is_kept_from_before_the_first_step(self, tmp_path):
+        Checkpoints(tmp_path / "run", IDENTITY).begin()
+        assert Checkpoints(tmp_path / "run", copy.deepcopy(IDENTITY)).step() == 0
+        with pytest.raises(UserError, match=r"when the run began \(seed was 0 and is 1\)"):
+            Checkpoints(tmp_path / "run", IDENTITY | {"seed": 1}).step()
+
+    def test_run_that_saved_nothing_may_be_abandoned(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path / "run", IDENTITY)
+        checkpoints.begin()
+        checkpoints.abandon()
+        assert Checkpoints(tmp_path / "run", {"seed": 1}).step() == 0
+        checkpoints.begin()
+        checkpoints.save(advanced(started(), 1))
+        checkpoints.abandon()
+        with pytest.raises(UserError, match="another run"):
+            Checkpoints(tmp_path / "run", {"seed": 1}).step()
+
 
 class TestRotation:
     @pytest.mark.parametrize("keep", [1, 2, 3])
@@ -144,6 +163,24 @@ class TestDamage:
         os.truncate(path, int(share * path.stat().st_size))
         with pytest.raises(UserError, match=r"^[^\n]*damaged or cut short[^\n]*delete it[^\n]*$"):
             checkpoints.restore(started())
+
+    @pytest.mark.parametrize("part", ["header", "anywhere", "checksum"])
+    def test_no_flipped_bit_is_accepted(self, tmp_path, part):
+        Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 1))
+        (path,) = Checkpoints(tmp_path, IDENTITY).paths()
+        whole = path.read_bytes()
+        checksum = whole.index(b'"sha256"')
+        header = 8 + int.from_bytes(whole[:8], "little")
+        start, end = {"header": (0, header), "anywhere": (0, len(whole)), "checksum": (checksum, checksum + 75)}[part]
+        rng = np.random.default_rng(60)
+        for bit in rng.integers(8 * start, 8 * end, size=60):
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(UserError, match=r"damaged or cut short.*delete it to begin again"):
+                Checkpoints(tmp_path, IDENTITY).restore(started())
+        path.write_bytes(whole)
+        Checkpoints(tmp_path, IDENTITY).restore(started())
 
     def test_deleting_it_goes_back_to_the_one_before(self, tmp_path):
         checkpoints, progress = Checkpoints(tmp_path, IDENTITY), started()
@@ -230,6 +267,29 @@ class TestStorage:
         assert_same_tensors(load_tensors(tmp_path / "deep" / "x.safetensors"), tensors)
         assert load_metadata(tmp_path / "deep" / "x.safetensors") == {"list": [1, None], "text": "é"}
 
+    def test_tied_weights_are_written_each(self, tmp_path):
+        weight = torch.randn(3, 4)
+        tensors = {"a": weight, "b": weight, "c": weight[1:], "d": weight.T}
+        save_tensors(tmp_path / "x.safetensors", tensors, {})
+        assert_same_tensors(load_tensors(tmp_path / "x.safetensors"), tensors)
+
+    @pytest.mark.parametrize(
+        ("failure", "told"),
+        [
+            (SafetensorError("Error: No space left on device (os error 28)"), "the disk is full; free some space or choose"),
+            (PermissionError(errno.EACCES, "Permission denied"), "Permission denied; choose another folder"),
+            (RuntimeError("\none line\nand another"), "one line; choose another folder"),
+        ],
+        ids=["full", "forbidden", "another"],
+    )
+    def test_advice_fits_the_cause(self, tmp_path, monkeypatch, failure, told):
+        def fail(*arguments, **named):
+            raise failure
+
+        monkeypatch.setattr(storage, "save_file", fail)
+        with pytest.raises(UserError, match=rf"^cannot write [^\n]*x.safetensors: {told}[^\n]*$"):
+            save_tensors(tmp_path / "x.safetensors", {}, {})
+
     def test_whole_file_replaces_the_old_one(self, tmp_path):
         path = tmp_path / "x.safetensors"
         for value in (1.0, 2.0):
@@ -243,3 +303,52 @@ def test_random_state_round_trip():
     first = torch.randn(5)
     state.set_random_state(kept)
     assert torch.equal(torch.randn(5), first)
+
+
+class Backend:
+    """What torch has for a kind of accelerator: a generator on each of some devices, of which one is in use."""
+
+    def __init__(self, monkeypatch, kind, count, current=0):
+        self.states, self.kind, self.count = [torch.tensor([10 * index], dtype=torch.uint8) for index in range(count)], kind, count
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+        monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: current)
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+        monkeypatch.setattr(torch, "get_device_module", lambda device: self)
+
+    def get_rng_state(self, *index):
+        assert len(index) == (self.count > 1)
+        return self.states[index[0] if index else 0].clone()
+
+    def set_rng_state(self, value, *index):
+        self.states[index[0] if index else 0] = value
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "current"), [("cuda", 1, 0), ("cuda", 4, 0), ("cuda", 4, 3), ("mps", 1, 0), ("xpu", 2, 1)]
+)
+def test_random_state_of_every_device(monkeypatch, kind, count, current):
+    backend = Backend(monkeypatch, kind, count, current)
+    kept, before = state.random_state(), [value.clone() for value in backend.states]
+    assert sorted(kept) == sorted(["cpu", *(f"{kind}.{offset}" for offset in range(count))])
+    assert torch.equal(kept[f"{kind}.0"], before[current])
+    for value in backend.states:
+        value += 1
+    state.set_random_state(kept)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(backend.states, before, strict=True))
+
+
+def test_random_state_that_processes_share_is_that_of_the_device_in_use(monkeypatch):
+    """The first process saves; another, on another device, goes on from the same state."""
+    Backend(monkeypatch, "cuda", 2, current=0)
+    kept = state.random_state()
+    other = Backend(monkeypatch, "cuda", 2, current=1)
+    state.set_random_state(kept)
+    assert torch.equal(other.states[1], kept["cuda.0"])
+
+
+def test_random_state_of_devices_that_are_absent_is_passed_over(monkeypatch):
+    Backend(monkeypatch, "cuda", 4)
+    kept = state.random_state()
+    monkeypatch.undo()
+    state.set_random_state(kept)

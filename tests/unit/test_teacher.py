@@ -218,3 +218,36 @@ def test_called_compiled_model_can_still_be_copied():
 def test_unknown_buffer_policy_is_refused():
     with pytest.raises(ValueError, match="buffers"):
         Teacher(TinyDualEncoder(), Uniform(), Clock(1), "forget")
+
+
+def test_passes_on_any_arguments():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x, *more, scale=1.0):
+            return self.weight * x * scale + len(more)
+
+    teacher = Teacher(Model(), Uniform(), Clock(2))
+    answer = teacher(torch.tensor(3.0), "a", "b", scale=10.0)
+    assert answer.item() == 62.0
+    assert not answer.requires_grad
+
+
+def test_average_stays_where_it_was_made():
+    """Neither follows the other to a device; a student moved to another precision, as to another device, is fetched from there."""
+    student = TinyDualEncoder()
+    teacher = Teacher(student, Uniform(), Clock(4))
+    elsewhere = Teacher(copy.deepcopy(student), Uniform(), Clock(4))
+    elsewhere.student.double()
+    for each in (teacher, elsewhere):
+        perturb(each.student, torch.Generator().manual_seed(3))
+        each.update()
+        assert {p.dtype for p in each.module.parameters()} == {torch.float32}
+    for mine, theirs in zip(teacher.module.parameters(), elsewhere.module.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    teacher.module.to("meta")
+    teacher.update()
+    assert {p.device.type for p in teacher.module.parameters()} == {"meta"}
+    assert {p.device.type for p in student.parameters()} == {"cpu"}

@@ -76,7 +76,9 @@ class Batches(Dataset):
         seed: int,
         max_corrupt_share: float = MAX_CORRUPT_SHARE,
     ):
-        require_a_batch(len(pairs), batch_size)
+        if batch_size < 2:
+            raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
+        require_a_batch(pairs, batch_size)
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
         self.max_corrupt_share = max_corrupt_share
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
@@ -166,16 +168,14 @@ class Batches(Dataset):
         return self._kept_order[1]
 
 
-def require_a_batch(pairs: int, batch_size: int) -> None:
-    """Refuse a batch with nothing to contrast, or larger than the training set.
+def require_a_batch(pairs: CaptionedImages, batch_size: int) -> None:
+    """Refuse pairs that do not fill one batch, before anything slow is done with them.
 
     Raises:
-        UserError: with the numbers.
+        UserError: if they do not.
     """
-    if batch_size < 2:
-        raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
-    if pairs < batch_size:
-        raise UserError(f"the training set has {pairs} pairs, fewer than one batch of {batch_size}: lower batch_size")
+    if len(pairs) < batch_size:
+        raise UserError(f"the training set has {len(pairs)} pairs, fewer than one batch of {batch_size}: lower batch_size")
 
 
 def shared(batches: Dataset[Batch]) -> Dataset[Batch]:
@@ -233,7 +233,7 @@ def in_order(items: Dataset[Item], positions: Sequence[int], workers: int = 0) -
 
 
 def _leave_signals(worker: int) -> None:
-    interruption.ignore()
+    interruption.leave_to_parent()
 
 
 class _Cut(Dataset):
