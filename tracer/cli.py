@@ -260,6 +260,7 @@ def _sweep(options: argparse.Namespace) -> None:
     jobs = sweep.jobs(points)
     processes = plan.processes if options.processes is None else options.processes
     with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
+        advance.stage(f"{processes} at once, kept in {plan.output / 'runs'}")
         found = attempt(jobs, processes, advance)
     rows = [each if isinstance(each, Failure) else each[0] for each in found]
     print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
