@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer import __version__
+from tracer import __version__, places
 from tracer.errors import UserError
-from tracer.paths import argument
 
 if TYPE_CHECKING:
     from tracer.config import Run
@@ -63,7 +62,7 @@ def _told(error: BaseException) -> int:
         traceback.print_exception(error)
     text, code = faults.answer(error)
     if text:
-        print(f"tracer: {faults.shortened(text)}".replace("\n", "\ntracer: "), file=sys.stderr)
+        print(faults.shown(text), file=sys.stderr)
     return code
 
 
@@ -84,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="fine-tune a small real CLIP with every strategy and compare them")
-    demo.add_argument("--output", type=argument, default=Path("demo"), help="folder for results.json, figures and report.html")
+    demo.add_argument("--output", default="demo", help="folder for results.json, figures and report.html")
     demo.add_argument("--seeds", type=int, default=3, help="pairs of a pretraining and a fine-tuning seed (default: 3)")
     demo.add_argument("--steps", type=int, default=None, help="fine-tuning steps of each run")
     demo.add_argument("--pretrain", action="store_true", help="pretrain the checkpoints anew instead of using the shipped ones")
@@ -92,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
     pretrain = commands.add_parser("pretrain", help="pretrain the embedded CLIP on captioned glyphs")
     pretrain.add_argument("--seed", type=int, default=0, help="seed of the world and of the weights")
-    pretrain.add_argument("--output", type=argument, default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
+    pretrain.add_argument("--output", default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
     pretrain.set_defaults(command=_pretrain)
 
     train = commands.add_parser(
@@ -104,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="judge a model on a suite")
     _add_configuration(evaluate)
-    evaluate.add_argument("--weights", type=argument, help="weights to judge instead of model.pretrained")
-    evaluate.add_argument("--head", type=argument, help="head.safetensors of a linear_probe, ft or lp_ft run, to classify by")
+    evaluate.add_argument("--weights", help="weights to judge instead of model.pretrained")
+    evaluate.add_argument("--head", help="head.safetensors of a linear_probe, ft or lp_ft run, to classify by")
     evaluate.add_argument(
         "--interpolations",
         metavar="0,0.5,1",
@@ -117,12 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     strategies.set_defaults(command=_strategies)
 
     sweep = commands.add_parser("sweep", help="run a grid of configurations, and compare them in a table")
-    sweep.add_argument("grid", type=Path, help="YAML file with output, base, grid, runs, published")
+    sweep.add_argument("grid", help="YAML file with output, base, grid, runs, published")
     sweep.add_argument("--processes", type=int, default=None, help="runs at once (default: the file's, or 2)")
     sweep.set_defaults(command=_sweep)
 
     explore = commands.add_parser("explore", help="write an interactive page of the theory, which computes in the browser")
-    explore.add_argument("--output", type=argument, default=Path("explorer.html"), help="file to write (default: explorer.html)")
+    explore.add_argument("--output", default="explorer.html", help="file to write (default: explorer.html)")
     explore.set_defaults(command=_explore)
     return parser
 
@@ -136,21 +135,27 @@ def _configuration(options: argparse.Namespace):
     from tracer import config
 
     given = [options.config, *options.overrides] if options.config and "=" in options.config else options.overrides
-    path = Path(options.config) if options.config and "=" not in options.config else None
+    path = places.given(options.config, "the configuration") if options.config and "=" not in options.config else None
     return config.load(path, given)
 
 
 def _demo(options: argparse.Namespace) -> None:
+    output = places.given(options.output, "--output")
+    places.require_folder(output, "--output")
     from tracer.demo import demo
 
-    demo(options.output, options.seeds, options.steps, options.pretrain)
+    demo(output, options.seeds, options.steps, options.pretrain)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
+    text = f"runs/glyphs-{options.seed}.safetensors" if options.output is None else options.output
+    output = places.given(text, "--output")
+    places.require_file(output, "--output")
+    places.require_folder(output.with_suffix(""), "the folder of checkpoints")
     from tracer import console
-    from tracer.pretrain import STEPS, pretrain
+    from tracer.pretrain import STEPS, pretrain, require_sense
 
-    output = options.output or Path(f"runs/glyphs-{options.seed}.safetensors")
+    require_sense(options.seed, output)
     with console.progress(f"pretraining, seed {options.seed}", STEPS) as advance:
         report = pretrain(options.seed, output, on_step=advance)
     console.report(report, output)
@@ -163,6 +168,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.print_config:
         print(dump(run), end="")
         return
+    places.require_folder(run.output, "output")
     from tracer import console, processes, stages
     from tracer import run as running
 
@@ -178,31 +184,53 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    run = _configuration(options)
+    weights, head = (_to_read(getattr(options, name), f"--{name}") for name in ("weights", "head"))
+    coefficients = None if options.interpolations is None else _coefficients(options.interpolations)
+    _require_sense(run, weights, head, coefficients)
+    places.require_folder(run.output, "output")
     from tracer import console
     from tracer import run as running
     from tracer.storage import content_name
 
-    run = _configuration(options)
-    if run.evaluation is None:
-        raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
+    assert run.evaluation is not None
     suite = running.evaluation_suite(run.evaluation)
-    if options.interpolations is not None:
-        _evaluate_interpolations(run, suite, options)
+    if coefficients is not None and weights is not None:
+        _evaluate_interpolations(run, suite, weights, coefficients)
         return
-    console.say(f"judging {options.weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
-    encoder = running.load_encoder(run, options.weights, options.head)
-    judged = [path for path in (options.weights, options.head) if path]
-    name = "-".join(["evaluation", *map(content_name, judged)])
+    console.say(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
+    encoder = running.load_encoder(run, weights, head)
+    name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
     report = running.judge(encoder, suite, run.output, name, run.workers)
-    if (options.weights or options.head) and run.model.pretrained is not None:
+    if (weights or head) and run.model.pretrained is not None:
         report = running.compare(run, report, suite, running.load_encoder(run), name=name, stage=console.say)
     console.report(report, run.output)
 
 
-def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Namespace) -> None:
-    coefficients = _coefficients(options.interpolations)
-    if options.weights is None:
+def _require_sense(run: "Run", weights: Path | None, head: Path | None, coefficients: list[float] | None) -> None:
+    """What the options of `evaluate` must be together."""
+    if run.evaluation is None:
+        raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
+    if coefficients is None:
+        return
+    if weights is None:
         raise UserError("--interpolations mixes model.pretrained with other weights: name those by --weights")
+    if head is not None:
+        raise UserError("--interpolations classifies by the texts of both models, without a head: leave --head out")
+    if run.model.pretrained is None:
+        raise UserError("model.pretrained is null, so there are no pretrained weights to interpolate with: name them")
+
+
+def _to_read(text: str | None, option: str) -> Path | None:
+    """The file that an option names, if it is given."""
+    if text is None:
+        return None
+    path = places.given(text, option)
+    places.require_readable(path, option)
+    return path
+
+
+def _evaluate_interpolations(run: "Run", suite: "Suite", weights: Path, coefficients: list[float]) -> None:
     if not suite.ood:
         raise UserError("--interpolations compares ID with OOD accuracy, and evaluation has no OOD sets: name some")
     from tracer import console, plotting
@@ -210,8 +238,8 @@ def _evaluate_interpolations(run: "Run", suite: "Suite", options: argparse.Names
     from tracer.storage import content_name
 
     with console.progress("interpolations", len(coefficients)) as advance:
-        reports = running.judge_interpolations(run, options.weights, coefficients, suite, advance)
-    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{content_name(options.weights)}")
+        reports = running.judge_interpolations(run, weights, coefficients, suite, advance)
+    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{content_name(weights)}")
     console.interpolations(reports, run.output)
 
 
@@ -234,16 +262,18 @@ def _strategies(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
+    if options.processes is not None and options.processes < 1:
+        raise UserError(f"--processes is {options.processes}: choose at least 1")
     from tracer import console, sweep
     from tracer.pool import Failure
     from tracer.study import attempt
 
-    plan, points = sweep.load(options.grid)
+    plan, points = sweep.load(places.given(options.grid, "the sweep's file"))
+    places.require_folder(plan.output, "output")
     jobs = sweep.jobs(points)
     processes = plan.processes if options.processes is None else options.processes
-    if processes < 1:
-        raise UserError(f"--processes is {processes}: choose at least 1")
     with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
+        advance.stage(f"{processes} at once, kept in {plan.output / 'runs'}")
         found = attempt(jobs, processes, advance)
     rows = [each if isinstance(each, Failure) else each[0] for each in found]
     print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
@@ -254,10 +284,12 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _explore(options: argparse.Namespace) -> None:
+    output = places.given(options.output, "--output")
+    places.require_file(output, "--output")
     from tracer import explorer
 
-    explorer.write(options.output)
-    print(f"written to {options.output}: open it in a browser")
+    explorer.write(output)
+    print(f"written to {output}: open it in a browser")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What commands show on a terminal: where they stand, and tables. Names are printed as they are, never read as markup."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,14 @@ def report(judged: dict[str, Any] | None, output: Path) -> None:
 def _changed(judged: dict[str, Any]) -> None:
     """Accuracy and calibration before and after, and the verdict."""
     columns = _compared_columns(judged)
+    reports: dict[str, Any] = {"student": judged}
+    reports |= {model: judged[model] for model in ("pretrained", "teacher", "change") if model in judged}
     table = _table("accuracy and ECE in percent, changes in points", "set", *columns)
     for name in judged["sets"]:
-        table.add_row(Text(name), *_compared(columns, judged, lambda report, name=name: report["sets"][name]))
+        table.add_row(Text(name), *_compared(columns, {model: report["sets"][name] for model, report in reports.items()}))
     for kind in KINDS:
         if judged[kind]:
-            row = _compared(columns, judged, lambda report, kind=kind: report[kind])
+            row = _compared(columns, {model: report[kind] for model, report in reports.items()})
             table.add_row(f"mean of {kind}", *row, style="bold")
     console.print(table)
     say(verdict(judged))
@@ -69,10 +71,9 @@ def _compared_columns(judged: Mapping[str, Any]) -> dict[str, Column]:
     return columns
 
 
-def _compared(columns: Mapping[str, Column], judged: Mapping[str, Any], part: Callable[[Any], Mapping[str, float]]) -> list[str]:
-    """The cells of a set, or of a mean over sets, which `part` takes out of a report."""
-    reports = {**judged, "student": judged}
-    return [text.format(100 * part(reports[model])[measure]) for model, measure, text in columns.values()]
+def _compared(columns: Mapping[str, Column], rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The cells of a set, or of a mean over sets, from each report's row of it."""
+    return [text.format(100 * rows[model][measure]) for model, measure, text in columns.values()]
 
 
 def interpolations(reports: Sequence[dict[str, Any]], output: Path) -> None:

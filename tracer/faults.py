@@ -14,7 +14,8 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 SHOW = "TRACER_TRACEBACK"
 """Environment variable that has a command print the traceback of whatever ends it."""
 LINES = 20  # of an answer; a screen shows no more
-CHARACTERS = 900
+CHARACTERS = 950
+PREFIX = "tracer: "
 # what to do where the system names the reason, of which more than one sounds alike
 ADVICE = {
     errno.ENOSPC: "free some space or choose another place",
@@ -65,19 +66,22 @@ def answer(error: BaseException) -> Answer:
             return Answer(f"the package {error.name} is not installed: install it (pip install {error.name})", BAD_INPUT)
     if _lacks_memory(error):
         return Answer(f"out of memory: {LESS_MEMORY}", BAD_INPUT)
-    told = f"a fault of tracer's own, not of your input: {type(error).__name__}: {str(error).strip() or 'no more is known'}"
-    return Answer(f"{shortened(told, 1, CHARACTERS // 2)}{_kept(error)}", INTERNAL)
+    said = (str(error).strip() or "no more is known").splitlines()[0][: CHARACTERS // 4]
+    return Answer(f"a fault of tracer's own, not of your input: {type(error).__name__}: {said}{_kept(error)}", INTERNAL)
 
 
-def shortened(text: str, lines: int = LINES, characters: int = CHARACTERS) -> str:
-    """A message that a screen shows: of more lines the first and how many there are besides, of a long line both ends."""
+def shown(text: str, lines: int = LINES, characters: int = CHARACTERS) -> str:
+    """A message as it is printed, with a prefix on each line, cut to what a screen shows.
+
+    Of more lines the first stay, and how many there are besides; of a long line both ends.
+    """
     kept: list[str] = []
     found = text.splitlines()
     for line in found:
-        line = line if len(line) <= characters // 2 else f"{line[: characters // 3]} ... {line[-characters // 8 :]}"
-        room = characters - sum(map(len, kept))
-        if kept and (len(kept) == lines - 1 < len(found) - 1 or len(line) > room):
-            return "\n".join([*kept, f"and {len(found) - len(kept)} more: mend these first"])
+        line = PREFIX + (line if len(line) <= characters // 2 else f"{line[: characters // 3]} ... {line[-characters // 8 :]}")
+        full = sum(map(len, kept)) + len(kept) + len(line) > characters
+        if kept and (full or len(kept) == lines - 1 < len(found) - 1):
+            return "\n".join([*kept, f"{PREFIX}and {len(found) - len(kept)} more: mend these first"])
         kept.append(line)
     return "\n".join(kept)
 

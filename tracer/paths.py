@@ -1,6 +1,5 @@
 """Paths as users write them, in configurations and on the command line."""
 
-import argparse
 import os
 from pathlib import Path
 
@@ -36,11 +35,3 @@ def located(text: str | Path) -> Path:
     if len(os.fsencode(path)) > LONGEST_PATH or any(len(os.fsencode(name)) > LONGEST_NAME for name in path.split("/")):
         raise ValueError(f"a name of over {LONGEST_NAME} bytes, or a path of over {LONGEST_PATH}, is too long: shorten it")
     return Path(path)
-
-
-def argument(text: str) -> Path:
-    """A path from the command line, as argparse's `type`."""
-    try:
-        return located(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

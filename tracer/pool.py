@@ -48,11 +48,11 @@ def outcomes(
         prepare: called in each process before its first task.
         waiting: called here now and then.
     """
-    left, found = deque(range(len(tasks))), {}
+    left = deque(range(len(tasks)))
+    found: dict[int, Outcome | Failure] = {}
     with _asked_to_end(), contextlib.ExitStack() as ending:
         workers = [_Worker(context, work, prepare) for _ in range(min(processes, len(tasks)))]
-        ending.callback(lambda: [worker.end() for worker in workers])
-        ending.callback(lambda: [worker.ask_to_end() for worker in workers])  # comes first, so that all save at once
+        ending.callback(_end_all, workers)
         while len(found) < len(tasks):
             for position, worker in enumerate(workers):
                 if worker.task is not None and (done := worker.outcome()):
@@ -64,6 +64,13 @@ def outcomes(
             waiting()
             wait([end for worker in workers if worker.task is not None for end in worker.ends()], POLL_SECONDS)
     return [found[number] for number in range(len(tasks))]
+
+
+def _end_all(workers: "Sequence[_Worker]") -> None:
+    for worker in workers:
+        worker.ask_to_end()  # all before any is waited for, so that they save at once
+    for worker in workers:
+        worker.end()
 
 
 class _Worker:

@@ -47,10 +47,7 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
     Raises:
         UserError: if a mean zero-shot accuracy is below `LEAST_ACCURACY`; nothing is written then.
     """
-    if output.suffix != ".safetensors":
-        raise UserError(f"{output} must end in .safetensors, by which weights are told from tags: rename it")
-    if seed < 0:
-        raise UserError(f"the seed is {seed}: choose 0 or more")
+    require_sense(seed, output)
     torch.manual_seed(seed)
     encoder = clip.create(glyphs.ARCHITECTURE, None, batch_norm="tracked")
     folder = output.with_suffix("")
@@ -76,6 +73,14 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
         {"pretraining_seed": seed, "steps": steps},
     )
     return report
+
+
+def require_sense(seed: int, output: Path) -> None:
+    """Refuse a negative seed, one that torch cannot take, and a file that would not be known as weights."""
+    if output.suffix != ".safetensors":
+        raise UserError(f"{output} must end in .safetensors, by which weights are told from tags: rename it")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"the seed is {seed}: choose 0 or more, and less than 2^63")
 
 
 @torch.no_grad()

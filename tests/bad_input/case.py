@@ -15,6 +15,10 @@ SECONDS_TO_ANSWER = 10
 LONGEST_ANSWER = 1000  # characters: what a screen shows
 
 
+class Late(BaseException):
+    """No answer in time; no `Exception`, for those a command turns into an answer."""
+
+
 class Case(NamedTuple):
     """A mistake.
 
@@ -65,7 +69,7 @@ def _write(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
 
 def _exit_code(arguments: list[str]) -> int | str | None:
     def late(signum, frame):
-        raise TimeoutError(f"no answer within {SECONDS_TO_ANSWER} s")
+        raise Late(f"no answer within {SECONDS_TO_ANSWER} s")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(SECONDS_TO_ANSWER)

@@ -51,7 +51,9 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Change the code and see whether the tests notice.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutation", description="Change the code and see whether the tests notice."
+    )
     parser.add_argument("modules", nargs="*", default=MODULES, help="modules and packages of tracer (default: %(default)s)")
     parser.add_argument("--sample", type=int, default=650, help="how many mutants to draw (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")

@@ -107,16 +107,16 @@ class TestLongAnswers:
 
     def test_a_screenful_is_left_whole(self):
         text = "\n".join(f"error {number}" for number in range(faults.LINES))
-        assert faults.shortened(text) == text
+        assert faults.shown(text) == "\n".join(f"tracer: error {number}" for number in range(faults.LINES))
 
     def test_long_lines_keep_their_beginning_and_what_to_do(self):
-        told = faults.shortened("what is wrong " + "x" * 5000 + ": do this")
-        assert told.startswith("what is wrong x")
+        told = faults.shown("what is wrong " + "x" * 5000 + ": do this")
+        assert told.startswith("tracer: what is wrong x")
         assert told.endswith("x: do this")
         assert len(told) < 1000
 
     def test_few_long_lines_are_cut_by_their_characters(self):
-        told = faults.shortened("\n".join("y" * 400 for _ in range(9)))
+        told = faults.shown("\n".join("y" * 400 for _ in range(9)))
         assert len(told) < 1000
         assert told.endswith("and 7 more: mend these first")
 

@@ -289,6 +289,23 @@ def killed(path, finished):
     return len(list(runs.glob("*/rows.json")))
 
 
+def test_ctrl_c_ends_a_sweep_with_one_sentence(small, tmp_path):
+    path = small("interrupted")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tracer.cli", "sweep", str(path)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    patience = time.monotonic() + 120
+    while not list((tmp_path / "interrupted" / "runs").glob("*/rows.json")):
+        assert child.poll() is None
+        assert time.monotonic() < patience, "the sweep hangs"
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGINT)
+    told = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert [line[:8] for line in told.splitlines()] == ["tracer: "], told
+    assert list((tmp_path / "interrupted" / "runs").glob("*/rows.json"))
+
+
 def test_a_resumed_sweep_equals_an_uninterrupted_one(small, capsys, tmp_path):
     whole, resumed = small("whole"), small("resumed")
     assert main(["sweep", str(whole)]) == 0

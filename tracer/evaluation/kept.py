@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tracer import __version__
@@ -48,13 +47,13 @@ def _content(encoder: Encoder, suite: Suite) -> str:
     for name, images in suite.sets().items():
         words = (name, images.class_names, images.templates, images.accepted, len(images))
         digest.update(repr(words).encode(errors="surrogateescape"))
-        digest.update(np.ascontiguousarray(images.labels))
+        digest.update(images.labels.tobytes())
         for part in _pictures(images):
             digest.update(part)
     return digest.hexdigest()
 
 
-def _pictures(images: LabelledImages) -> Iterator[bytes | np.ndarray]:
+def _pictures(images: LabelledImages) -> Iterator[bytes]:
     if isinstance(images.images, ImageFiles):
         yield str(images.images.border).encode()
         for path in images.images.paths:
@@ -62,4 +61,4 @@ def _pictures(images: LabelledImages) -> Iterator[bytes | np.ndarray]:
             yield f"{path} {state.st_size} {state.st_mtime_ns}".encode(errors="surrogateescape")
     else:
         for image in images.images:
-            yield np.ascontiguousarray(image)
+            yield image.tobytes()
