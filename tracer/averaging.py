@@ -14,11 +14,14 @@ and the power law, are this project's.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from numbers import Integral
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
+
+from tracer.quantities import BELOW_ONE, COUNT, POSITIVE, SHARE, WHOLE, number, numbers, whole_number
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,8 @@ class Clock:
     update_every: int = 1
 
     def __post_init__(self):
-        for name, value in (("total_steps", self.total_steps), ("update_every", self.update_every)):
-            if not isinstance(value, Integral):
-                raise ValueError(f"{name} must be a whole number, not {value!r}")
-        if self.total_steps < 1:
-            raise ValueError(f"total_steps must be at least 1, not {self.total_steps}")
-        if not 1 <= self.update_every <= self.total_steps:
+        whole_number("total_steps", self.total_steps)
+        if whole_number("update_every", self.update_every) > self.total_steps:
             raise ValueError(f"update_every must lie between 1 and total_steps = {self.total_steps}, not {self.update_every}")
 
     @property
@@ -55,15 +54,21 @@ class Clock:
 
     def updates_at(self, step: int) -> bool:
         """Whether the teacher is updated once `step` steps are done."""
-        return step > 0 and step % self.update_every == 0
+        return whole_number("step", step, least=0) > 0 and step % self.update_every == 0
 
-    def progress(self, update: np.ndarray | int) -> np.ndarray:
-        """Share of the run (0 to 1) that is done at each update."""
-        return np.asarray(update) * self.update_every / self.total_steps
+    def progress(self, update: ArrayLike) -> np.ndarray:
+        """Share of the run (0 to 1) that is done at each update.
+
+        Raises:
+            ValueError: if an update is no whole number, or negative.
+        """
+        return numbers("update", update, WHOLE) * self.update_every / self.total_steps
 
 
 class Kernel(ABC):
     """A rule that weighs past students. Subclasses give the rates, and their name in configurations as `kind`; the rest follows.
+
+    Update numbers that are no whole numbers, or too small, raise a ValueError everywhere.
 
     >>> class EverySecond(Kernel):
     ...     def rates(self, clock, updates):
@@ -82,8 +87,8 @@ class Kernel(ABC):
 
     def weights(self, clock: Clock, update: int | None = None) -> np.ndarray:
         """Weights of the students at updates 0 ... n in the teacher after update n (default: the last), (n + 1,), summing to 1."""
-        last = clock.updates if update is None else update
-        rates = np.concatenate([[1.0], self.rates(clock, np.arange(1, last + 1))])
+        last = clock.updates if update is None else whole_number("update", update, least=0)
+        rates = np.concatenate([[1.0], self.rates(clock, np.arange(1, last + 1)) if last else []])
         kept_afterwards = np.concatenate([np.cumprod((1.0 - rates)[:0:-1])[::-1], [1.0]])
         return rates * kept_afterwards
 
@@ -109,7 +114,7 @@ class Static(Kernel):
     kind: Literal["static"] = field(default="static", kw_only=True, repr=False)
 
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        return np.zeros(np.shape(updates))
+        return np.zeros_like(numbers("update", updates, COUNT))
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Exponential(Kernel):
         [0.363, 0.367]
 
     Attributes:
-        momentum: m, the share of the old teacher kept at each update, 0 <= m < 1.
+        momentum: m, the share of the old teacher kept at each update, 0 <= m < 1 (1 never moves: that is `Static`).
         time_constant_progress: instead of `momentum`: the average's memory as a share of the run, so that
             m = exp(-update_every / (time_constant_progress * total_steps)) follows horizon and update period.
         initial_momentum: where a linear warm-up of the momentum starts.
@@ -144,19 +149,17 @@ class Exponential(Kernel):
     def __post_init__(self):
         if (self.momentum is None) == (self.time_constant_progress is None):
             raise ValueError("an exponential kernel takes either momentum or time_constant_progress: give exactly one")
-        if self.momentum is not None and not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), not {self.momentum}: 1 never moves, which is the static kernel")
+        if self.momentum is not None:
+            number("momentum", self.momentum, BELOW_ONE)
         if self.time_constant_progress is not None:
-            _require_positive(time_constant_progress=self.time_constant_progress)
-        if not 0 <= self.initial_momentum < 1:
-            raise ValueError(f"initial_momentum must lie in [0, 1), not {self.initial_momentum}")
-        if not 0 <= self.warmup_progress <= 1:
-            raise ValueError(f"warmup_progress must lie in [0, 1], not {self.warmup_progress}")
+            number("time_constant_progress", self.time_constant_progress, POSITIVE)
+        number("initial_momentum", self.initial_momentum, BELOW_ONE)
+        number("warmup_progress", self.warmup_progress, SHARE)
 
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        final = self._final_momentum(clock)
+        updates, final = numbers("update", updates, COUNT), self._final_momentum(clock)
         if self.warmup_progress == 0:
-            return np.full(np.shape(updates), 1.0 - final)
+            return np.full_like(updates, 1.0 - final)
         warmed = np.minimum(1.0, clock.progress(updates) / self.warmup_progress)
         return 1.0 - (self.initial_momentum + (final - self.initial_momentum) * warmed)
 
@@ -184,10 +187,10 @@ class PowerLaw(Kernel):
     kind: Literal["power_law"] = field(default="power_law", kw_only=True, repr=False)
 
     def __post_init__(self):
-        _require_positive(beta=self.beta)
+        number("beta", self.beta, POSITIVE)
 
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        return self.beta / (self.beta + updates)
+        return self.beta / (self.beta + numbers("update", updates, COUNT))
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ class Uniform(Kernel):
     kind: Literal["uniform"] = field(default="uniform", kw_only=True, repr=False)
 
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        return 1.0 / (1.0 + updates)
+        return 1.0 / (1.0 + numbers("update", updates, COUNT))
 
 
 @dataclass(frozen=True)
@@ -231,17 +234,18 @@ class Beta(Kernel):
     kind: Literal["beta"] = field(default="beta", kw_only=True, repr=False)
 
     def __post_init__(self):
-        _require_positive(a=self.a, b=self.b)
+        number("a", self.a, POSITIVE)
+        number("b", self.b, POSITIVE)
         if self.weighting not in ("cdf", "pdf"):
             raise ValueError(f"weighting must be 'cdf' or 'pdf', not {self.weighting!r}")
 
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        updates = np.asarray(updates)
-        if updates.size and updates.max() > clock.updates:
+        updates = numbers("update", updates, COUNT)
+        if updates.max() > clock.updates:
             raise ValueError(
-                f"update {updates.max()} lies beyond the clock's last one, {clock.updates}: a Beta kernel ends with its horizon"
+                f"update {updates.max():.0f} lies beyond the clock's last one, {clock.updates}: a Beta kernel ends with its horizon"
             )
-        return self._density_rates(clock, updates) if self.weighting == "pdf" else self._mass_rates(clock, updates)
+        return _density_rates(self, clock)[updates.astype(int)] if self.weighting == "pdf" else self._mass_rates(clock, updates)
 
     def _mass_rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
         start, end = self._boundaries(clock, updates - 1), self._boundaries(clock, updates)
@@ -260,19 +264,16 @@ class Beta(Kernel):
         midpoints = ((updates + 0.5) * clock.update_every + 0.5) / (clock.total_steps + 1)
         return np.where(updates >= clock.updates, 1.0, midpoints)
 
-    def _density_rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        nodes = (np.arange(clock.updates + 1) * clock.update_every + 0.5) / (clock.total_steps + 1)
-        log_density = special.xlogy(self.a - 1, nodes) + special.xlog1py(self.b - 1, -nodes)
-        density = np.exp(log_density - log_density.max())
-        return _shares(density, np.cumsum(density))[updates]
+
+@lru_cache(maxsize=4)
+def _density_rates(kernel: Beta, clock: Clock) -> np.ndarray:
+    """Rates of all updates of a run by the density sampled at each; kept, for a trainer asks for one at a time."""
+    nodes = (np.arange(clock.updates + 1) * clock.update_every + 0.5) / (clock.total_steps + 1)
+    log_density = special.xlogy(kernel.a - 1, nodes) + special.xlog1py(kernel.b - 1, -nodes)
+    density = np.exp(log_density - log_density.max())
+    return _shares(density, np.cumsum(density))
 
 
 def _shares(newest: np.ndarray, total: np.ndarray) -> np.ndarray:
     """newest / total; 1 where both underflow, since weights that start so steeply leave the newest student all there is so far."""
     return np.divide(newest, total, out=np.ones_like(total), where=total > 0)
-
-
-def _require_positive(**parameters: float) -> None:
-    for name, value in parameters.items():
-        if not (value > 0 and np.isfinite(value)):
-            raise ValueError(f"{name} must be positive and finite, not {value}")

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tracer.quantities import whole_number
+
 Schedule = Callable[[int], float]
 """One that has `total_steps` is refused by a trainer whose loop is of another length."""
 
@@ -26,10 +28,13 @@ class Cosine:
     warmup_steps: int = 0
 
     def __post_init__(self):
-        if not 0 <= self.warmup_steps < self.total_steps:
+        whole_number("total_steps", self.total_steps)
+        if whole_number("warmup_steps", self.warmup_steps, least=0) >= self.total_steps:
             raise ValueError(f"warmup_steps must lie in [0, total_steps = {self.total_steps}), not {self.warmup_steps}")
 
     def __call__(self, step: int) -> float:
+        if whole_number("step", step, least=0) > self.total_steps:
+            raise ValueError(f"step {step} lies beyond the schedule's horizon of {self.total_steps}, where a cosine would rise again")
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)))
@@ -45,6 +50,7 @@ def cosine(total_steps: int, warmup_steps: int = 0) -> Cosine:
         [0.5, 1.0, 1.0, 0.5, 0.04]
 
     Raises:
-        ValueError: if the warm-up is negative or leaves no step after it.
+        ValueError: if the warm-up is negative or leaves no step after it, a number is not whole, or (in use) a step is negative or
+            lies beyond the horizon.
     """
     return Cosine(total_steps, warmup_steps)

@@ -1,5 +1,7 @@
 """Tensors on disk: safetensors written whole under a temporary name and then renamed; never unpickled."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import hashlib
@@ -12,13 +14,14 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from tracer.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _UNSEALED = "0" * hashlib.sha256().digest_size * 2
 _SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -34,6 +37,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     Raises:
         UserError: if the file cannot be written, for a full disk say; nothing half-written stays behind.
     """
+    from safetensors.torch import save_file  # here, for who writes text alone shall not wait for torch
+
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

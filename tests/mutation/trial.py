@@ -7,14 +7,13 @@ Cosmic Ray's own way, one command line and one changed file a mutant, would take
 import json
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from time import monotonic
+from time import process_time
 from typing import Any, NamedTuple
 
 import coverage
@@ -25,14 +24,14 @@ from tests.mutation.mutants import ROOT, Mutant
 OWN = ("tests", "tracer")
 MEMORY = 8 * 2**30  # bytes that a mutant may allocate
 PATIENCE = 5  # times as long as the tests take on the code as it is
-GRACE = 30  # seconds more
+GRACE = 20  # seconds more
 
 
 class Seen(NamedTuple):
     """What the tests did on the code as it is.
 
     Attributes:
-        seconds: each test took, by its id.
+        seconds: of processor time that each test took, by its id.
         lines: tests by the lines that they run, by file; those run while a module is imported belong to no test.
         libraries: modules that were imported.
     """
@@ -64,9 +63,9 @@ class _Watch:
     def pytest_runtest_protocol(self, item):
         if self.tracer is not None:
             self.tracer.switch_context(item.nodeid)
-        started = monotonic()
+        started = process_time()
         result = yield
-        self.seconds[item.nodeid] = monotonic() - started
+        self.seconds[item.nodeid] = process_time() - started
         if self.tracer is not None:
             self.tracer.switch_context("")
         return result
@@ -90,31 +89,35 @@ class _Changed(MetaPathFinder):
 
 
 def watch(tests: list[str], folder: Path) -> Seen:
-    """Run the tests on the code as it is.
+    """Run the tests on the code as it is, unless that was done and no file has changed since.
 
     Raises:
         SystemExit: if one fails, since then every mutant would look as if it had been noticed.
     """
-
-    def look() -> int:
-        tracer = coverage.Coverage(data_file=str(folder / "coverage"), source=[str(ROOT / "tracer")])
-        watch = _Watch(tracer=tracer)
-        with tracer.collect():
-            code = _pytest(tests, watch)
-        data, lines = tracer.get_data(), {}
-        for file in data.measured_files():
-            contexts = data.contexts_by_lineno(file)
-            module = Path(file).relative_to(ROOT / "tracer").as_posix()
-            lines[module] = {line: [test for test in found if test] for line, found in contexts.items()}
-        libraries = [name for name in sys.modules if name.split(".")[0] not in OWN]
-        (folder / "seen.json").write_text(json.dumps((watch.seconds, lines, libraries)))
-        return code
-
-    pid = _forked(look, None)
-    if os.waitpid(pid, 0)[1] != 0:
-        raise SystemExit("the tests fail on the code as it is")
-    seconds, lines, libraries = json.loads((folder / "seen.json").read_text())
+    kept = folder / "seen.json"
+    written = max(path.stat().st_mtime for name in OWN for path in (ROOT / name).rglob("*.py"))
+    if not kept.exists() or kept.stat().st_mtime < written:
+        pid = _forked(lambda: _look(tests, kept), None)
+        if os.waitpid(pid, 0)[1] != 0:
+            raise SystemExit("the tests fail on the code as it is")
+    seconds, lines, libraries = json.loads(kept.read_text())
     return Seen(seconds, {file: {int(line): tests for line, tests in found.items()} for file, found in lines.items()}, libraries)
+
+
+def _look(tests: list[str], kept: Path) -> int:
+    tracer = coverage.Coverage(data_file=None, source=[str(ROOT / "tracer")])
+    watch = _Watch(tracer=tracer)
+    with tracer.collect():
+        code = _pytest(tests, watch)
+    data, lines = tracer.get_data(), {}
+    for file in data.measured_files():
+        contexts = data.contexts_by_lineno(file)
+        module = Path(file).relative_to(ROOT / "tracer").as_posix()
+        lines[module] = {line: [test for test in found if test] for line, found in contexts.items()}
+    libraries = [name for name in sys.modules if name.split(".")[0] not in OWN]
+    if code == 0:
+        kept.write_text(json.dumps((watch.seconds, lines, libraries)))
+    return code
 
 
 def import_libraries(seen: Seen) -> None:
@@ -160,7 +163,7 @@ def _forked(work: Callable[[], Any], limit: int | None) -> int:
     os.chdir(ROOT)
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     if limit:
-        signal.alarm(limit)  # which ends the process
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)

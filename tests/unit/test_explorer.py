@@ -3,6 +3,8 @@
 import csv
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from tracer import explorer, theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
 from tracer.cli import main
 from tracer.explorer.settings import CASES, SLIDERS, START
-from tracer.plotting import LOOKS
+from tracer.looks import LOOKS
 from tracer.theory import design_rules, ema, special, wma
 from tracer.theory.recursion import Stepping, respond
 
@@ -425,6 +427,15 @@ def test_curves_can_be_downloaded(browser, file):
         assert download.value.suggested_filename == "explorer.csv"
         with open(download.value.path(), encoding="utf-8") as saved:
             assert saved.read() == page.evaluate("table()")
+
+
+def test_making_the_page_needs_no_torch(tmp_path):
+    """Which would take seconds to import, and most of a gigabyte."""
+    told = "import sys; from tracer.cli import main; code = main(sys.argv[1:]); sys.exit(code or any(m in sys.modules for m in HEAVY))"
+    code = told.replace("HEAVY", "('torch', 'matplotlib', 'scipy', 'pandas')")
+    page = tmp_path / "explorer.html"
+    assert subprocess.run([sys.executable, "-c", code, "explore", "--output", str(page)]).returncode == 0
+    assert page.read_text(encoding="utf-8") == explorer.render()
 
 
 def test_the_page_stands_alone():

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tracer.errors import UserError
 from tracer.explorer.settings import CASES, CHOICES, SLIDERS, START
-from tracer.plotting import LOOKS
+from tracer.looks import LOOKS
 from tracer.storage import write_text
 
 SCRIPTS = ("special.js", "kernels.js", "dynamics.js", "run.js", "charts.js", "controls.js", "main.js")

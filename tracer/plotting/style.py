@@ -1,44 +1,16 @@
-"""How every figure looks: one colour and one marker per strategy, which colour-blind readers can tell apart."""
+"""How every figure looks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from tracer.looks import COLORS, LABELS, LOOKS, Look
 
-class Look(NamedTuple):
-    """How a strategy is drawn and what it is called."""
-
-    color: str
-    marker: str
-    label: str
-
-
-# Okabe and Ito's palette for the strategies that are compared most, Paul Tol's muted one for the others
-LOOKS = {
-    "zero_shot": Look("#000000", "o", "zero-shot"),
-    "flyp": Look("#D55E00", "o", "FLYP"),
-    "l2_sp": Look("#999999", "s", "L2-SP"),
-    "static_distillation": Look("#56B4E9", "D", "static distillation"),
-    "ema_distillation": Look("#E69F00", "^", "EMA distillation"),
-    "tracer": Look("#0072B2", "o", "TRACER (WMA)"),
-    "wise_ft": Look("#009E73", "v", "WiSE-FT"),
-    "weight_decay": Look("#CC79A7", "p", "weight decay"),
-    "carot": Look("#CC79A7", "^", "CaRot"),
-    "linear_probe": Look("#882255", "P", "linear probe"),
-    "ft": Look("#AA4499", "X", "FT"),
-    "lp_ft": Look("#332288", "P", "LP-FT"),
-    "model_stock": Look("#117733", "*", "Model Stock"),
-    "tracer_without_crd": Look("#0072B2", "<", "TRACER without CRD"),
-    "tracer_without_fd": Look("#0072B2", ">", "TRACER without FD"),
-    "tracer_without_icl": Look("#0072B2", "h", "TRACER without ICL"),
-    "tracer_without_cross_kd": Look("#0072B2", "d", "TRACER without CrossKD"),
-}
-COLORS = {strategy: look.color for strategy, look in LOOKS.items()}
-LABELS = {strategy: look.label for strategy, look in LOOKS.items()}
+__all__ = ["COLORS", "LABELS", "LOOKS", "STYLE", "Look", "canvas", "save"]
 STYLE: Any = {
     "figure.dpi": 130,
     "savefig.bbox": "tight",

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 
 from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
 from tracer.errors import UserError
+from tracer.quantities import POSITIVE, PROPER_SHARE, number
 from tracer.schedules import Schedule, constant
 from tracer.theory.geometry import error_left
 from tracer.theory.gradient_descent import discrete
@@ -212,14 +213,13 @@ def smallest_exponent(
 def _stable_strength(problem: Problem, kernel: Kernel, metric, learning_rate: float) -> float:
     """The largest strength, up to a bound, at which the step size is stable for a teacher at rest."""
     weight = Distillation(1.0, kernel, metric).measured_by.matrix(problem)
-    room = 2 / learning_rate - np.linalg.eigvalsh(problem.curvature_matrix)[-1]
+    room = 2 / number("learning_rate", learning_rate, POSITIVE) - np.linalg.eigvalsh(problem.curvature_matrix)[-1]
     return float(min(STRENGTHS[1], max(STRENGTHS[0], 0.99 * room / np.linalg.eigvalsh(weight)[-1])))
 
 
 def _crossing(left: Callable[[float], float], tolerated: float, bounds: tuple[float, float], name: str) -> float:
     """Where the residual left, a monotone function of the logarithm, equals the tolerated one."""
-    if not 0 < tolerated < 1:
-        raise UserError(f"the tolerated residual must lie between 0 and 1, and is {tolerated:g}: choose one in between")
+    number("the tolerated residual", tolerated, PROPER_SHARE)
     low, high = np.log(bounds[0]), np.log(bounds[1])
     ends = left(low), left(high)
     if (ends[0] - tolerated) * (ends[1] - tolerated) > 0:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from tracer.quantities import NOT_NEGATIVE, POSITIVE, SHARE, numbers
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -74,8 +76,16 @@ def factors(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
 
     Relative to m they are the roots of z^2 - d z - (1 - m) m b with d = a - m + (1 - m) b: of opposite sign, so that the larger
     comes from the quadratic formula and the smaller from their product, without cancellation.
+
+    Raises:
+        UserError: if a number is out of its range.
     """
-    curvature, pull, learning_rate, momentum = _broadcast(curvature, pull, learning_rate, momentum)
+    curvature, pull, learning_rate, momentum = np.broadcast_arrays(
+        numbers("curvature", curvature, NOT_NEGATIVE),
+        numbers("pull", pull, NOT_NEGATIVE),
+        numbers("learning_rate", learning_rate, POSITIVE),
+        numbers("momentum", momentum, SHARE),
+    )
     data, held, rate = learning_rate * curvature, learning_rate * pull, 1 - momentum
     difference = rate - data - momentum * held
     distance = np.hypot(difference, 2 * np.sqrt(rate * momentum * held))
@@ -95,18 +105,18 @@ def factors(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
 
 
 def rates(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike) -> Rates:
-    """Rates of the flow with sigma, l and the teacher's speed gamma."""
-    curvature, pull, teacher_rate = _broadcast(curvature, pull, teacher_rate)
+    """Rates of the flow with sigma, l and the teacher's speed gamma; raises as `factors` does."""
+    curvature, pull, teacher_rate = np.broadcast_arrays(
+        numbers("curvature", curvature, NOT_NEGATIVE),
+        numbers("pull", pull, NOT_NEGATIVE),
+        numbers("teacher_rate", teacher_rate, NOT_NEGATIVE),
+    )
     difference = curvature + pull - teacher_rate
     distance = np.hypot(difference, 2 * np.sqrt(teacher_rate * pull))
     larger = (np.abs(difference) + distance) / 2
     above_total = np.where(difference > 0, _ratio(teacher_rate * pull, larger), larger)
     fast = curvature + pull + above_total
     return Rates(slow=_ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=pull + above_total)
-
-
-def _broadcast(*arguments: ArrayLike) -> list[np.ndarray]:
-    return list(np.broadcast_arrays(*(np.asarray(argument, dtype=float) for argument in arguments)))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

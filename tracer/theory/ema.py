@@ -10,6 +10,7 @@ and in the limit of small steps, over time s = eta t with the teacher moving at 
 
 Weights that the data do not see but weight decay pulls obey the same with sigma = weight decay. All formulas are sums of terms of
 one sign wherever the steps do not overshoot, so that slow modes and long runs keep their digits. m = 1 is the static teacher.
+Numbers out of their range, NaN and infinity among them, raise a UserError everywhere.
 
 Source: TRACER, arXiv 2605.29380 (that an EMA collapses); this project (the formulas, the budgets, the largest step sizes).
 """
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, number, numbers, whole_number
 from tracer.theory.eigenpair import factors, rates
 from tracer.theory.mode import stiffness
 
@@ -63,7 +65,7 @@ def student(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
         curvature, pull, learning_rate, momentum: as for `eigenvalues`.
         steps: t, whole numbers >= 0, broadcast with the others.
     """
-    steps = np.asarray(steps, dtype=float)
+    steps = numbers("steps", steps, WHOLE)
     pair = factors(curvature, pull, learning_rate, momentum)
     return pair.minus_power(steps) + pair.left_minus * pair.lift * pair.power_difference(steps)
 
@@ -75,7 +77,7 @@ def teacher(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
 
     Source: this project. Arguments as for `student`.
     """
-    after = np.asarray(steps, dtype=float) + 1
+    after = numbers("steps", steps, WHOLE) + 1
     pair = factors(curvature, pull, learning_rate, momentum)
     return pair.plus_power(after) + pair.left_plus * pair.power_difference(after)
 
@@ -92,7 +94,7 @@ def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentu
     """
     pair = factors(curvature, pull, learning_rate, momentum)
     drive = np.asarray(momentum, dtype=float) * np.asarray(learning_rate, dtype=float) * np.asarray(curvature, dtype=float)
-    return -drive * pair.power_difference(np.asarray(steps, dtype=float))
+    return -drive * pair.power_difference(numbers("steps", steps, WHOLE))
 
 
 def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
@@ -109,7 +111,7 @@ def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike,
         curvature, pull, momentum, steps: as for `student`.
     """
     _, q, p = stiffness(curvature, pull)
-    momentum = np.asarray(momentum, dtype=float)
+    momentum, steps = numbers("momentum", momentum, SHARE), numbers("steps", steps, WHOLE)
     taken = q * (1 - momentum)
     quick = taken > 0.5
     log_kept = np.log1p(-np.where(quick, 0, taken))
@@ -124,7 +126,7 @@ def proximal_student(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike,
 
     Source: TRACER, arXiv 2605.29380 (theorem C.8). Arguments as for `proximal_teacher`.
     """
-    steps = np.asarray(steps, dtype=float)
+    steps = numbers("steps", steps, WHOLE)
     before = proximal_teacher(curvature, pull, momentum, np.maximum(steps - 1, 0))
     return np.where(steps > 0, stiffness(curvature, pull).teacher_share * before, 1.0)[()]
 
@@ -136,7 +138,7 @@ def proximal_gap(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, ste
 
     Over all steps it adds up to `budget`, as gradient descent's does. Source: this project. Arguments as for `proximal_teacher`.
     """
-    steps, momentum = np.asarray(steps, dtype=float), np.asarray(momentum, dtype=float)
+    steps, momentum = numbers("steps", steps, WHOLE), numbers("momentum", momentum, SHARE)
     before = proximal_teacher(curvature, pull, momentum, np.maximum(steps - 1, 0))
     return np.where(steps > 0, -stiffness(curvature, pull).data_share * momentum * before, 0.0)[()]
 
@@ -173,7 +175,7 @@ def budget(momentum: ArrayLike) -> np.ndarray:
     Args:
         momentum: m in [0, 1), any shape.
     """
-    momentum = np.asarray(momentum, dtype=float)
+    momentum = numbers("momentum", momentum, BELOW_ONE)
     return -momentum / (1 - momentum)
 
 
@@ -192,9 +194,9 @@ def budget_with_period(
         momentum: m in [0, 1), of each update.
         update_every: k >= 1.
     """
-    kept = 1 - np.asarray(learning_rate, dtype=float) * stiffness(curvature, pull).total
+    kept = 1 - numbers("learning_rate", learning_rate, POSITIVE) * stiffness(curvature, pull).total
     weight, waited = np.zeros_like(kept), np.zeros_like(kept)
-    for _ in range(update_every):
+    for _ in range(whole_number("update_every", update_every)):
         waited = waited + weight
         weight = 1 + kept * weight
     return np.where(np.asarray(curvature) > 0, update_every * budget(momentum) - waited / weight, 0.0)[()]
@@ -218,10 +220,11 @@ def max_learning_rate(
         update_every: k >= 1, steps between two teacher updates.
         heavy_ball: h in [0, 1), the student's own momentum.
     """
-    curvature, pull, momentum = np.broadcast_arrays(curvature, pull, momentum)
+    number("heavy_ball", heavy_ball, BELOW_ONE)
+    curvature, pull, momentum = np.broadcast_arrays(curvature, pull, numbers("momentum", momentum, SHARE))
     felt, _, teacher_share = stiffness(curvature, pull)
     largest = np.full(felt.shape, 2 * (1 + heavy_ball))
-    if update_every == 1:
+    if whole_number("update_every", update_every) == 1:
         felt = curvature + 2 * momentum / (1 + momentum) * pull
     elif update_every % 2 and heavy_ball == 0:
         lag = (1 - momentum) / (1 + momentum) * teacher_share
@@ -242,18 +245,18 @@ def growth(
     It is the spectral radius of the map that takes student, teacher and velocity through the k steps of one period. Source: this
     project. Arguments as for `eigenvalues` and `max_learning_rate`.
     """
-    shape = np.broadcast(curvature, pull, learning_rate, momentum).shape
-    step, update = np.zeros((2, *shape, 3, 3))
-    step[..., 2, 0] = np.asarray(curvature) + np.asarray(pull)
+    total, momentum, rate = stiffness(curvature, pull).total, numbers("momentum", momentum, SHARE), np.asarray(learning_rate)
+    step, update = np.zeros((2, *np.broadcast(total, numbers("learning_rate", rate, POSITIVE), momentum).shape, 3, 3))
+    step[..., 2, 0] = total
     step[..., 2, 1] = -np.asarray(pull)
-    step[..., 2, 2] = heavy_ball
-    step[..., 0, :] = -np.asarray(learning_rate)[..., None] * step[..., 2, :]
+    step[..., 2, 2] = number("heavy_ball", heavy_ball, BELOW_ONE)
+    step[..., 0, :] = -rate[..., None] * step[..., 2, :]
     step[..., 0, 0] += 1
     step[..., 1, 1] = 1
     update[..., 0, 0] = update[..., 2, 2] = 1
-    update[..., 1, 0] = 1 - np.asarray(momentum)
+    update[..., 1, 0] = 1 - momentum
     update[..., 1, 1] = momentum
-    period = update @ np.linalg.matrix_power(step, update_every)
+    period = update @ np.linalg.matrix_power(step, whole_number("update_every", update_every))
     return np.abs(np.linalg.eigvals(period)).max(axis=-1)
 
 
@@ -284,7 +287,7 @@ def flow_student(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike,
         curvature, pull, teacher_rate: as for `flow_eigenvalues`.
         time: s = eta t >= 0, broadcast with the others.
     """
-    pair, time = rates(curvature, pull, teacher_rate), np.asarray(time, dtype=float)
+    pair, time = rates(curvature, pull, teacher_rate), numbers("time", time, NOT_NEGATIVE)
     return np.exp(-pair.fast * time) + pair.lift * pair.exponential_difference(time)
 
 
@@ -295,7 +298,7 @@ def flow_teacher(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike,
 
     Source: this project. Arguments as for `flow_student`.
     """
-    pair, time = rates(curvature, pull, teacher_rate), np.asarray(time, dtype=float)
+    pair, time = rates(curvature, pull, teacher_rate), numbers("time", time, NOT_NEGATIVE)
     return np.exp(-pair.slow * time) + pair.slow * pair.exponential_difference(time)
 
 
@@ -307,4 +310,4 @@ def flow_gap(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike, tim
     Source: this project. Arguments as for `flow_student`.
     """
     pair = rates(curvature, pull, teacher_rate)
-    return -np.asarray(curvature) * pair.exponential_difference(np.asarray(time, dtype=float))
+    return -np.asarray(curvature) * pair.exponential_difference(numbers("time", time, NOT_NEGATIVE))

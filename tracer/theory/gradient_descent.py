@@ -41,7 +41,7 @@ def discrete(
 
     Args:
         problem, strategy: what is learned and how.
-        learning_rate: eta, the peak that the schedule multiplies.
+        learning_rate: eta, which the schedule multiplies.
         steps: horizon T, which kernels refer to.
         update_every: steps between two teacher updates.
         schedule: multiplier of the learning rate by step.
@@ -49,12 +49,12 @@ def discrete(
         allow_unstable: follow a diverging recursion instead of refusing a step size that is too large.
 
     Raises:
-        UserError: if a number is out of its range, or the step size is not stable.
+        UserError: if a number is out of its range, the schedule is of another length, or the largest step size is not stable.
     """
     clock = clock_of(steps, update_every)
     posed, pull = strategy.prepare(problem), strategy.distillation
     stepping = Stepping(learning_rate, clock, pull.kernel, schedule, heavy_ball)
-    if not allow_unstable and schedule is constant:
+    if not allow_unstable:
         _require_stable(problem, strategy, stepping)
     metric = pull.measured_by
     spectrum = metric.spectrum(posed)
@@ -75,12 +75,13 @@ def _require_stable(problem: Problem, strategy: Strategy, stepping: Stepping) ->
     largest = max_learning_rate(
         problem, strategy, update_every=clock.update_every, heavy_ball=stepping.heavy_ball, total_steps=clock.total_steps
     )
-    if stepping.learning_rate > largest:
+    if stepping.peak > largest:
+        peak = "" if stepping.schedule is constant else " at the schedule's peak"
         raise UserError(
-            f"learning_rate {stepping.learning_rate:g} is above {largest:g}, the largest at which this strategy is stable: "
+            f"learning_rate {stepping.peak:g}{peak} is above {largest:g}, the largest at which this strategy is stable: "
             "lower it, or pass allow_unstable=True to see it diverge"
         )
-    if resonates(problem, strategy, stepping.learning_rate, clock, stepping.heavy_ball):
+    if stepping.peak > 0 and resonates(problem, strategy, stepping.peak, clock, stepping.heavy_ball):
         raise UserError(
             f"heavy_ball {stepping.heavy_ball:g} resonates with a teacher updated every {clock.update_every} steps and diverges: "
             "lower heavy_ball, update_every or learning_rate, or pass allow_unstable=True to see it"

@@ -9,6 +9,7 @@ from scipy import special
 
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
+from tracer.quantities import POSITIVE, number
 from tracer.theory.limits import pull_spectrum
 from tracer.theory.path import Modes, Path
 from tracer.theory.problem import Problem
@@ -59,8 +60,7 @@ def flow(problem: Problem, strategy: Strategy, *, duration: float) -> Path:
         UserError: if the duration is not positive, the kernel has no limit of small steps, the metric does not commute with the
             second moment, or (when asked) a time lies outside the run.
     """
-    if not (duration > 0 and np.isfinite(duration)):
-        raise UserError(f"duration must be positive and finite, not {duration}")
+    number("duration", duration, POSITIVE)
     posed, pull = strategy.prepare(problem), strategy.distillation
     modes = _Modes(posed.curvatures, pull_spectrum(posed, pull), hazard(pull.kernel), duration)
     course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.respond)

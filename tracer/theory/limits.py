@@ -4,6 +4,7 @@ import numpy as np
 
 from tracer.averaging import Exponential, Kernel, Static
 from tracer.errors import UserError
+from tracer.quantities import BELOW_ONE, POSITIVE, number
 from tracer.theory.metrics import COMMUTING, Metric
 from tracer.theory.optima import felt, held_optimum, optimum, share, task_curvatures
 from tracer.theory.problem import Problem
@@ -25,8 +26,12 @@ def limit(problem: Problem, strategy: Strategy, learning_rate: float | None = No
             teacher in a metric that mixes the subspaces.
 
     Raises:
-        UserError: if there is no closed limit (a WMA teacher, a warmed-up momentum, or no learning_rate, in such a metric).
+        UserError: if there is no closed limit (a WMA teacher, a warmed-up momentum, or no learning_rate, in such a metric), or a
+            number is out of its range.
     """
+    if learning_rate is not None:
+        number("learning_rate", learning_rate, POSITIVE)
+    number("heavy_ball", heavy_ball, BELOW_ONE)
     posed, pull = strategy.prepare(problem), strategy.distillation
     if _is_static(pull):
         end = held_optimum(posed, pull.strength, pull.measured_by)

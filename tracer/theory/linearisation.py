@@ -14,6 +14,7 @@ from scipy import special
 from scipy.sparse.linalg import LinearOperator, cg
 
 from tracer.errors import UserError
+from tracer.quantities import POSITIVE, number, whole_number
 from tracer.theory.recursion import Stepping, respond
 from tracer.theory.validation import matrix, not_negative
 
@@ -79,8 +80,7 @@ class Linearisation:
         images = matrix("images", self.images)
         texts = matrix("texts", self.texts, rows=len(images))
         initial_weights = matrix("initial_weights", self.initial_weights, texts.shape[1], images.shape[1])
-        if not (self.logit_scale > 0 and np.isfinite(self.logit_scale)):
-            raise UserError(f"logit_scale must be positive and finite, not {self.logit_scale}: it is one over the temperature")
+        number("logit_scale", self.logit_scale, POSITIVE)
         not_negative(embedding_penalty=self.embedding_penalty, weight_decay=self.weight_decay)
         for name, array in (("images", images), ("texts", texts), ("initial_weights", initial_weights)):
             object.__setattr__(self, name, array)
@@ -115,7 +115,7 @@ class Linearisation:
 
         The largest ones approximate the largest eigenvalues, which bound the learning rate (see `max_learning_rate`).
         """
-        return self._krylov(vectors).values
+        return self._krylov(whole_number("vectors", vectors)).values
 
     def predict(self, stepping: Stepping, steps: np.ndarray, *, strength: float = 0.0, vectors: int = 20) -> Prediction:
         """What gradient descent on L + strength/2 |W - Wbar|^2, with a moving teacher Wbar, does in the quadratic model.
@@ -140,7 +140,7 @@ class Linearisation:
             UserError: if a number is out of its range, or a step lies outside the run.
         """
         not_negative(strength=strength)
-        krylov = self._krylov(vectors)
+        krylov = self._krylov(whole_number("vectors", vectors))
         response = respond(krylov.values, np.full_like(krylov.values, strength), stepping, steps)
 
         def displacement(responses: np.ndarray) -> np.ndarray:
@@ -221,8 +221,6 @@ class Linearisation:
         return lru_cache(maxsize=2)(self._expand)
 
     def _expand(self, vectors: int) -> "_Krylov":
-        if vectors < 1:
-            raise UserError(f"vectors must be at least 1, not {vectors}: each costs one Hessian product")
         return _lanczos(self._pretrained.product, self.gradient(), vectors)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracer.errors import UserError
+from tracer.quantities import PROPER_SHARE, number
 from tracer.theory import ema, wma
 
 RATES = 1e-9, 1.0
@@ -45,8 +45,7 @@ def _crossing(
     left: Callable[[np.ndarray], np.ndarray], share: float, static: np.ndarray, bounds: tuple[float, float]
 ) -> np.ndarray:
     """Where the errors left, falling functions of a setting, cross a share of the static teacher's, by halving all intervals."""
-    if not 0 < share < 1:
-        raise UserError(f"share must lie between 0 and 1, and is {share:g}: it is a part of what the static teacher leaves")
+    number("share", share, PROPER_SHARE)
     target = share * static
     low, high = (np.full(np.shape(target), np.log(bound)) for bound in bounds)
     reached = (left(np.exp(high)) < target) & (target < left(np.exp(low)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import FINITE, number
 from tracer.theory.problem import Problem
 from tracer.theory.validation import positive_semidefinite
 
@@ -39,8 +40,7 @@ class Spectral(Metric):
     alpha: float = 0.0
 
     def __post_init__(self):
-        if not np.isfinite(self.alpha):
-            raise UserError(f"alpha must be finite, not {self.alpha}")
+        number("alpha", self.alpha, FINITE)
 
     def matrix(self, problem: Problem) -> np.ndarray:
         if self.alpha == 0:

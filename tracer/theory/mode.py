@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tracer.quantities import COUNT, NOT_NEGATIVE, POSITIVE, numbers
+
 
 class Stiffness(NamedTuple):
     """What drives a mode's student, in arrays of one shape.
@@ -26,8 +28,11 @@ def stiffness(curvature: ArrayLike, pull: ArrayLike) -> Stiffness:
     Args:
         curvature: sigma >= 0.
         pull: l >= 0, in a shape that broadcasts with it.
+
+    Raises:
+        UserError: if a number is negative or not finite.
     """
-    curvature, pull = np.broadcast_arrays(np.asarray(curvature, dtype=float), np.asarray(pull, dtype=float))
+    curvature, pull = np.broadcast_arrays(numbers("curvature", curvature, NOT_NEGATIVE), numbers("pull", pull, NOT_NEGATIVE))
     total = curvature + pull
     driven = total > 0
     data_share = np.divide(curvature, total, out=np.zeros_like(total), where=driven)
@@ -49,9 +54,12 @@ def learning_rate_per_update(
         curvature, pull: sigma, l >= 0.
         learning_rate: eta > 0.
         update_every: k >= 1. All broadcast.
+
+    Raises:
+        UserError: if a number is out of its range.
     """
-    total = stiffness(curvature, pull).total
-    x, k = np.broadcast_arrays(learning_rate * total, np.asarray(update_every, dtype=float))
+    total, learning_rate = stiffness(curvature, pull).total, numbers("learning_rate", learning_rate, POSITIVE)
+    x, k = np.broadcast_arrays(learning_rate * total, numbers("update_every", update_every, COUNT))
     slow = x < 0.5
     taken = np.where(slow, -np.expm1(k * np.log1p(-np.where(slow, x, 0))), 1 - (1 - x) ** k)
     return np.where(total > 0, taken / np.where(total > 0, total, 1), k * learning_rate)[()]

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import real
 from tracer.theory.limits import limit
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Response
@@ -128,7 +129,8 @@ class Path:
 
     @staticmethod
     def _at(displacement: Callable[[np.ndarray], np.ndarray], t: Times) -> np.ndarray:
-        if np.ndim(t) > 1:
-            raise UserError(f"times must be a number or an array of one dimension, not of shape {np.shape(t)}")
-        found = displacement(np.atleast_1d(np.asarray(t, dtype=float)))
-        return found[0] if np.ndim(t) == 0 else found
+        times = real("times", t)
+        if times.ndim > 1:
+            raise UserError(f"times must be a number or an array of one dimension, not of shape {times.shape}")
+        found = displacement(np.atleast_1d(times))
+        return found[0] if times.ndim == 0 else found

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 
 from tracer.errors import UserError, nearest
+from tracer.quantities import whole_number
 from tracer.theory.problem import Problem
 from tracer.theory.subspace import Subspace
 from tracer.theory.validation import matrix, not_negative
@@ -48,9 +48,11 @@ class Population:
         d = len(eigenvalues)
         if np.min(eigenvalues) < 0:
             raise UserError(f"eigenvalues must not be negative, and the smallest is {np.min(eigenvalues):g}")
-        Subspace(matrix("eigenvectors", self.eigenvectors, d, d))
-        matrix("loadings", self.loadings, columns=d)
+        eigenvectors = Subspace(matrix("eigenvectors", self.eigenvectors, d, d)).basis
+        loadings = matrix("loadings", self.loadings, columns=d)
         not_negative(noise=self.noise)
+        for name, array in (("eigenvalues", eigenvalues), ("eigenvectors", eigenvectors), ("loadings", loadings)):
+            object.__setattr__(self, name, array)
 
     @classmethod
     def named(cls, spectrum: str, features: int, embedding: int, seed: int = 0, noise: float = 0.5) -> "Population":
@@ -64,12 +66,13 @@ class Population:
             noise: of the texts.
 
         Raises:
-            UserError: if the name is unknown, a size is below 1 or the noise negative.
+            UserError: if the name is unknown, a size is below 1, or the seed or the noise negative.
         """
         if spectrum not in SPECTRA:
             raise UserError(f"unknown population {spectrum!r}{nearest(spectrum, SPECTRA)}")
-        if not all(isinstance(size, Integral) and size >= 1 for size in (features, embedding)):
-            raise UserError(f"features and embedding must be whole numbers of at least 1, not {features} and {embedding}")
+        whole_number("features", features)
+        whole_number("embedding", embedding)
+        whole_number("seed", seed, least=0)
         rng = np.random.default_rng([seed, features, embedding])
         directions = np.linalg.qr(rng.standard_normal((features, features)))[0]
         loadings = rng.standard_normal((embedding, features)) / np.sqrt(features)
@@ -89,10 +92,10 @@ class Population:
         """Images (n, d) and texts (n, k) of n pairs.
 
         Raises:
-            UserError: if there is not at least one pair.
+            UserError: if there is not at least one pair, or the seed is negative.
         """
-        if not (isinstance(pairs, Integral) and pairs >= 1):
-            raise UserError(f"pairs must be a whole number of at least 1, not {pairs}")
+        whole_number("pairs", pairs)
+        whole_number("seed", seed, least=0)
         rng = np.random.default_rng([seed, pairs])
         factors = rng.standard_normal((pairs, len(self.eigenvalues)))
         images = (factors * np.sqrt(self.eigenvalues)) @ self.eigenvectors.T

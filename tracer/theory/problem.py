@@ -9,6 +9,7 @@ from numbers import Integral
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import LEADING_SHARE, number, whole_number
 from tracer.theory.moments import Moments
 from tracer.theory.subspace import Subspace
 from tracer.theory.validation import matrix, not_negative, positive_semidefinite
@@ -52,6 +53,12 @@ class Problem:
     def __post_init__(self):
         object.__setattr__(self, "second_moment", positive_semidefinite("second_moment", self.second_moment))
         self._check()
+        if self.samples is not None:
+            whole_number("samples", self.samples)
+        if self.pairs is not None:
+            (k, d), (images, texts) = self.initial_weights.shape, self.pairs
+            images = matrix("the pairs' images", images, columns=d)
+            object.__setattr__(self, "pairs", (images, matrix("the pairs' texts", texts, len(images), k)))
 
     def _check(self) -> None:
         """Check everything but the second moment itself."""
@@ -94,8 +101,7 @@ class Problem:
             UserError: as `Problem` does.
         """
         moments = Moments.of([(images, texts)])
-        pairs = (np.asarray(images, dtype=float), np.asarray(texts, dtype=float))
-        return cls._of(moments, initial_weights, embedding_penalty, weight_decay, pairs)
+        return cls._of(moments, initial_weights, embedding_penalty, weight_decay, (images, texts))
 
     @classmethod
     def from_chunks(
@@ -166,8 +172,7 @@ class Problem:
         Raises:
             UserError: if energy lies outside (0, 1].
         """
-        if not 0 < energy <= 1:
-            raise UserError(f"energy must lie in (0, 1], and is {energy}")
+        number("energy", energy, LEADING_SHARE)
         held = np.cumsum(self.eigenvalues[: self.rank])
         return int(np.searchsorted(held, energy * held[-1] * (1 - 1e-15)) + 1) if len(held) else 0
 

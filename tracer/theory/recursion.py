@@ -10,13 +10,14 @@ initial error). Nothing is divided by an eigenvalue, so modes that the data do n
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from tracer.averaging import Clock, Kernel
 from tracer.errors import UserError
+from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, number, numbers, real
 from tracer.schedules import Schedule, constant
 
 
@@ -32,7 +33,8 @@ class Stepping:
         heavy_ball: factor h of the velocity v_{t+1} = h v_t + gradient (torch's SGD momentum, without dampening).
 
     Raises:
-        UserError: if the learning rate is not positive and finite, or heavy_ball is outside [0, 1).
+        UserError: if the learning rate is not positive and finite, heavy_ball is outside [0, 1), or (in use) the schedule gives
+            what is no multiplier, or ends before the horizon.
     """
 
     learning_rate: float
@@ -42,21 +44,29 @@ class Stepping:
     heavy_ball: float = 0.0
 
     def __post_init__(self):
-        if not (self.learning_rate > 0 and np.isfinite(self.learning_rate)):
-            raise UserError(f"learning_rate must be positive and finite, not {self.learning_rate}")
-        if not 0 <= self.heavy_ball < 1:
-            raise UserError(f"heavy_ball must lie in [0, 1), not {self.heavy_ball}")
+        number("learning_rate", self.learning_rate, POSITIVE)
+        number("heavy_ball", self.heavy_ball, BELOW_ONE)
+
+    @cached_property
+    def peak(self) -> float:
+        """The largest learning rate of the whole run."""
+        return float(np.max(self.learning_rates(self.clock.total_steps)))
 
     def learning_rates(self, steps: int) -> np.ndarray:
         """Learning rates eta_0 ... of the first `steps` steps, (steps,)."""
-        return self.learning_rate * np.array([self.schedule(step) for step in range(steps)])
+        try:
+            multipliers = [self.schedule(step) for step in range(steps)]
+        except ValueError as error:
+            raise UserError(f"the schedule is of another length than the run of {self.clock.total_steps} steps: {error}") from error
+        return self.learning_rate * (numbers("the schedule's multiplier", multipliers, NOT_NEGATIVE) if steps else np.zeros(0))
 
     def rates(self, steps: int) -> np.ndarray:
         """The teacher's rate after each of the first `steps` steps, (steps,); 0 where it is not updated."""
         rates = np.zeros(steps)
         period = self.clock.update_every
         updates = np.arange(1, steps // period + 1)
-        rates[updates * period - 1] = self.kernel.rates(self.clock, updates)
+        if len(updates):
+            rates[updates * period - 1] = self.kernel.rates(self.clock, updates)
         return rates
 
 
@@ -116,12 +126,15 @@ def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps
         Response of (m, modes) arrays.
 
     Raises:
-        UserError: if a step lies outside the run.
+        UserError: if a step lies outside the run, or a mode's numbers are not finite or in arrays of different shapes.
     """
+    curvatures, pulls = real("curvatures", curvatures), real("pulls", pulls)
+    if curvatures.ndim != 1 or curvatures.shape != pulls.shape or not np.isfinite([curvatures, pulls]).all():
+        raise UserError(f"curvatures and pulls must be finite and one each for every mode, not {curvatures!r:.80} and {pulls!r:.80}")
     steps = whole_steps(steps, stepping.clock.total_steps)
     last = int(steps.max(initial=0))
     learning_rates, rates = stepping.learning_rates(last), stepping.rates(last)
-    modes = np.shape(curvatures)[0]
+    modes = len(curvatures)
     student, velocity, impulse = np.zeros((2, modes)), np.zeros((2, modes)), np.zeros((2, modes))
     student[0] = 1.0
     teacher = student.copy()
@@ -206,7 +219,7 @@ def whole_steps(steps: np.ndarray, total_steps: int) -> np.ndarray:
     Raises:
         UserError: if one is not whole, negative, or beyond the horizon.
     """
-    given = np.atleast_1d(np.asarray(steps, dtype=float))
+    given = np.atleast_1d(real("steps", steps))
     if given.ndim != 1 or not np.all((given == np.floor(given)) & (given >= 0) & (given <= total_steps)):
         raise UserError(f"steps must be whole numbers between 0 and the horizon of {total_steps}, not {np.asarray(steps)!r:.80}")
     return given.astype(int)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from tracer.quantities import NOT_NEGATIVE, WHOLE, numbers
+
 _ROUND_OFF = 1e-18
 
 
@@ -31,8 +33,11 @@ def beta_mean_exponential(a: ArrayLike, b: ArrayLike, y: ArrayLike) -> np.ndarra
 
     Returns:
         The means in the broadcast shape, from 0 to 1.
+
+    Raises:
+        UserError: if a number is negative or not finite.
     """
-    a, b, y = _broadcast(a, b, y)
+    a, b, y = np.broadcast_arrays(*(numbers(name, of, NOT_NEGATIVE) for name, of in (("a", a), ("b", b), ("y", y))))
     mixed = y < _expandable_from(a, b)
     return _by_region(
         [
@@ -61,8 +66,12 @@ def beta_mean_power(a: ArrayLike, b: ArrayLike, x: ArrayLike, t: ArrayLike) -> n
 
     Returns:
         The means in the broadcast shape.
+
+    Raises:
+        UserError: if a number is negative or not finite, or t not whole.
     """
-    a, b, x, t = _broadcast(a, b, x, t)
+    parameters = (numbers(name, of, NOT_NEGATIVE) for name, of in (("a", a), ("b", b), ("x", x)))
+    a, b, x, t = np.broadcast_arrays(*parameters, numbers("t", t, WHOLE))
     expandable = _expandable_from(a, b)
     few, rare = t < 2 * expandable, x * t < expandable
     return _by_region(
@@ -74,10 +83,6 @@ def beta_mean_power(a: ArrayLike, b: ArrayLike, x: ArrayLike, t: ArrayLike) -> n
         ],
         (a, b, x, t),
     )
-
-
-def _broadcast(*arguments: ArrayLike) -> list[np.ndarray]:
-    return list(np.broadcast_arrays(*(np.asarray(argument, dtype=float) for argument in arguments)))
 
 
 def _by_region(regions: Sequence[tuple[np.ndarray, Callable]], arguments: Sequence[np.ndarray]) -> np.ndarray:

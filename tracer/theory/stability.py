@@ -4,6 +4,7 @@ import numpy as np
 
 from tracer.averaging import Clock, Exponential
 from tracer.errors import UserError
+from tracer.quantities import BELOW_ONE, POSITIVE, number, whole_number
 from tracer.theory import ema, wma
 from tracer.theory.problem import Problem
 from tracer.theory.strategies import Distillation, Strategy
@@ -31,10 +32,10 @@ def max_learning_rate(
     Raises:
         UserError: if such a momentum has no horizon, or update_every or heavy_ball is out of its range.
     """
-    if update_every < 1:
-        raise UserError(f"update_every must be at least 1, not {update_every}")
-    if not 0 <= heavy_ball < 1:
-        raise UserError(f"heavy_ball must lie in [0, 1), not {heavy_ball}")
+    whole_number("update_every", update_every)
+    number("heavy_ball", heavy_ball, BELOW_ONE)
+    if total_steps is not None:
+        whole_number("total_steps", total_steps)
     posed, pull = strategy.prepare(problem), strategy.distillation
     momentum = _momentum(pull, update_every, total_steps)
     spectrum = pull.measured_by.spectrum(posed)
@@ -52,11 +53,15 @@ def resonates(problem: Problem, strategy: Strategy, learning_rate: float, clock:
     """Whether a run diverges below `max_learning_rate` because heavy-ball velocity resonates with an EMA's update period.
 
     Source: this project (`ema.growth`).
+
+    Raises:
+        UserError: if learning_rate or heavy_ball is out of its range.
     """
+    number("learning_rate", learning_rate, POSITIVE)
     posed, pull = strategy.prepare(problem), strategy.distillation
     momentum = _momentum(pull, clock.update_every, clock.total_steps)
     spectrum = pull.measured_by.spectrum(posed)
-    if momentum is None or spectrum is None or heavy_ball == 0 or clock.update_every == 1:
+    if momentum is None or spectrum is None or number("heavy_ball", heavy_ball, BELOW_ONE) == 0 or clock.update_every == 1:
         return False
     growth = ema.growth(posed.curvatures, pull.strength * spectrum, learning_rate, momentum, clock.update_every, heavy_ball)
     return bool(np.max(growth) > 1 + ROUND_OFF)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tracer.averaging import Beta, Exponential, Kernel, Static
 from tracer.errors import UserError, nearest
+from tracer.quantities import SHARE, number
 from tracer.theory.metrics import METRICS, Metric
 from tracer.theory.optima import optimum
 from tracer.theory.problem import Problem
@@ -131,8 +132,7 @@ class WiSEFT(Strategy):
     coefficient: float
 
     def __post_init__(self):
-        if not 0 <= self.coefficient <= 1:
-            raise UserError(f"coefficient must lie in [0, 1], and is {self.coefficient}")
+        number("coefficient", self.coefficient, SHARE)
 
     @property
     def interpolation(self) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import real
 
 ORTHONORMAL = 1e-8
 """By how much the products of a basis' columns may differ from 0 and 1."""
@@ -12,7 +13,7 @@ ORTHONORMAL = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """A subspace of feature space by an orthonormal basis (d, r); weights (k, d) are split row by row.
+    """A subspace of feature space by an orthonormal basis (d, r); finite weights (..., d) are split row by row.
 
     Source: TRACER, arXiv 2605.29380 (task subspace and orthogonal complement).
 
@@ -23,9 +24,10 @@ class Subspace:
     basis: np.ndarray
 
     def __post_init__(self):
-        basis = np.asarray(self.basis)
+        basis = real("basis", self.basis)
         if basis.ndim != 2 or not np.allclose(basis.T @ basis, np.eye(basis.shape[1]), rtol=0, atol=ORTHONORMAL):
             raise UserError(f"basis must be a matrix (d, r) of orthonormal columns, and has shape {basis.shape}: orthogonalise it")
+        object.__setattr__(self, "basis", basis)
 
     @property
     def rank(self) -> int:
@@ -43,9 +45,16 @@ class Subspace:
         return np.eye(len(self.basis)) - self.projector
 
     def task(self, weights: np.ndarray) -> np.ndarray:
-        """W P, in the shape of the weights (..., k, d)."""
+        """W P, in the shape of the weights (..., k, d).
+
+        Raises:
+            UserError: if the weights have other features or are not finite.
+        """
+        weights = real("weights", weights)
+        if weights.shape[-1:] != (len(self.basis),) or not np.isfinite(weights).all():
+            raise UserError(f"weights must be finite with {len(self.basis)} features, not {weights!r:.80} of shape {weights.shape}")
         return (weights @ self.basis) @ self.basis.T
 
     def orthogonal(self, weights: np.ndarray) -> np.ndarray:
-        """W Q, in the shape of the weights (..., k, d)."""
+        """W Q, in the shape of the weights (..., k, d); raises as `task` does."""
         return weights - self.task(weights)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from tracer.errors import UserError
+from tracer.quantities import NOT_NEGATIVE, POSITIVE, number, numbers, real, whole_number
 from tracer.theory.moments import Moments
 from tracer.theory.validation import matrix, not_negative
 
@@ -35,7 +36,7 @@ class TwoTowers:
 
     def __post_init__(self):
         object.__setattr__(self, "cross_covariance", matrix("cross_covariance", self.cross_covariance))
-        _positive(self.embedding_penalty)
+        number("embedding_penalty", self.embedding_penalty, POSITIVE)
 
     @classmethod
     def from_pairs(cls, images: np.ndarray, texts: np.ndarray, *, embedding_penalty: float = 1.0) -> "TwoTowers":
@@ -144,7 +145,7 @@ class TwoTowers:
         """
         sizes = self._sizes(sizes)
         left, values, right = (part[..., : len(sizes)] for part in self.modes)
-        grown = logistic(values, sizes, self.embedding_penalty, np.atleast_1d(times)[:, None])
+        grown = logistic(values, sizes, self.embedding_penalty, real("times", np.atleast_1d(times))[:, None])
         return (left * grown[:, None, :]) @ right.T
 
     def _sizes(self, sizes: np.ndarray) -> np.ndarray:
@@ -178,13 +179,10 @@ def logistic(singular_value: np.ndarray, start: np.ndarray, embedding_penalty: f
     Raises:
         UserError: if the penalty is not positive, or another number is negative or not finite.
     """
-    _positive(embedding_penalty)
-    for name, values in (("singular_value", singular_value), ("start", start), ("time", time)):
-        array = np.asarray(values, dtype=float)
-        if not np.all((array >= 0) & np.isfinite(array)):
-            raise UserError(f"{name} must be finite and not negative everywhere, unlike {array!r:.80}")
-    age = 2.0 * np.asarray(singular_value) * time
-    divisor = np.exp(-age) + 2.0 * embedding_penalty * start * np.asarray(time) * special.exprel(-age)
+    number("embedding_penalty", embedding_penalty, POSITIVE)
+    start, time = numbers("start", start, NOT_NEGATIVE), numbers("time", time, NOT_NEGATIVE)
+    age = 2.0 * numbers("singular_value", singular_value, NOT_NEGATIVE) * time
+    divisor = np.exp(-age) + 2.0 * embedding_penalty * start * time * special.exprel(-age)
     return np.divide(start, divisor, out=np.zeros_like(divisor), where=divisor > 0)
 
 
@@ -194,9 +192,8 @@ def truncated(target: np.ndarray, rank: int) -> np.ndarray:
     Raises:
         UserError: if rank is below 1, or there are many nearest ones because singular values rank and rank + 1 are tied.
     """
-    if rank < 1:
-        raise UserError(f"rank must be at least 1, not {rank}")
-    left, values, right = np.linalg.svd(target, full_matrices=False)
+    whole_number("rank", rank)
+    left, values, right = np.linalg.svd(matrix("target", target), full_matrices=False)
     smallest = TIE_TOLERANCE * values[0]
     if rank < len(values) and values[rank] > smallest and values[rank - 1] - values[rank] <= smallest:
         raise UserError(
@@ -204,8 +201,3 @@ def truncated(target: np.ndarray, rank: int) -> np.ndarray:
             "choose a rank that keeps both or neither"
         )
     return (left[:, :rank] * values[:rank]) @ right[:rank]
-
-
-def _positive(embedding_penalty: float) -> None:
-    if not (embedding_penalty > 0 and np.isfinite(embedding_penalty)):
-        raise UserError(f"embedding_penalty must be positive and finite, not {embedding_penalty}: without it L has no minimum")

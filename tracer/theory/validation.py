@@ -1,10 +1,9 @@
-"""What the theory asks of the arrays it is given; each fault is answered with one sentence."""
-
-from numbers import Real
+"""What the theory asks of the matrices it is given; each fault is answered with one sentence."""
 
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import NOT_NEGATIVE, number
 
 
 def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> np.ndarray:
@@ -15,11 +14,11 @@ def matrix(name: str, values: object, rows: int | None = None, columns: int | No
     """
     try:
         array = np.asarray(values)
-        if np.iscomplexobj(array):
-            raise TypeError
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"{name} must be a matrix of real numbers, not {type(values).__name__}") from None
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name} must be a matrix of real numbers, not {type(values).__name__} of type {array.dtype}")
+    array = array.astype(np.float64)
     expected = f"({'any' if rows is None else rows}, {'any' if columns is None else columns})"
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name} must be a matrix of shape {expected} with at least one element, not of shape {array.shape}")
@@ -56,6 +55,5 @@ def not_negative(**numbers: float) -> None:
     Raises:
         UserError: naming the first that is not.
     """
-    for name, number in numbers.items():
-        if not (isinstance(number, Real) and number >= 0 and np.isfinite(float(number))):
-            raise UserError(f"{name} must be finite and not negative, and is {number!r}")
+    for name, value in numbers.items():
+        number(name, value, NOT_NEGATIVE)

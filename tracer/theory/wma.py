@@ -6,7 +6,8 @@ In units of the mode's initial error, u_0 = ubar_0 = 1, with curvature sigma, pu
 
 beta = 1 is the uniform average. With c = sigma + l, q = sigma / c, p = l / c and x = eta c, both errors are means of (1 - x Y)^t
 over a Beta distributed Y, and in the limit of small steps, over time s = eta t, of exp(-c s Y). A Beta(a, b) kernel over a horizon
-acts as the power law of exponent a until the horizon is felt; for it there are asymptotic forms.
+acts as the power law of exponent a until the horizon is felt; for it there are asymptotic forms. Numbers out of their range, NaN
+and infinity among them, raise a UserError everywhere.
 
 Source: TRACER, arXiv 2605.29380 (that a weighted moving average persists); this project (the formulas, exponents and constants).
 """
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from tracer.quantities import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, number, numbers
 from tracer.theory.mode import stiffness
 from tracer.theory.special import beta_mean_exponential, beta_mean_power
 
@@ -37,8 +39,8 @@ def student(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, bet
         steps: t, whole numbers >= 0. All broadcast.
     """
     total, q, p = stiffness(curvature, pull)
-    beta = np.asarray(beta, dtype=float)
-    return beta_mean_power(beta * q, beta * p, learning_rate * total, steps)
+    beta = numbers("beta", beta, POSITIVE)
+    return beta_mean_power(beta * q, beta * p, numbers("learning_rate", learning_rate, POSITIVE) * total, steps)
 
 
 def teacher(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
@@ -49,8 +51,8 @@ def teacher(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, bet
     Source: this project. Arguments as for `student`.
     """
     total, q, p = stiffness(curvature, pull)
-    beta = np.asarray(beta, dtype=float)
-    return beta_mean_power(beta * q, beta * p + 1, learning_rate * total, steps)
+    beta = numbers("beta", beta, POSITIVE)
+    return beta_mean_power(beta * q, beta * p + 1, numbers("learning_rate", learning_rate, POSITIVE) * total, steps)
 
 
 def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
@@ -64,7 +66,8 @@ def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: A
     Source: TRACER, arXiv 2605.29380 (that it persists); this project (the formula). Arguments as for `student`.
     """
     total, q, p = stiffness(curvature, pull)
-    beta, steps, x = np.asarray(beta, dtype=float), np.asarray(steps, dtype=float), learning_rate * total
+    beta, steps = numbers("beta", beta, POSITIVE), numbers("steps", steps, WHOLE)
+    x = numbers("learning_rate", learning_rate, POSITIVE) * total
     return -(q * x * steps / (beta + 1)) * beta_mean_power(beta * q + 1, beta * p + 1, x, np.maximum(steps - 1, 0))
 
 
@@ -80,8 +83,8 @@ def flow_student(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: A
         time: s = eta t >= 0, broadcast with the others.
     """
     total, q, p = stiffness(curvature, pull)
-    beta = np.asarray(beta, dtype=float)
-    return beta_mean_exponential(beta * q, beta * p, total * time)
+    beta = numbers("beta", beta, POSITIVE)
+    return beta_mean_exponential(beta * q, beta * p, total * numbers("time", time, NOT_NEGATIVE))
 
 
 def flow_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
@@ -92,8 +95,8 @@ def flow_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: A
     Source: this project. Arguments as for `flow_student`.
     """
     total, q, p = stiffness(curvature, pull)
-    beta = np.asarray(beta, dtype=float)
-    return beta_mean_exponential(beta * q, beta * p + 1, total * time)
+    beta = numbers("beta", beta, POSITIVE)
+    return beta_mean_exponential(beta * q, beta * p + 1, total * numbers("time", time, NOT_NEGATIVE))
 
 
 def flow_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
@@ -104,7 +107,7 @@ def flow_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: Array
     Source: this project. Arguments as for `flow_student`.
     """
     total, q, p = stiffness(curvature, pull)
-    beta, scaled_time = np.asarray(beta, dtype=float), total * time
+    beta, scaled_time = numbers("beta", beta, POSITIVE), total * numbers("time", time, NOT_NEGATIVE)
     return -(q * scaled_time / (beta + 1)) * beta_mean_exponential(beta * q + 1, beta * p + 1, scaled_time)
 
 
@@ -125,7 +128,7 @@ def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, ste
         curvature, pull, beta, steps: as for `student`.
     """
     _, q, p = stiffness(curvature, pull)
-    beta = np.asarray(beta, dtype=float)
+    beta = numbers("beta", beta, POSITIVE)
     return beta_mean_power(beta * q, beta * p + 1, 1.0, steps)
 
 
@@ -137,7 +140,7 @@ def proximal_student(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, ste
     Source: TRACER, arXiv 2605.29380 (theorem C.8); this project (the value). Arguments as for `proximal_teacher`.
     """
     _, q, p = stiffness(curvature, pull)
-    beta = np.asarray(beta, dtype=float)
+    beta = numbers("beta", beta, POSITIVE)
     return beta_mean_power(beta * q, beta * p, 1.0, steps)
 
 
@@ -149,7 +152,7 @@ def proximal_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: 
     It is largest at t = 1, and -(1 - rate) sigma / l times the student's error. Source: this project. Arguments as for
     `proximal_teacher`.
     """
-    beta, steps = np.asarray(beta, dtype=float), np.asarray(steps, dtype=float)
+    beta, steps = numbers("beta", beta, POSITIVE), numbers("steps", steps, WHOLE)
     kept = steps / (beta + steps)
     return -stiffness(curvature, pull).data_share * kept * proximal_teacher(curvature, pull, beta, np.maximum(steps - 1, 0))
 
@@ -170,7 +173,7 @@ def persistence_exponent(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike)
     Args:
         curvature, pull, beta: as for `student`.
     """
-    return np.asarray(beta, dtype=float) * stiffness(curvature, pull).data_share
+    return numbers("beta", beta, POSITIVE) * stiffness(curvature, pull).data_share
 
 
 def persistence_constant(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike) -> np.ndarray:
@@ -180,7 +183,7 @@ def persistence_constant(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike)
 
     Source: this project. Arguments as for `persistence_exponent`.
     """
-    beta = np.asarray(beta, dtype=float)
+    beta = numbers("beta", beta, POSITIVE)
     return np.exp(special.gammaln(beta + 1) - special.gammaln(1 + beta * stiffness(curvature, pull).teacher_share))
 
 
@@ -195,9 +198,9 @@ def budget(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta
         curvature, pull, learning_rate, beta: as for `student`.
     """
     total, q, _ = stiffness(curvature, pull)
-    excess = np.asarray(beta, dtype=float) * q - 1
+    excess = numbers("beta", beta, POSITIVE) * q - 1
     decays = excess > 0
-    finite = learning_rate * total * np.where(decays, excess, 1)
+    finite = numbers("learning_rate", learning_rate, POSITIVE) * total * np.where(decays, excess, 1)
     return np.where(q > 0, np.where(decays, -1 / np.where(decays, finite, 1), -np.inf), 0.0)[()]
 
 
@@ -212,8 +215,8 @@ def max_learning_rate(curvature: ArrayLike, pull: ArrayLike, heavy_ball: float =
         curvature, pull: as for `student`.
         heavy_ball: h in [0, 1), the student's own momentum.
     """
-    total = stiffness(curvature, pull).total
-    return np.divide(2 * (1 + heavy_ball), total, out=np.full(total.shape, np.inf), where=total > 0)[()]
+    total, largest = stiffness(curvature, pull).total, 2 * (1 + number("heavy_ball", heavy_ball, BELOW_ONE))
+    return np.divide(largest, total, out=np.full(total.shape, np.inf), where=total > 0)[()]
 
 
 def beta_teacher(
@@ -238,9 +241,11 @@ def beta_teacher(
         steps: t in (0, T]. All broadcast.
     """
     total, q, _ = stiffness(curvature, pull)
-    a, b, horizon = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(total_steps, dtype=float)
-    mass = a * special.beta(a, b) * special.betainc(a, b, steps / horizon)
-    return persistence_constant(curvature, pull, a) * (learning_rate * total * horizon) ** (-a * q) * mass**-q
+    a, b, horizon = numbers("a", a, POSITIVE), numbers("b", b, POSITIVE), numbers("total_steps", total_steps, COUNT)
+    progress = numbers("steps over total_steps", numbers("steps", steps, COUNT) / horizon, SHARE)
+    mass = a * special.beta(a, b) * special.betainc(a, b, progress)
+    scale = numbers("learning_rate", learning_rate, POSITIVE) * total * horizon
+    return persistence_constant(curvature, pull, a) * scale ** (-a * q) * mass**-q
 
 
 def beta_end(
