@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--interpolations",
         metavar="0,0.5,1",
-        help="judge mixtures of the pretrained and these shares of the other weights (WiSE-FT)",
+        help="judge mixtures of the pretrained and these shares of the other weights (WiSE-FT), and say which is best here",
     )
     evaluate.set_defaults(command=_evaluate)
 

@@ -36,8 +36,15 @@ ADVICE = {
     errno.ESTALE: "the network drive went away: start again",
 }
 LESS_MEMORY = "lower optimization.micro_batch_size (gradients do not change), the model's size, or workers and processes"
-# how torch words a lack of memory, where its error has no class of its own
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Cannot allocate memory")
+# how torch words a lack of memory, where its error has no class of its own; the system kills workers for it
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "Cannot allocate memory",
+    "insufficient shared memory",
+    "is killed by signal: Killed",
+)
 
 
 class Answer(NamedTuple):

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tracer import pool, stages
@@ -85,16 +86,22 @@ def _execute(job: Job) -> list[Row]:
     kept = job.run.output / "rows.json"
     run = job.run.model_dump(mode="json", exclude={"output"})
     identity = {"run": run, "interpolations": list(job.interpolations)}
-    try:
-        stored = json.loads(kept.read_text(encoding="utf-8"))
-        if stored["job"] == identity and isinstance(stored["rows"], list):
-            _count(job.steps)
-            return stored["rows"]
-    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
-        pass  # absent or damaged: the run's checkpoint has all that it takes to make them again
+    if rows := _stored(kept, identity):
+        _count(job.steps)
+        return rows
     rows = _rows(job)
     write_text(kept, json_text({"job": identity, "rows": rows}))
     return rows
+
+
+def _stored(path: Path, identity: dict[str, Any]) -> list[Row] | None:
+    """The rows of the same job from their file; None if it is absent or damaged: the run's checkpoint makes them again."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        whole = stored["job"] == identity and all(row["report"]["sets"] and "metrics" in row for row in stored["rows"])
+        return stored["rows"] if whole else None
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _rows(job: Job) -> list[Row]:

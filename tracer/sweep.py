@@ -190,17 +190,17 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row | Failu
 def table(summaries: Sequence[Summary], published: Sequence[Published] = ()) -> str:
     """A Markdown table in percent, a line a point and, after those, a line each published method that is not run."""
     names = list(dict.fromkeys(name for summary in summaries for name in summary.measured))
-    lines = [f"| {' | '.join(['setting', 'runs', *names])} |", f"|---|{'---|' * (len(names) + 1)}"]
+    lines = [f"| {' | '.join(map(_plain, ['setting', 'runs', *names]))} |", f"|---|{'---|' * (len(names) + 1)}"]
     for summary in summaries:
         cells = [_cell(summary.measured.get(name), summary.published.get(name)) for name in names]
         lines.append(f"| {_plain(summary.point.label)} | {_runs(summary)} | {' | '.join(cells)} |")
     others = [figures for figures in published if figures.method is not None]
     for other in others:
-        lines.append(f"| {other.method} | 0 | {' | '.join(_cell(None, other.percent.get(name)) for name in names)} |")
+        lines.append(f"| {_plain(str(other.method))} | 0 | {' | '.join(_cell(None, other.percent.get(name)) for name in names)} |")
     notes = "Percent, mean ± half-width of the 95 % t interval over repetitions."
     if others or any(summary.published for summary in summaries):
         notes += " In brackets: published figures."
-    failed = [f"- failed: {name}: {why}" for summary in summaries for name, why in summary.failed.items()]
+    failed = [f"- failed: {_plain(name)}: {_plain(why)}" for summary in summaries for name, why in summary.failed.items()]
     return "\n".join([*lines, "", *(["\n".join(failed), ""] if failed else []), notes, ""])
 
 
@@ -211,7 +211,7 @@ def _runs(summary: Summary) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text for a cell of a Markdown table."""
+    """Text for a line or a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 

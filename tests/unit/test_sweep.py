@@ -263,7 +263,10 @@ def test_failed_runs_are_marked_and_the_others_go_on(small, capsys, tmp_path):
     assert {rows: rows.stat().st_mtime_ns for rows in kept} == kept
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[1]", "nul\0", '{"job": 1}', "[" * 100_000], ids=range(6))
+DAMAGES = ["", "{", "[1]", "nul\0", '{"job": 1}', "[" * 100_000, "no report"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
 def test_damaged_rows_are_made_again(small, tmp_path, damage):
     path = small("damaged")
     values = yaml.safe_load(path.read_text()) | {"runs": [], "published": [], "grid": {"strategy.strength": [0.1]}}
@@ -271,7 +274,7 @@ def test_damaged_rows_are_made_again(small, tmp_path, damage):
     assert main(["sweep", str(path)]) == 0
     (rows,) = (tmp_path / "damaged" / "runs").glob("*/rows.json")
     before = json.loads(rows.read_text())
-    rows.write_text(damage)
+    rows.write_text(damage if damage != "no report" else json.dumps(before | {"rows": [{}]}))
     assert main(["sweep", str(path)]) == 0
     assert json.loads(rows.read_text()) == before
 
