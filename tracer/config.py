@@ -246,7 +246,9 @@ class Run(Section):
     seed: Whole = Field(0, description="of all that is random: order, captions, crops, dropout")
     model: Model = Field(Model(), description="what is fine-tuned")
     data: AnyData = Field(EmbeddedData(), description="what it is trained on")
-    evaluation: AnySuite | None = Field(EmbeddedSuite(), description="what the result is judged on; null judges nothing")
+    evaluation: AnySuite | None = Field(
+        EmbeddedSuite(), description="what the result is judged on; null judges nothing, the default with data of one's own"
+    )
     strategy: StrategySection = Field(StrategySection(), description="how knowledge is kept")
     optimization: Optimization = Field(Optimization(), description="optimiser and schedule")
     log_every_steps: Count = Field(10, description="steps between two lines of metrics.jsonl")
@@ -263,7 +265,9 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _suits_the_model(self) -> Self:
-        """Settings that were left out are those of the embedded model, or those of open_clip's."""
+        """Settings that were left out are those of the embedded world, or what suits other data and open_clip's models."""
+        if self.data.kind != "embedded" and "evaluation" not in self.model_fields_set:
+            self.__dict__["evaluation"] = None
         if self.model.architecture == EMBEDDED:
             return self
         name, schedule = self.strategy.name, self.optimization.schedule
@@ -326,6 +330,8 @@ def remarks(run: Run) -> list[str]:
         told.append("model.pretrained is null: the model starts from random weights")
     if run.model.architecture != EMBEDDED and "data" not in run.model_fields_set:
         told.append(f"data is left out: {run.model.architecture} is trained on the embedded task, handwritten digits")
+    if run.evaluation is None and "evaluation" not in run.model_fields_set:
+        told.append(f"evaluation is left out: what is learnt from {run.data.kind} data is not judged")
     return told
 
 

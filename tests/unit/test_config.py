@@ -286,6 +286,16 @@ class TestDefaultsByModel:
         assert "learning_rate: 1.0e-05" in config.dump(run)
         assert config.load(written(tmp_path, config.dump(run))) == run
 
+    def test_data_of_ones_own_is_not_judged_on_the_embedded_suite(self):
+        values = {"model": self.CLIP, "data": {"kind": "folder", "path": "x"}}
+        run = config.validate(values, "here")
+        assert run.evaluation is None
+        assert config.remarks(run) == ["evaluation is left out: what is learnt from folder data is not judged"]
+        for chosen in ({"kind": "embedded"}, None):
+            run = config.validate(values | {"evaluation": chosen}, "here")
+            assert (run.evaluation is None) == (chosen is None)
+            assert config.remarks(run) == []
+
     def test_what_is_seldom_meant_is_said(self):
         assert config.remarks(Run()) == []
         assert config.remarks(config.validate({"model": self.CLIP, "data": {}}, "here")) == []
