@@ -92,11 +92,11 @@ def fine_tune(run: Run, on_step: Callable[[int], None] = lambda step: None) -> R
     head.safetensors and with a suite evaluation.json into `run.output`; skipped.jsonl lists corrupt training pairs, if there are
     any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
     All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone
-    meanwhile. Of several processes (see `Trainer`) the first alone writes and judges; the others return
-    without a report as soon as the training is over.
+    meanwhile. Of several processes (see `Trainer`) the first alone writes and judges; the others return without a report as soon
+    as the training is over.
 
     Raises:
-        UserError: for bad input, or if the folder is in use or holds another run: other settings, data or weights, wherever they lie.
+        UserError: for bad input, or if the folder is in use or holds another run (of other settings, data or weights).
         Stopped: if Ctrl-C or SIGTERM stopped the training; the next call goes on from there.
     """
     with lock.held(run.output):
