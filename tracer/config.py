@@ -252,7 +252,7 @@ class Run(Section):
     strategy: StrategySection = Field(StrategySection(), description="how knowledge is kept")
     optimization: Optimization = Field(Optimization(), description="optimiser and schedule")
     log_every_steps: Count = Field(10, description="steps between two lines of metrics.jsonl")
-    checkpoint_every_steps: Count = Field(500, description="steps between two checkpoints; the last step always has one")
+    checkpoint_every_steps: Count = Field(500, description="steps between two checkpoints; step 50 and the last always have one")
     keep_checkpoints: Count = Field(2, description="newest checkpoints that are kept")
     workers: Annotated[Whole, Field(le=256)] = Field(0, description="background processes that read images")
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="services that get the metrics too")

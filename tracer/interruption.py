@@ -11,7 +11,7 @@ from tracer import processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 1.0
-LINGER_SECONDS = 30
+LINGER_SECONDS = 10  # a batch that the run waits for comes in that time, and a program that ends amid its batches waits so long
 
 
 class Interruption:

@@ -107,11 +107,11 @@ def fine_tune(
     any. The runs that it begins with (`stages.earlier`) have folders below, and `on_step` is given the steps done in all of them.
     `stage` is told what begins, and `trackers` get the metrics too.
     All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone
-    meanwhile (see `tracer.lock`). Of several processes (see `Trainer`) the first alone writes and judges; the others return
-    without a report as soon as the training is over.
+    meanwhile. Of several processes (see `Trainer`) the first alone writes and judges; the others return without a report as soon
+    as the training is over.
 
     Raises:
-        UserError: for bad input, or if the folder is in use or holds another run (see `tracer.identity`).
+        UserError: for bad input, or if the folder is in use or holds another run (of other settings, data or weights).
         Stopped: if Ctrl-C or SIGTERM stopped the training; the next call goes on from there.
     """
     with lock.held(run.output):

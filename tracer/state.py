@@ -58,7 +58,7 @@ class Checkpoints:
 
     Args:
         folder: where they are; FOLDER.json beside it says from before the first step what the run is.
-        identity: what the run is (see `tracer.identity`); a folder of another run is refused. It may become more precise later.
+        identity: what the run is, as JSON has it; a folder of another run is refused. It may become more precise later.
         keep: how many to keep.
     """
 

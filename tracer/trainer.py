@@ -135,10 +135,10 @@ class Trainer:
         if self.checkpoints:
             self.checkpoints.restore(self.progress)
         self.model.train()
-        self._require_one_run()
-        if self.checkpoints and processes.is_first():
-            self.checkpoints.begin()
         try:
+            self._require_one_run()
+            if self.checkpoints and processes.is_first():
+                self.checkpoints.begin()
             with Interruption() if self.checkpoints else nullcontext() as interruption:
                 self._pace.restart()
                 for batch in self._remaining():
