@@ -2,7 +2,8 @@
 
 Logits are (n, n): row i holds image i against every text, so the transpose holds text i against every image. Names and
 definitions follow CLIP-KD (arXiv 2307.12732) and TRACER (arXiv 2605.29380). No loss sends a gradient into a teacher: whoever
-computes the teacher's logits does so without one, and `tracer.objective` detaches them once more.
+computes the teacher's logits does so without one, and `tracer.objective` detaches them once more. Shapes that do not fit raise a
+ValueError, where broadcasting would give a number that means nothing.
 """
 
 import torch
@@ -16,12 +17,14 @@ def contrastive(logits: Tensor) -> Tensor:
     >>> round(contrastive(torch.zeros(4, 4)).item(), 4)  # ln 4: pairs that cannot be told apart
     1.3863
     """
+    _require_square(logits)
     targets = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
 def classification(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of (n, classes) logits against one-hot labels (n, classes); a scalar."""
+    _require_alike(logits, labels)
     return F.cross_entropy(logits, labels)
 
 
@@ -31,16 +34,19 @@ def linearised_contrastive(image: Tensor, text: Tensor) -> Tensor:
     -1/n sum_i <f_i, z_i - mean(z)>, after Nakada et al., arXiv 2302.06232. It is bounded below only together with a penalty such
     as `embedding_norm`.
     """
+    _require_alike(image, text)
     return -(image * (text - text.mean(dim=0, keepdim=True))).sum() / len(image)
 
 
 def embedding_norm(image: Tensor) -> Tensor:
     """Half the mean squared norm of image embeddings (n, k), 1/(2n) sum_i |f_i|^2; a scalar."""
+    _require_alike(image)
     return 0.5 * image.square().sum() / len(image)
 
 
 def contrastive_relational(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """CRD: KL(teacher || student) of the batch softmax, mean over samples and both directions; a scalar."""
+    _require_square(student_logits, teacher_logits)
     return (_batch_kl(student_logits, teacher_logits) + _batch_kl(student_logits.T, teacher_logits.T)) / 2
 
 
@@ -49,6 +55,7 @@ def feature(student: Tensor, teacher: Tensor) -> Tensor:
 
     Being a mean over the k dimensions, its weight has to grow with k: the published 2000 belongs to k = 512.
     """
+    _require_alike(student, teacher)
     return F.mse_loss(student, teacher)
 
 
@@ -57,6 +64,7 @@ def interactive_contrastive(image_to_teacher_text: Tensor, text_to_teacher_image
 
     Both logits are (n, n) with the student's sample on the row and the student's logit scale.
     """
+    _require_square(image_to_teacher_text, text_to_teacher_image)
     targets = torch.arange(len(image_to_teacher_text), device=image_to_teacher_text.device)
     return (F.cross_entropy(image_to_teacher_text, targets) + F.cross_entropy(text_to_teacher_image, targets)) / 2
 
@@ -68,11 +76,15 @@ def cross_kd(image_to_teacher_text: Tensor, text_to_teacher_image: Tensor, teach
     imitate the teacher's texts against its images (TRACER, equations 25 to 27). Both of the student's logits are (n, n) with its
     sample on the row; the teacher's are (n, n), images on the rows.
     """
+    _require_square(image_to_teacher_text, text_to_teacher_image, teacher_logits)
     return (_batch_kl(image_to_teacher_text, teacher_logits) + _batch_kl(text_to_teacher_image, teacher_logits.T)) / 2
 
 
 def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
     """Half the squared distance of weights to others, for L2-SP (arXiv 1802.01483) the pretrained ones; a scalar."""
+    for mine, theirs in zip(parameters, others, strict=True):
+        if mine.shape != theirs.shape:
+            raise ValueError(f"weights that are compared must have one shape, not {tuple(mine.shape)} and {tuple(theirs.shape)}")
     return 0.5 * torch.stack([(p - o).square().sum() for p, o in zip(parameters, others, strict=True)]).sum()
 
 
@@ -81,6 +93,9 @@ def cross_projection_norm(image_projection: Tensor, text_projection: Tensor) -> 
 
     Computed from the (k, k) Gram matrices, |W_I^T W_T|^2 = tr(W_I W_I^T W_T W_T^T), so that no (width, width) matrix is formed.
     """
+    if image_projection.ndim != 2 or text_projection.ndim != 2 or len(image_projection) != len(text_projection):
+        shapes = f"{tuple(image_projection.shape)} and {tuple(text_projection.shape)}"
+        raise ValueError(f"projections must be matrices with as many rows as the embedding has dimensions, not of shapes {shapes}")
     gram_image, gram_text = image_projection @ image_projection.T, text_projection @ text_projection.T
     return (gram_image * gram_text).sum().sqrt()
 
@@ -93,6 +108,18 @@ def orthogonality(projection: Tensor) -> Tensor:
     """
     gram = projection @ projection.T
     return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+
+
+def _require_square(*logits: Tensor) -> None:
+    _require_alike(*logits)
+    if logits[0].shape[0] != logits[0].shape[1]:
+        raise ValueError(f"logits must be (n, n), a row and a column for each pair, not of shape {tuple(logits[0].shape)}")
+
+
+def _require_alike(*tensors: Tensor) -> None:
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if len({*shapes}) > 1 or len(shapes[0]) != 2 or 0 in shapes[0]:
+        raise ValueError(f"a loss takes matrices of one shape with at least one element, not {', '.join(map(str, shapes))}")
 
 
 def _batch_kl(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -34,7 +34,9 @@ class Cosine:
 
     def __call__(self, step: int) -> float:
         if whole_number("step", step, least=0) > self.total_steps:
-            raise ValueError(f"step {step} lies beyond the schedule's horizon of {self.total_steps}, where a cosine would rise again")
+            raise ValueError(
+                f"step {step} lies beyond the schedule's horizon of {self.total_steps}, where a cosine would rise again"
+            )
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)))

@@ -1,17 +1,15 @@
 """Do the tests notice when the code is changed? `python -m tests.mutation` changes it in many places, one at a time.
 
-Cosmic Ray's changes, drawn at random from every file its share, each tried with the tests that run its line. The tests have the same
-random numbers every time. What is not noticed is listed; the command fails if the share that is noticed falls below a bound.
+Cosmic Ray's changes, drawn at random from every file its share, each tried with the tests that run its line. The tests draw the
+same random numbers every time. What is not noticed is listed; the command fails if the share that is noticed falls below a bound.
 """
 
 import argparse
 import json
 import os
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic
 
 from scipy import stats
@@ -45,7 +43,13 @@ def main() -> int:
     seen = watch(list(TESTS), FOLDER)
     import_libraries(seen)
     print(f"{len(seen.seconds)} tests pass on the code as it is; {len(mutants)} mutants follow", flush=True)
-    unnoticed = [mutant for mutant, noticed in _tried(mutants, seen, arguments.jobs) if not noticed]
+    unnoticed = []
+    for number, (mutant, noticed) in enumerate(_tried(mutants, seen, arguments.jobs), 1):
+        if not noticed:
+            unnoticed.append(mutant)
+            print(f"{mutant.module}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+        if number % 50 == 0:
+            print(f"{number} tried, {len(unnoticed)} of them not noticed", flush=True)
     (FOLDER / "survivors.json").write_text(json.dumps(unnoticed, indent=1))
     return _report(mutants, unnoticed, monotonic() - started)
 
@@ -81,8 +85,6 @@ def _tried(mutants: list[Mutant], seen: Seen, jobs: int) -> Iterator[tuple[Mutan
         mutant = running.pop(pid)
         if os.waitstatus_to_exitcode(status) == BROKEN:
             raise SystemExit(f"no tests were run on {mutant.module}:{mutant.line}")
-        if status == 0:
-            print(f"{mutant.module}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
         yield mutant, status != 0
 
 

@@ -431,7 +431,9 @@ def test_curves_can_be_downloaded(browser, file):
 
 def test_making_the_page_needs_no_torch(tmp_path):
     """Which would take seconds to import, and most of a gigabyte."""
-    told = "import sys; from tracer.cli import main; code = main(sys.argv[1:]); sys.exit(code or any(m in sys.modules for m in HEAVY))"
+    told = (
+        "import sys; from tracer.cli import main; code = main(sys.argv[1:]); sys.exit(code or any(m in sys.modules for m in HEAVY))"
+    )
     code = told.replace("HEAVY", "('torch', 'matplotlib', 'scipy', 'pandas')")
     page = tmp_path / "explorer.html"
     assert subprocess.run([sys.executable, "-c", code, "explore", "--output", str(page)]).returncode == 0

@@ -9,7 +9,7 @@ from tracer.errors import UserError, nearest
 from tracer.quantities import whole_number
 from tracer.theory.problem import Problem
 from tracer.theory.subspace import Subspace
-from tracer.theory.validation import matrix, not_negative
+from tracer.theory.validation import matrix, not_negative, vector
 
 SPECTRA: dict[str, Callable[[int], np.ndarray]] = {
     "isotropic": lambda d: np.ones(d),
@@ -44,7 +44,7 @@ class Population:
     noise: float = 0.5
 
     def __post_init__(self):
-        eigenvalues = matrix("eigenvalues", np.atleast_2d(self.eigenvalues), rows=1)[0]
+        eigenvalues = vector("eigenvalues", self.eigenvalues)
         d = len(eigenvalues)
         if np.min(eigenvalues) < 0:
             raise UserError(f"eigenvalues must not be negative, and the smallest is {np.min(eigenvalues):g}")

@@ -130,7 +130,9 @@ def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps
     """
     curvatures, pulls = real("curvatures", curvatures), real("pulls", pulls)
     if curvatures.ndim != 1 or curvatures.shape != pulls.shape or not np.isfinite([curvatures, pulls]).all():
-        raise UserError(f"curvatures and pulls must be finite and one each for every mode, not {curvatures!r:.80} and {pulls!r:.80}")
+        raise UserError(
+            f"curvatures and pulls must be finite and one each for every mode, not {curvatures!r:.80} and {pulls!r:.80}"
+        )
     steps = whole_steps(steps, stepping.clock.total_steps)
     last = int(steps.max(initial=0))
     learning_rates, rates = stepping.learning_rates(last), stepping.rates(last)

@@ -25,7 +25,7 @@ class Subspace:
 
     def __post_init__(self):
         basis = real("basis", self.basis)
-        if basis.ndim != 2 or not np.allclose(basis.T @ basis, np.eye(basis.shape[1]), rtol=0, atol=ORTHONORMAL):
+        if basis.ndim != 2 or len(basis) == 0 or not np.allclose(basis.T @ basis, np.eye(basis.shape[1]), rtol=0, atol=ORTHONORMAL):
             raise UserError(f"basis must be a matrix (d, r) of orthonormal columns, and has shape {basis.shape}: orthogonalise it")
         object.__setattr__(self, "basis", basis)
 
@@ -52,7 +52,7 @@ class Subspace:
         """
         weights = real("weights", weights)
         if weights.shape[-1:] != (len(self.basis),) or not np.isfinite(weights).all():
-            raise UserError(f"weights must be finite with {len(self.basis)} features, not {weights!r:.80} of shape {weights.shape}")
+            raise UserError(f"weights must be finite and have {len(self.basis)} features, and are of shape {weights.shape}")
         return (weights @ self.basis) @ self.basis.T
 
     def orthogonal(self, weights: np.ndarray) -> np.ndarray:

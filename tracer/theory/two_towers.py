@@ -7,9 +7,9 @@ import numpy as np
 from scipy import special
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, POSITIVE, number, numbers, real, whole_number
+from tracer.quantities import NOT_NEGATIVE, POSITIVE, number, numbers, whole_number
 from tracer.theory.moments import Moments
-from tracer.theory.validation import matrix, not_negative
+from tracer.theory.validation import matrix, not_negative, vector
 
 TIE_TOLERANCE = 1e-10
 """Two singular values are tied if they differ by at most this share of the largest."""
@@ -145,11 +145,11 @@ class TwoTowers:
         """
         sizes = self._sizes(sizes)
         left, values, right = (part[..., : len(sizes)] for part in self.modes)
-        grown = logistic(values, sizes, self.embedding_penalty, real("times", np.atleast_1d(times))[:, None])
+        grown = logistic(values, sizes, self.embedding_penalty, vector("times", np.atleast_1d(times))[:, None])
         return (left * grown[:, None, :]) @ right.T
 
     def _sizes(self, sizes: np.ndarray) -> np.ndarray:
-        array = matrix("sizes", np.atleast_2d(sizes), rows=1)[0]
+        array = vector("sizes", sizes)
         if len(array) > min(self.cross_covariance.shape):
             raise UserError(
                 f"sizes has {len(array)} values, and the cross_covariance only {min(self.cross_covariance.shape)} modes"

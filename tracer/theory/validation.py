@@ -30,6 +30,17 @@ def matrix(name: str, values: object, rows: int | None = None, columns: int | No
     return array
 
 
+def vector(name: str, values: object) -> np.ndarray:
+    """The values as a float64 vector with at least one element.
+
+    Raises:
+        UserError: if they are no finite vector.
+    """
+    if np.ndim(values) != 1:  # type: ignore[arg-type]
+        raise UserError(f"{name} must be an array of one dimension, not of {np.ndim(values)}")  # type: ignore[arg-type]
+    return matrix(name, np.atleast_2d(values), rows=1)[0]  # type: ignore[arg-type]
+
+
 def positive_semidefinite(name: str, values: object, size: int | None = None) -> np.ndarray:
     """The values as a symmetric positive semidefinite float64 matrix, round-off in its symmetry removed.
 
