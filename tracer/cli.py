@@ -169,7 +169,7 @@ def _train(options: argparse.Namespace) -> None:
         print(dump(run), end="")
         return
     places.require_folder(run.output, "output")
-    from tracer import console, processes, stages
+    from tracer import console, judging, processes, stages
     from tracer import run as running
 
     console.console.quiet = logging.getLogger("tracer").disabled = not processes.is_first()
@@ -177,7 +177,7 @@ def _train(options: argparse.Namespace) -> None:
         console.console.print(remark, markup=False, soft_wrap=True)
     with console.progress("fine-tuning", stages.steps(run)) as standing:
         result = running.fine_tune(run, standing, standing.stage, [standing])
-        report = running.verdict(run, result, standing.stage)
+        report = judging.verdict(run, result, standing.stage)
     console.skipped(result.skipped, run.output / "skipped.jsonl")
     console.report(report, run.output)
     processes.leave()
@@ -189,21 +189,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     coefficients = None if options.interpolations is None else _coefficients(options.interpolations)
     _require_sense(run, weights, head, coefficients)
     places.require_folder(run.output, "output")
-    from tracer import console
-    from tracer import run as running
+    from tracer import console, judging
     from tracer.storage import content_name
 
     assert run.evaluation is not None
-    suite = running.evaluation_suite(run.evaluation)
+    suite = judging.evaluation_suite(run.evaluation)
     if coefficients is not None and weights is not None:
         _evaluate_interpolations(run, suite, weights, coefficients)
         return
     console.say(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
-    encoder = running.load_encoder(run, weights, head)
+    encoder = judging.load_encoder(run, weights, head)
     name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
-    report = running.judge(encoder, suite, run.output, name, run.workers)
+    report = judging.judge(encoder, suite, run.output, name, run.workers)
     if (weights or head) and run.model.pretrained is not None:
-        report = running.compare(run, report, suite, running.load_encoder(run), name=name, stage=console.say)
+        report = judging.compare(run, report, suite, judging.load_encoder(run), name=name, stage=console.say)
     console.report(report, run.output)
 
 
@@ -233,12 +232,11 @@ def _to_read(text: str | None, option: str) -> Path | None:
 def _evaluate_interpolations(run: "Run", suite: "Suite", weights: Path, coefficients: list[float]) -> None:
     if not suite.ood:
         raise UserError("--interpolations compares ID with OOD accuracy, and evaluation has no OOD sets: name some")
-    from tracer import console, plotting
-    from tracer import run as running
+    from tracer import console, judging, plotting
     from tracer.storage import content_name
 
     with console.progress("interpolations", len(coefficients)) as advance:
-        reports = running.judge_interpolations(run, weights, coefficients, suite, advance)
+        reports = judging.judge_interpolations(run, weights, coefficients, suite, advance)
     plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{content_name(weights)}")
     console.interpolations(reports, run.output)
 
@@ -264,7 +262,7 @@ def _strategies(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     if options.processes is not None and options.processes < 1:
         raise UserError(f"--processes is {options.processes}: choose at least 1")
-    from tracer import console, sweep
+    from tracer import console, lock, sweep
     from tracer.pool import Failure
     from tracer.study import attempt
 
@@ -272,11 +270,12 @@ def _sweep(options: argparse.Namespace) -> None:
     places.require_folder(plan.output, "output")
     jobs = sweep.jobs(points)
     processes = plan.processes if options.processes is None else options.processes
-    with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
+    total = sum(job.steps for job in jobs)
+    with lock.held(plan.output), console.progress(f"{len(jobs)} runs", total) as advance:
         advance.stage(f"{processes} at once, kept in {plan.output / 'runs'}")
-        found = attempt(jobs, processes, advance)
-    rows = [each if isinstance(each, Failure) else each[0] for each in found]
-    print(sweep.write(plan, sweep.summarise(plan, points, rows), rows))
+        rows = [each if isinstance(each, Failure) else each[0] for each in attempt(jobs, processes, advance)]
+        written = sweep.write(plan, sweep.summarise(plan, points, rows), rows)
+    print(written)
     print(f"written to {plan.output}")
     failed = sum(isinstance(row, Failure) for row in rows)
     if failed:

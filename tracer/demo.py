@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader
 from rich import box
 from rich.table import Table
 
-from tracer import comparison, plotting
+from tracer import comparison, lock, plotting
 from tracer.comparison import CHOSEN, MEASURES
 from tracer.console import console, progress, say
 from tracer.data import world
@@ -44,6 +44,11 @@ def demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> 
         raise UserError(
             f"--seeds is {seeds}, but {available} pretrained models are shipped: choose 1 to {available}, or --pretrain"
         )
+    with lock.held(output):
+        _demo(output, seeds, steps, pretrained_anew)
+
+
+def _demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) -> None:
     models = _pretrained(output, seeds) if pretrained_anew else shipped()[:seeds]
     steps = comparison.COMMON["optimization"]["total_steps"] if steps is None else steps
     jobs = _jobs(output / "runs" / f"{steps}-steps", models, {"total_steps": steps})

@@ -3,16 +3,15 @@
 Content decides, places do not: data and weights may be moved, but others under the same path make another run.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tracer.config import EmbeddedData, Run
 from tracer.data import fingerprint
 from tracer.data.sets import CaptionedImages, LabelledImages
+from tracer.storage import digest
 
 Identity = dict[str, Any]
 # where things lie, and how many corrupt pairs are allowed: a run that met too many may be allowed more
@@ -44,15 +43,6 @@ def with_weights(identity: Identity, named: str | None, model: nn.Module, config
     """
     weights = {"named": named, "digest": digest(model.state_dict())}
     return {**identity, "content": {**identity["content"], "weights": weights, "model": configuration}}
-
-
-def digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of tensors: their names, types, shapes and bytes."""
-    sha = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()
 
 
 def changes(then: Identity, now: Identity, when: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer import pool, stages
-from tracer.config import Run
+from tracer import identity, pool, stages
+from tracer.config import EmbeddedData, EmbeddedSuite, Run
 from tracer.errors import UserError
 from tracer.pool import Failure
 from tracer.storage import json_text, write_text
@@ -38,8 +38,8 @@ class Job:
 def study(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None] = lambda step: None) -> list[Row]:
     """Run all jobs and gather their rows in the order of the jobs.
 
-    A job whose output folder holds the rows of the same configuration is not run again, and one that was interrupted goes on
-    from its checkpoint.
+    A job whose output folder holds the rows of the same configuration, data, weights and suite is not run again, and one that was
+    interrupted goes on from its checkpoint.
 
     Args:
         jobs: what to run, each with an output folder of its own.
@@ -85,20 +85,50 @@ def _execute(job: Job) -> list[Row]:
     """The rows of one job, from its folder if they are there."""
     kept = job.run.output / "rows.json"
     run = job.run.model_dump(mode="json", exclude={"output"})
-    identity = {"run": run, "interpolations": list(job.interpolations)}
-    if rows := _stored(kept, identity):
+    known = {"run": run, "interpolations": list(job.interpolations), "content": _content(job.run)}
+    if rows := _stored(kept, known):
         _count(job.steps)
         return rows
     rows = _rows(job)
-    write_text(kept, json_text({"job": identity, "rows": rows}))
+    write_text(kept, json_text({"job": known, "rows": rows}))
     return rows
 
 
-def _stored(path: Path, identity: dict[str, Any]) -> list[Row] | None:
+def _content(run: Run) -> dict[str, Any]:
+    """What the files that a run names hold, so that rows of others are not taken for its own; the package's own need no telling.
+
+    Where files were only touched or moved, the run is not repeated, but judged again.
+    """
+    from tracer.data import sources
+    from tracer.evaluation.kept import state_of
+    from tracer.judging import evaluation_suite
+
+    content: dict[str, Any] = {"weights": [_state(place) for place in _weights(run)]}
+    if not isinstance(run.data, EmbeddedData):
+        content |= identity.of_run(run, sources.training_pairs(run.data))["content"]
+    if run.evaluation is not None and not isinstance(run.evaluation, EmbeddedSuite):
+        content["suite"] = state_of(evaluation_suite(run.evaluation))
+    return content
+
+
+def _weights(run: Run) -> list[Path]:
+    """The files that a run's model may come from."""
+    architecture = run.model.architecture
+    beside = sorted(Path(architecture.removeprefix(identity.LOCAL)).glob("*")) if architecture.startswith(identity.LOCAL) else []
+    return [path for path in (Path(run.model.pretrained or ""), *beside) if path.is_file()]
+
+
+def _state(path: Path) -> list[str | int]:
+    """A file's name, size and time of change."""
+    status = path.stat()
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
+def _stored(path: Path, known: dict[str, Any]) -> list[Row] | None:
     """The rows of the same job from their file; None if it is absent or damaged: the run's checkpoint makes them again."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        whole = stored["job"] == identity and all(row["report"]["sets"] and "metrics" in row for row in stored["rows"])
+        whole = stored["job"] == known and all(row["report"]["sets"] and "metrics" in row for row in stored["rows"])
         return stored["rows"] if whole else None
     except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -11,10 +11,10 @@ from tracer import comparison, schedules
 from tracer.config import Run
 from tracer.data.batches import Batches
 from tracer.data.sources import training_pairs
+from tracer.judging import load_encoder
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.objective import Objective
-from tracer.run import load_encoder
 from tracer.trainer import Loop, Trainer
 
 ABLATIONS = Path("experiments/ablations")

@@ -36,9 +36,9 @@ from tracer import comparison, console, plotting
 from tracer.data import world
 from tracer.data.sets import LabelledImages, Suite
 from tracer.evaluation.intervals import Interval, interval
+from tracer.judging import load_encoder
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
-from tracer.run import load_encoder
 from tracer.study import Job, Row, study
 
 HERE = Path(__file__).parent

@@ -1,12 +1,12 @@
 """What the classes of a suite of class folders are, and the accuracies that follow, worked out by hand."""
 
 import unicodedata
+from typing import ClassVar
 
 import pytest
 
 from tests import replicas
-from tracer import config
-from tracer import run as running
+from tracer import config, judging
 from tracer.data.folder_suite import suite
 from tracer.errors import UserError
 from tracer.evaluation.suite import evaluate
@@ -82,10 +82,16 @@ class TestImageNetsNames:
 
 
 class TestConfiguration:
+    GLYPHS: ClassVar = {"architecture": "glyphs"}
+
     def read(self, folders, data=None, **evaluation):
         data = {"kind": "folder", "path": str(folders / "synsets"), **(data or {})}
-        values = {"data": data, "evaluation": {"kind": "folder", "id": str(folders / "synsets"), **evaluation}}
-        return running.evaluation_suite(config.validate(values, "here").evaluation)
+        values = {
+            "model": self.GLYPHS,
+            "data": data,
+            "evaluation": {"kind": "folder", "id": str(folders / "synsets"), **evaluation},
+        }
+        return judging.evaluation_suite(config.validate(values, "here").evaluation)
 
     def test_the_suite_is_worded_as_the_training_data(self, folders):
         task = self.read(folders, {"class_names": "imagenet", "templates": "openai"}).in_distribution
@@ -99,13 +105,14 @@ class TestConfiguration:
         assert task.templates == ("a {}",)
 
     def test_other_training_data_leave_the_default(self, folders):
-        values = {"evaluation": {"kind": "folder", "id": str(folders / "task")}}
-        found = running.evaluation_suite(config.validate(values, "here").evaluation)
+        values = {"model": self.GLYPHS, "evaluation": {"kind": "folder", "id": str(folders / "task")}}
+        found = judging.evaluation_suite(config.validate(values, "here").evaluation)
         assert found.in_distribution.templates == ("a photo of a {}.",)
         assert found.in_distribution.class_names == ("ant", "bee", "cat")
 
     def test_what_is_printed_is_read_alike(self, folders):
-        values = {"data": {"kind": "folder", "path": "a", "templates": "a {}"}, "evaluation": {"kind": "folder", "id": "b"}}
+        data = {"kind": "folder", "path": "a", "templates": "a {}"}
+        values = {"model": self.GLYPHS, "data": data, "evaluation": {"kind": "folder", "id": "b"}}
         run = config.validate(values, "here")
         (folders / "run.yaml").write_text(config.dump(run))
         assert config.load(folders / "run.yaml") == run

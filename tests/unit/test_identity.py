@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests import replicas
 from tests.models import TinyDualEncoder
-from tracer import config, identity
+from tracer import config, identity, storage
 from tracer.data import fingerprint, sources
 
 CLASSES = ("bird", "cat", "dog")
@@ -60,9 +60,12 @@ KINDS = {
 }
 
 
+GLYPHS = {"architecture": "glyphs"}
+
+
 def of(folder, kind="folder", **changes):
     """The identity of a run on data of a kind in a folder."""
-    run = config.validate({"data": {"kind": kind, "path": str(folder / KINDS[kind])}, **changes}, "here")
+    run = config.validate({"model": GLYPHS, "data": {"kind": kind, "path": str(folder / KINDS[kind])}, **changes}, "here")
     listed = sources.labelled_images(run.data)
     return identity.of_run(run, sources.training_pairs(run.data) if listed is None else listed)
 
@@ -159,10 +162,10 @@ def test_classes_in_another_order_are_told():
 def test_iwildcam_counts_too(tmp_path):
     rows, categories = [("train", 0, (0, 0)), ("train", 1, (0, 0))], [(0, "cat"), (1, "dog")]
     root = replicas.iwildcam(tmp_path / "wilds", rows, categories)
-    run = config.validate({"data": {"kind": "iwildcam", "path": str(root)}}, "here")
+    run = config.validate({"model": GLYPHS, "data": {"kind": "iwildcam", "path": str(root)}}, "here")
     then = identity.of_run(run, sources.labelled_images(run.data))
     root.rename(tmp_path / "moved")
-    run = config.validate({"data": {"kind": "iwildcam", "path": str(tmp_path / "moved")}}, "here")
+    run = config.validate({"model": GLYPHS, "data": {"kind": "iwildcam", "path": str(tmp_path / "moved")}}, "here")
     assert then["content"]["data"]["pairs"] == 2
     assert changed(then, identity.of_run(run, sources.labelled_images(run.data))) == ""
 
@@ -219,9 +222,9 @@ class TestWeights:
             {"a": torch.zeros(2, 3, dtype=torch.int32), "b": torch.tensor(1.0)},
             {"a": torch.zeros(2, 3)},
         ]
-        digests = {identity.digest(each) for each in (tensors, *others)}
+        digests = {storage.digest(each) for each in (tensors, *others)}
         assert len(digests) == 5
-        assert identity.digest(dict(reversed(tensors.items()))) in digests
+        assert storage.digest(dict(reversed(tensors.items()))) in digests
 
     def test_weights_that_are_not_known_yet_are_not_compared(self):
         whole = self.identity(TinyDualEncoder())

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.tolerances import BATCHED_LOGITS
-from tracer import config
+from tracer import config, judging
 from tracer import run as running
 from tracer.data import files
 from tracer.data.sets import Suite
@@ -79,7 +79,7 @@ def test_verdict_writes_the_three_models_and_the_change(suite, counted, tmp_path
     folder = {"kind": "folder", "templates": templates}
     values = {
         "output": str(tmp_path / "run"),
-        "model": {"pretrained": str(pretrained)},
+        "model": {"architecture": "glyphs", "pretrained": str(pretrained)},
         "data": folder | {"path": str(tmp_path / "images")},
         "evaluation": folder | {"id": str(tmp_path / "images")},
         "optimization": {"total_steps": 2, "batch_size": 6},
@@ -87,14 +87,14 @@ def test_verdict_writes_the_three_models_and_the_change(suite, counted, tmp_path
     run, stages = config.validate(values, "here"), []
     for _ in range(2):
         result = running.fine_tune(run)
-        report = running.verdict(run, result, stages.append)
+        report = judging.verdict(run, result, stages.append)
     assert len(counted) == 1, "the pretrained model is judged once for both"
     assert stages == ["judging the pretrained model", "judging the teacher"] * 2
     assert json.loads((run.output / "evaluation.json").read_text()) == report
     assert {key: report[key] for key in result.report} == result.report
-    teacher = evaluate(running.load_encoder(run, run.output / "teacher.safetensors"), suite())
+    teacher = evaluate(judging.load_encoder(run, run.output / "teacher.safetensors"), suite())
     assert report["teacher"]["id"] == pytest.approx(teacher["id"], rel=BATCHED_LOGITS)
-    before = evaluate(running.load_encoder(run), suite())
+    before = evaluate(judging.load_encoder(run), suite())
     assert report["pretrained"]["id"] == pytest.approx(before["id"], rel=BATCHED_LOGITS)
     assert report["change"]["id"]["nll"] == report["id"]["nll"] - report["pretrained"]["id"]["nll"] != 0
 
@@ -104,7 +104,7 @@ def test_random_weights_have_no_before(suite, tmp_path):
     folder = {"kind": "folder", "templates": ["the digit {}"]}
     values = {
         "output": str(tmp_path / "run"),
-        "model": {"pretrained": None},
+        "model": {"architecture": "glyphs", "pretrained": None},
         "data": folder | {"path": str(tmp_path / "images")},
         "evaluation": folder | {"id": str(tmp_path / "images")},
         "strategy": {"name": "flyp"},
@@ -112,4 +112,4 @@ def test_random_weights_have_no_before(suite, tmp_path):
     }
     run = config.validate(values, "here")
     result = running.fine_tune(run)
-    assert running.verdict(run, result) == result.report
+    assert judging.verdict(run, result) == result.report

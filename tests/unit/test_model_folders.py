@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.models import TINY_ARCHITECTURES
-from tracer import config
+from tracer import config, judging
 from tracer import run as running
 from tracer.errors import UserError
 from tracer.evaluation.interpolation import interpolate
@@ -181,7 +181,7 @@ class TestCode:
             clip.create(name, name)
         assert transformers == []
         run = config.validate({"model": {"architecture": name, "trust_remote_code": True}}, "here")
-        running.load_encoder(run)
+        judging.load_encoder(run)
         assert transformers == [(name.removeprefix("local-dir:"), {"trust_remote_code": True})]
 
     def test_of_a_text_tower_on_the_hub(self, tokenized, transformers, monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ from torch import nn
 
 from tests.models import TINY_ARCHITECTURES
 from tests.tolerances import BATCHED_LOGITS, FLOAT32
-from tracer import config, objective
+from tracer import config, judging, objective
 from tracer import run as running
 from tracer.averaging import Clock, Uniform
 from tracer.errors import UserError
@@ -205,7 +205,7 @@ class TestHub:
     def test_gives_architecture_weights_and_preprocessing(self, hub, model, images):
         save_tensors(hub, model.state_dict(), {})
         run = config.validate({"model": {"architecture": "hf-hub:us/model"}}, "here")
-        encoder = running.load_encoder(run)
+        encoder = judging.load_encoder(run)
         assert_same_weights(clip.weights(encoder.model), model.state_dict())
         theirs, _, preprocess = open_clip.create_model_and_transforms("hf-hub:us/model")
         expected = logits(theirs, preprocess, open_clip.get_tokenizer("hf-hub:us/model"), images)

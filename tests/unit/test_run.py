@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.tolerances import BATCHED_LOGITS, FLOAT32
-from tracer import config, stages
+from tracer import config, judging, stages
 from tracer import run as running
 from tracer.evaluation.interpolation import model_stock
 from tracer.models import clip
@@ -203,11 +203,11 @@ def test_task_is_judged_by_the_head_and_knowledge_by_the_texts(configured, folde
     data = {"kind": "folder", "path": str(folders), "templates": templates}
     run = configured("linear_probe", evaluation=suite, data=data, optimization={"learning_rate": 1.0})
     result = running.fine_tune(run)
-    texts = running.judge(dataclasses.replace(result.student, head=None), result.suite, tmp_path / "texts")
+    texts = judging.judge(dataclasses.replace(result.student, head=None), result.suite, tmp_path / "texts")
     assert result.report["sets"]["id"] != texts["sets"]["id"]
     assert result.report["sets"]["others"] == texts["sets"]["others"]
-    encoder = running.load_encoder(run, run.output / "student.safetensors", run.output / "head.safetensors")
-    again = running.judge(encoder, result.suite, tmp_path / "again")
+    encoder = judging.load_encoder(run, run.output / "student.safetensors", run.output / "head.safetensors")
+    again = judging.judge(encoder, result.suite, tmp_path / "again")
     assert again["id"] == pytest.approx(result.report["id"], rel=BATCHED_LOGITS)
 
 

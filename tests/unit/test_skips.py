@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.models import tiny_encoder
 from tests.pace import without_pace
-from tracer import config
+from tracer import config, judging
 from tracer import run as running
 from tracer.data.batches import Batches, load
 from tracer.data.images import CorruptSample
@@ -209,4 +209,4 @@ class TestRun:
             update={"evaluation": config.FolderSuite(kind="folder", id=tmp_path / "test", templates=("the digit {}",))}
         )
         with pytest.raises(UserError, match=r"one/a\.png \(it is empty\)"):
-            running.judge(running.load_encoder(run), running.evaluation_suite(run.evaluation), tmp_path / "judged")
+            judging.judge(judging.load_encoder(run), judging.evaluation_suite(run.evaluation), tmp_path / "judged")

@@ -1,10 +1,14 @@
 """Studies: rows of several processes, in order, and not computed twice."""
 
 import json
+import os
+import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tracer import comparison
+from tracer import comparison, config
 from tracer import run as running
 from tracer.errors import UserError
 from tracer.study import Job, study
@@ -77,3 +81,38 @@ def test_kept_knowledge_runs_from_flyp_to_zero_shot(studied):
     summary = comparison.table(rows)
     assert comparison.kept_knowledge(summary, "zero_shot") == 1
     assert comparison.kept_knowledge(summary, "flyp") == 0
+
+
+def folders_job(folder, classes):
+    """A job on class folders, three images each, judged on the same."""
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (folder / "photos" / name).mkdir(parents=True, exist_ok=True)
+        for number in range(3):
+            Image.fromarray(rng.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(folder / "photos" / name / f"{number}.png")
+    photos = {"kind": "folder", "path": str(folder / "photos"), "templates": ["the digit {}"]}
+    values = {
+        "output": str(folder / "run"),
+        "model": {"architecture": "glyphs"},
+        "data": photos,
+        "evaluation": {"kind": "folder", "id": str(folder / "photos")},
+        "strategy": {"name": "flyp"},
+        "optimization": {"total_steps": 2, "batch_size": 4},
+    }
+    return Job(config.validate(values, "here"))
+
+
+def test_rows_of_other_data_are_not_taken_for_the_run_s(tmp_path):
+    job = folders_job(tmp_path, ("one", "two"))
+    (row,) = study([job], processes=1)
+    kept = tmp_path / "run" / "rows.json"
+    stored = json.loads(kept.read_text())
+    stored["rows"][0]["report"]["id"]["accuracy"] = 0.123
+    kept.write_text(json.dumps(stored))
+    assert comparison.measure(study([job], processes=1)[0], "ID") == 0.123
+    later = time.time() + 5
+    os.utime(tmp_path / "photos" / "one" / "0.png", (later, later))
+    assert comparison.measure(study([job], processes=1)[0], "ID") == comparison.measure(row, "ID")
+    (tmp_path / "photos" / "two").rename(tmp_path / "photos" / "three")
+    with pytest.raises(UserError, match="'two' is gone"):
+        study([job], processes=1)

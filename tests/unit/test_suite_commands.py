@@ -73,8 +73,7 @@ def test_imagenet_family_trains_and_evaluates(tmp_path, tiny, capsys):
 
 class TestInterpolations:
     def test_every_share_is_judged(self, tmp_path, wild):
-        from tracer import config
-        from tracer import run as running
+        from tracer import config, judging
 
         weights = tmp_path / "student.safetensors"
         assert main(["evaluate", *wild, "--weights", str(weights), "--interpolations", "1,0,0.25"]) == 0
@@ -85,8 +84,8 @@ class TestInterpolations:
         means = [report["id"]["accuracy"] + report["ood"]["accuracy"] for report in reports]
         assert [report["taken"] for report in reports] == [place == means.index(max(means)) for place in range(3)]
         run = config.load(None, wild)
-        suite = running.evaluation_suite(run.evaluation)
-        anchor, student = running.load_encoder(run), running.load_encoder(run, weights)
+        suite = judging.evaluation_suite(run.evaluation)
+        anchor, student = judging.load_encoder(run), judging.load_encoder(run, weights)
         for report, encoder in ((reports[0], anchor), (reports[2], student)):
             assert report["sets"] == evaluate(encoder, suite)["sets"]
         quarter = interpolate(anchor.model, student.model, 0.25)

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tracer import __version__
 from tracer.data.files import ImageFiles
 from tracer.data.sets import LabelledImages, Suite
 from tracer.evaluation.suite import evaluate
 from tracer.models.dual_encoder import Encoder
-from tracer.storage import write_text
+from tracer.storage import digest, write_text
 
 
 def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) ->
         path: where the report is kept; a damaged file is written anew.
         workers: background processes that read images.
     """
-    content = _content(encoder, suite)
+    content = [__version__, digest(encoder.model.state_dict()), state_of(suite)]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["content"] == content:
@@ -38,19 +36,16 @@ def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) ->
     return report
 
 
-def _content(encoder: Encoder, suite: Suite) -> str:
-    """A hash of the weights and of the suite: its words, labels and images, of files the path, size and time of change."""
-    digest = hashlib.sha256(__version__.encode())
-    for name, tensor in sorted(encoder.model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+def state_of(suite: Suite) -> str:
+    """A hash of a suite: its words, labels and images, of files the path, size and time of change."""
+    sha = hashlib.sha256()
     for name, images in suite.sets().items():
         words = (name, images.class_names, images.templates, images.accepted, len(images))
-        digest.update(repr(words).encode(errors="surrogateescape"))
-        digest.update(images.labels.tobytes())
+        sha.update(repr(words).encode(errors="surrogateescape"))
+        sha.update(images.labels.tobytes())
         for part in _pictures(images):
-            digest.update(part)
-    return digest.hexdigest()
+            sha.update(part)
+    return sha.hexdigest()
 
 
 def _pictures(images: LabelledImages) -> Iterator[bytes]:
