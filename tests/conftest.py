@@ -1,6 +1,7 @@
 """What every test runs under: one thread, no network, and hypothesis profiles (dev, ci, deep, mutants)."""
 
 import os
+import signal
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,6 +25,10 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 torch.set_num_threads(1)
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a shell starts in the background; tests of Ctrl-C need it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

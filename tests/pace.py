@@ -1,8 +1,8 @@
-"""What metrics hold that no two runs share."""
+"""Metrics without what no two runs share."""
 
-PACE = {"images_per_second", "peak_memory_bytes"}
+from tracer.pace import NAMES
 
 
 def without_pace(line):
     """A line of metrics without how fast the run was and how much memory it took."""
-    return {name: value for name, value in line.items() if name not in PACE}
+    return {name: value for name, value in line.items() if name not in NAMES}

@@ -8,6 +8,9 @@ import torch
 
 from tracer import processes
 
+NAMES = ("images_per_second", "peak_memory_bytes")
+"""What no two runs share, of all that is logged."""
+
 
 class Pace:
     """Images a second since the last reading, or the start; and the most memory so far.
@@ -27,9 +30,9 @@ class Pace:
         self._images += images
 
     def read(self) -> dict[str, float]:
-        """`images_per_second` and `peak_memory_bytes`; counting begins anew."""
+        """Values by `NAMES`; counting begins anew."""
         seconds = time.perf_counter() - self._start
-        read = {"images_per_second": self._images / seconds, "peak_memory_bytes": _peak_memory()}
+        read = dict(zip(NAMES, (self._images / seconds, _peak_memory()), strict=True))
         self.restart()
         return read
 

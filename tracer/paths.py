@@ -28,7 +28,7 @@ def located(text: str | Path) -> Path:
         ValueError: if it is empty, holds a NUL, or is longer than file systems take.
     """
     path = at_home(str(text))
-    if not path:
+    if not path.strip():
         raise ValueError("a path cannot be empty: write one, or . for the folder that the command runs in")
     if "\0" in path:
         raise ValueError("a path cannot hold a NUL character: remove it")

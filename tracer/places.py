@@ -37,10 +37,12 @@ def require_file(path: Path, option: str) -> None:
 
 
 def require_readable(path: Path, option: str) -> None:
-    """Refuse a file to read that is not there."""
+    """Refuse a file to read that is not there, or is none."""
+    if path.is_dir():
+        raise UserError(f"{option} is {path}, which is a folder: name a file in it")
     if not path.is_file():
-        found = "is no file" if path.exists() else "does not exist"
-        raise UserError(f"{option} is {path}, which {found}: check the path")
+        found = "is a device or a pipe: name a file" if path.exists() else "does not exist: check the path"
+        raise UserError(f"{option} is {path}, which {found}")
 
 
 def _existing(path: Path) -> Path:

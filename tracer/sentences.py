@@ -6,7 +6,6 @@ from typing import Any
 from tracer.errors import nearest
 
 LONGEST_VALUE = 80  # characters
-MOST_LINES = 8
 WANTED = {
     "int": "a whole number",
     "float": "a number",
@@ -29,11 +28,8 @@ BOUNDS = {
 
 
 def several(origin: str, faults: Iterable[str]) -> str:
-    """Faults of one origin, a line each, every one once; of more than fit on a screen the first."""
-    lines = list(dict.fromkeys(faults))
-    if len(lines) > MOST_LINES:
-        lines = [*lines[: MOST_LINES - 1], f"there are {len(lines) - MOST_LINES + 1} more such faults: mend these first"]
-    return "\n".join(f"{origin}: {line}" for line in lines)
+    """Faults of one origin, a line each, every one once."""
+    return "\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))
 
 
 def shown(value: Any) -> str:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
 _UNSEALED = "0" * hashlib.sha256().digest_size * 2
 _SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -29,7 +29,7 @@ _CHUNK = 1 << 24  # bytes
 _LONGEST_HEADER = 100_000_000  # bytes, which safetensors itself allows
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata to `path` so that a reader finds either the old file or the whole new one.
 
     A checksum goes into the metadata (see `require_sound`). Tensors that share memory, as tied weights do, are written each.
@@ -54,9 +54,9 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
             temporary.unlink(missing_ok=True)
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors on the CPU, each with memory of its own: safetensors refuses weights that share it, as tied ones do."""
-    apart: dict[str, Tensor] = {}
+    apart: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
         whole = tensor.detach().cpu().contiguous()
@@ -141,7 +141,7 @@ def _without_nonfinite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file, on the CPU.
 
     Raises:
@@ -217,7 +217,7 @@ def _umask() -> int:
     return mask
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 of tensors: their names, types, shapes and bytes."""
     import torch
 

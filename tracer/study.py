@@ -47,7 +47,8 @@ def study(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None
         on_step: called now and then with the number of steps done in all, those of earlier calls included.
 
     Returns:
-        Rows with `method`, `pretrained`, `seed`, `steps`, `strength`, `report` (of `evaluate`) and `metrics` (of the run).
+        Rows with `method`, `pretrained`, `seed`, `steps`, `strength`, `report` (of `evaluate`) and `metrics` (of the
+        run, but for its pace, so that equal runs have equal rows).
 
     Raises:
         UserError: when all are done, if some failed: a line each. The rows of the others are kept.
@@ -137,6 +138,7 @@ def _stored(path: Path, known: dict[str, Any]) -> list[Row] | None:
 def _rows(job: Job) -> list[Row]:
     import dataclasses
 
+    from tracer import pace
     from tracer import run as running
     from tracer.evaluation.interpolation import interpolate
     from tracer.evaluation.suite import evaluate
@@ -152,7 +154,8 @@ def _rows(job: Job) -> list[Row]:
     result = running.fine_tune(job.run, count_up_to)
     count_up_to(job.steps)
     assert result.suite is not None, "a study judges its runs"
-    rows = [_row(job.run, job.run.strategy.name, result.report, read(job.run.output / "metrics.jsonl"))]
+    metrics = [{k: v for k, v in line.items() if k not in pace.NAMES} for line in read(job.run.output / "metrics.jsonl")]
+    rows = [_row(job.run, job.run.strategy.name, result.report, metrics)]
     for coefficient in job.interpolations:
         mixed = dataclasses.replace(result.student, model=interpolate(result.anchor, result.student.model, coefficient))
         rows.append(_row(job.run, "wise_ft", evaluate(mixed, result.suite), []) | {"strength": coefficient})

@@ -30,8 +30,8 @@ DEMO = [
     Case("demo into a file", "demo --output taken", "--output is taken, but it is a file: choose another folder", TAKEN),
     Case("demo below a file", "demo --output taken/a/b", "--output is taken/a/b, but its part taken is a file", TAKEN),
     Case("demo into a broken link", "demo --output link", "--output is link, but it is a file", {"link": link_to_nothing}),
-    Case("demo into nothing", "demo --output ''", "--output is '', which names no file or folder: give a path"),
-    Case("demo into a stranger's home", "demo --output=~no-such-user/x", "whose home folder is not known"),
+    Case("demo into nothing", "demo --output ''", "--output is '': a path cannot be empty"),
+    Case("demo into a stranger's home", "demo --output=~no-such-user/x", "there is no home folder ~no-such-user"),
     Case("demo into a long name", f"demo --output {'x' * 300}", "too long"),
 ]
 PRETRAIN = [
@@ -41,7 +41,7 @@ PRETRAIN = [
     Case("pretraining into a folder", "pretrain --output photos", "--output is photos, which is no file but a folder"),
     Case("pretraining below a file", "pretrain --output taken/x.safetensors", "taken, but it is a file", TAKEN),
     Case("pretraining whose checkpoints have no place", "pretrain --output taken.safetensors", "folder of checkpoints", TAKEN),
-    Case("pretraining into nothing", "pretrain --output ' '", "which names no file or folder"),
+    Case("pretraining into nothing", "pretrain --output ' '", "a path cannot be empty"),
 ]
 TRAIN = [
     Case("training into a file", "train base.yaml output=taken", "output is taken, but it is a file", TAKEN),
@@ -59,10 +59,10 @@ EVALUATE = [
     Case("nothing to judge on", "evaluate base.yaml", "evaluation is null.*name a suite"),
     Case("judging into a file", f"evaluate base.yaml '{SUITE}' output=taken", "output is taken, but it is a file", TAKEN),
     Case("absent weights", f"evaluate base.yaml '{SUITE}' --weights absent.pt", "--weights is absent.pt, which does not exist"),
-    Case("a folder for weights", f"evaluate base.yaml '{SUITE}' --weights photos", "--weights is photos, which is no file"),
-    Case("weights without a name", f"evaluate base.yaml '{SUITE}' --weights ''", "--weights is ''.*give a path"),
+    Case("a folder for weights", f"evaluate base.yaml '{SUITE}' --weights photos", "--weights is photos, which is a folder"),
+    Case("weights without a name", f"evaluate base.yaml '{SUITE}' --weights ''", "--weights is '': a path cannot be empty"),
     Case("an absent head", f"evaluate base.yaml '{SUITE}' --head absent.safetensors", "--head is absent.safetensors"),
-    Case("a folder for a head", f"evaluate base.yaml '{SUITE}' --head photos", "--head is photos, which is no file"),
+    Case("a folder for a head", f"evaluate base.yaml '{SUITE}' --head photos", "--head is photos, which is a folder"),
     *[
         Case(
             name,
@@ -129,7 +129,7 @@ SWEEPS = [
 EXPLORE = [
     Case("exploring into a folder", "explore --output photos", "--output is photos, which is no file but a folder"),
     Case("exploring below a file", "explore --output taken/x.html", "taken, but it is a file", TAKEN),
-    Case("exploring into nothing", "explore --output ''", "which names no file or folder"),
+    Case("exploring into nothing", "explore --output ''", "a path cannot be empty"),
 ]
 
 

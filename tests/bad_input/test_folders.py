@@ -45,7 +45,7 @@ TRAINING = [
     Case("a device for a folder", train("/dev/zero"), "/dev/zero is not a folder"),
     Case("a link to nowhere for a folder", train("gone"), "no folder gone", {"gone": link("nowhere")}),
     Case("a link to itself for a folder", train("loop"), "cannot open the folder loop", {"loop": link("loop")}),
-    Case("a name that no file has", train('"a\\0b"').replace('"a\\0b"', "'\"a\\0b\"'"), "cannot open the folder"),
+    Case("a name that no file has", train('"a\\0b"').replace('"a\\0b"', "'\"a\\0b\"'"), "cannot hold a NUL"),
     Case("an empty folder", train("set"), "set holds no class folders", {"set": folder}),
     Case("images without class folders", train("set"), "1 in no class folder", {"set/a.png": PNG}),
     Case("class folders without images", train("set"), "no class folders with images", {"set/a/notes.txt": "x", "set/b/x.md": "x"}),

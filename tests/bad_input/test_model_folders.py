@@ -55,7 +55,7 @@ FOLDERS = [
     odd("misspelt size", r"'model_cfg.vision_cfg.layer' \(did you mean 'layers'\?\)", sized("vision_cfg", "layer", 2)),
     odd("unknown part", "cannot build local-dir:odd .*: mend the files in odd", sized("", "audio_cfg", {})),
     odd("layers in words", "model_cfg.vision_cfg.layers is 'two'", sized("vision_cfg", "layers", "two")),
-    odd("layers that are true", "model_cfg.vision_cfg.layers is True", sized("vision_cfg", "layers", True)),
+    odd("layers that are true", "model_cfg.vision_cfg.layers is true", sized("vision_cfg", "layers", True)),
     odd("half a layer", "model_cfg.text_cfg.layers is 1.5", sized("text_cfg", "layers", 1.5)),
     odd("size of ten thousand letters", "model_cfg.embed_dim is .'x+[.]{3}", sized("", "embed_dim", "x" * 10_000)),
     odd(

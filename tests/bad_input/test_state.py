@@ -8,6 +8,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -171,12 +172,10 @@ DAMAGES = [
     ),
 ]
 PLACES = [
-    Case("file for the output folder", "train base.yaml output=base.yaml", "cannot write into base.yaml .File exists"),
-    Case(
-        "output below a file", "train base.yaml output=base.yaml/deep/run", "cannot write into base.yaml/deep/run .Not a directory"
-    ),
+    Case("file for the output folder", "train base.yaml output=base.yaml", "output is base.yaml, but it is a file"),
+    Case("output below a file", "train base.yaml output=base.yaml/deep/run", "its part base.yaml is a file"),
     Case("output in a place of the system", "train base.yaml output=/proc/tracer/run", "cannot write into /proc/tracer/run"),
-    Case("output with a name too long", f"train base.yaml output={'x' * 300}", "File name too long"),
+    Case("output with a name too long", f"train base.yaml output={'x' * 300}", "is too long: shorten it"),
 ]
 FIRST = [
     Case("batch above the pairs", "train base.yaml output=new optimization.batch_size=13", "12 pairs, fewer than one batch of 13"),
@@ -233,7 +232,7 @@ def full(*arguments, **named):
             lambda path: namedtuple("Usage", "free")(1000),
             "new needs .* GB more .*lower keep_checkpoints",
         ),
-        (storage, "save_file", full, "cannot write .*the disk is full"),
+        (safetensors.torch, "save_file", full, "cannot write .*the disk is full"),
         (os, "fsync", full, "cannot write .*the disk is full"),
         (JsonLines, "log", full, "No space left"),
         (tracking, "find_spec", lambda name: None, "the tracker wandb is not installed"),

@@ -26,12 +26,12 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 4\n"
 PAGE = "\n<!DOCTYPE html><html><body>404</body></html>"
 
 FILES = [
-    judged("absent", "there is no file w.safetensors: check the path", None),
-    judged("absent folder", "there is no file none/w.pt: check the path", None, "none/w.pt"),
-    judged("folder", "photos is a folder: name a file in it", None, "photos"),
-    judged("fifo", "w.pt is a device or a pipe: name a file", os.mkfifo, "w.pt"),
-    judged("device", "/dev/zero is a device or a pipe: name a file", None, "/dev/zero"),
-    judged("name too long", "cannot read a+: File name too long; check the path", None, "a" * 300),
+    judged("absent", "w.safetensors, which does not exist: check the path", None),
+    judged("absent folder", "none/w.pt, which does not exist: check the path", None, "none/w.pt"),
+    judged("folder", "photos, which is a folder: name a file in it", None, "photos"),
+    judged("fifo", "w.pt, which is a device or a pipe: name a file", os.mkfifo, "w.pt"),
+    judged("device", "/dev/zero, which is a device or a pipe: name a file", None, "/dev/zero"),
+    judged("name too long", "is too long: shorten it", None, "a" * 300),
     judged("empty", r"w.safetensors is damaged or cut short \(it is empty\): replace it", b""),
     judged("empty pt", r"w.pt is damaged or cut short \(it is empty\): replace it", b"", "w.pt"),
     judged("pointer of git-LFS", "w.safetensors is a pointer of git-LFS.*: run git lfs pull", LFS),
@@ -165,7 +165,7 @@ HEADS_AND_STARTS = [
         "holds no head .* width 8",
         {"h.safetensors": head(torch.ones(3, 9))},
     ),
-    Case("folder as head", f"{EVALUATE} --head photos", "photos is a folder"),
+    Case("folder as head", f"{EVALUATE} --head photos", "photos, which is a folder"),
     Case(
         "interpolation to NaN",
         f"{EVALUATE} --weights w.safetensors --interpolations 0,1",

@@ -240,12 +240,16 @@ class TestHome:
         written(tmp_path, "seed: 7")
         assert config.load(Path("~/run.yaml")).seed == 7
 
-    @pytest.mark.parametrize(
-        "command", [["evaluate", "--weights"], ["evaluate", "--head"], ["explore", "--output"], ["demo", "--output"]]
-    )
-    def test_on_the_command_line(self, command):
-        options = vars(cli._parser().parse_args([*command, "~/x"]))
-        assert options[command[-1].removeprefix("--")] == Path("/home/me/x")
+    def test_on_the_command_line(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        assert cli.main(["explore", "--output", "~/page.html"]) == 0
+        assert (tmp_path / "page.html").is_file()
+        suite = "evaluation={kind: embedded}"
+        for option in ("--weights", "--head"):
+            assert cli.main(["evaluate", suite, option, "~/none.safetensors"]) == 2
+            assert f"{option} is {tmp_path}/none.safetensors, which does not exist" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
     def test_elsewhere_it_is_a_letter(self):
         assert config.load(None, ["output=runs/~mine"]).output == Path("runs/~mine")

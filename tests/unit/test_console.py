@@ -18,7 +18,7 @@ def judged(accuracy, ece=0.04, ood=(LONG, MARKED), knowledge=("letters",)):
     """A report with one accuracy everywhere."""
     row = {"accuracy": accuracy, "ece": ece, "nll": 0.3, "brier": 0.1, "macro_f1": accuracy}
     return {
-        "sets": {name: {**row, "count": 497} for name in ("id", *ood, *knowledge)},
+        "sets": {name: {**row, "count": 497, "classes": 10, "label_space": 10} for name in ("id", *ood, *knowledge)},
         "id": row,
         "ood": row if ood else {},
         "knowledge": row if knowledge else {},

@@ -5,11 +5,12 @@ import resource
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
 from tests.models import RandomBatches, TinyDualEncoder
-from tracer import state, storage
+from tracer import state
 from tracer.averaging import Beta, Clock
 from tracer.errors import UserError
 from tracer.objective import Objective, Pairing
@@ -213,8 +214,8 @@ class TestFullDisk:
     @pytest.mark.parametrize(
         ("module", "function", "failure"),
         [
-            (storage, "save_file", full),
-            (storage, "save_file", half_written),
+            (safetensors.torch, "save_file", full),
+            (safetensors.torch, "save_file", half_written),
             (os, "replace", full),
             (os, "fsync", full),
         ],
@@ -286,7 +287,7 @@ class TestStorage:
         def fail(*arguments, **named):
             raise failure
 
-        monkeypatch.setattr(storage, "save_file", fail)
+        monkeypatch.setattr(safetensors.torch, "save_file", fail)
         with pytest.raises(UserError, match=rf"^cannot write [^\n]*x.safetensors: {told}[^\n]*$"):
             save_tensors(tmp_path / "x.safetensors", {}, {})
 

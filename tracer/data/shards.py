@@ -22,11 +22,13 @@ from tracer.data.listing import require_file
 from tracer.data.sets import CaptionedImages
 from tracer.data.shard_index import Samples
 from tracer.errors import UserError
+from tracer.sentences import shortened
 
 MOST_SHARDS = 10**6
+LONGEST_NUMBER = 18  # digits
 SHOWN = 10  # members in a sentence
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
+_RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def expanded(pattern: str) -> list[str]:
         UserError: if a range is empty, or there are more than `MOST_SHARDS` paths.
     """
     if math.prod(_count(pattern, braces[1]) for braces in _BRACES.finditer(pattern)) > MOST_SHARDS:
-        raise UserError(f"{pattern} stands for more than {MOST_SHARDS} shards: check the numbers in braces")
+        raise UserError(f"{shortened(pattern)} stands for more than {MOST_SHARDS} shards: check the numbers in braces")
     braces = _BRACES.search(pattern)
     if braces is None:
         return [pattern]
@@ -168,6 +170,8 @@ def _count(pattern: str, inside: str) -> int:
     bounds = _RANGE.fullmatch(inside)
     if bounds is None:
         return inside.count(",") + 1
+    if len(inside) > 2 * LONGEST_NUMBER:
+        return MOST_SHARDS + 1  # Python itself would refuse numbers of thousands of digits
     if int(bounds[2]) < int(bounds[1]):
         raise UserError(f"the range {{{inside}}} in {pattern} is empty: write the lower number first")
     return int(bounds[2]) - int(bounds[1]) + 1

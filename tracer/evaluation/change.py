@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tracer.evaluation.metrics import MEASURES
+
 Report = dict[str, Any]
 MEANS = {"id": "the task", "ood": "mean OOD", "knowledge": "mean knowledge"}
 NOT_JUDGED = {"ood": "shifted images (evaluation has no OOD sets)", "knowledge": "other things it knew (no knowledge sets)"}
@@ -38,7 +40,7 @@ def verdict(report: Report) -> str:
 
 
 def _differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    return {name: after[name] - value for name, value in before.items() if name != "count"}
+    return {name: after[name] - before[name] for name in MEASURES if name in before}
 
 
 def _moved(difference: float, where: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tracer.data.sets import Suite
 from tracer.errors import UserError
-from tracer.evaluation.metrics import diagram, reliability, scores, top_answers
+from tracer.evaluation.metrics import MEASURES, diagram, reliability, scores, top_answers
 from tracer.evaluation.zero_shot import classifier, logits
 from tracer.models.dual_encoder import Encoder
 
@@ -70,5 +70,4 @@ def _answers(encoder: Encoder, suite: Suite, workers: int) -> dict[str, Tensor]:
 
 def _mean(parts: Iterable[dict[str, float]]) -> dict[str, float]:
     parts = list(parts)
-    names = ("accuracy", "ece", "nll", "brier", "macro_f1")
-    return {name: sum(part[name] for part in parts) / len(parts) for name in names} if parts else {}
+    return {name: sum(part[name] for part in parts) / len(parts) for name in MEASURES} if parts else {}

@@ -255,7 +255,7 @@ def preprocessing(model: DualEncoder) -> Preprocessing:
 
 
 def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder) -> None:
-    """Refuse to mix the weights of two `Clip`s that want different images.
+    """Refuse to mix the weights of two models that want different images.
 
     Raises:
         UserError: with the first difference.

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from tracer.averaging import Exponential, Static
 from tracer.bridge import Run, modal_shares
-from tracer.plotting.style import COLORS, LABELS, LOOKS, Look, canvas
+from tracer.looks import COLORS, LABELS, LOOKS, Look
+from tracer.plotting.style import canvas
 from tracer.theory import Path, Problem, Strategy, anchor_bias, describe, optimum
 
 FILM_DPI = 85

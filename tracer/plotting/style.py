@@ -8,9 +8,9 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from tracer.looks import COLORS, LABELS, LOOKS, Look
+from tracer.looks import COLORS, LABELS, LOOKS
 
-__all__ = ["COLORS", "LABELS", "LOOKS", "STYLE", "Look", "canvas", "save"]
+__all__ = ["COLORS", "LABELS", "LOOKS", "STYLE", "canvas", "save"]
 STYLE: Any = {
     "figure.dpi": 130,
     "savefig.bbox": "tight",
