@@ -106,6 +106,7 @@ def orthogonality(projection: Tensor) -> Tensor:
     The Gram matrix is that of the k rows, so that orthonormal rows, of which a projection to fewer dimensions has its full number,
     leave nothing to constrain.
     """
+    _require_alike(projection)
     gram = projection @ projection.T
     return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
 

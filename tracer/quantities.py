@@ -22,6 +22,7 @@ class Range(NamedTuple):
     holds: Callable[[Any], Any]
 
 
+LARGEST = np.finfo(np.float64).max
 FINITE = Range("be finite", np.isfinite)
 POSITIVE = Range("be positive and finite", lambda x: x > 0)
 NOT_NEGATIVE = Range("be finite and not negative", lambda x: x >= 0)
@@ -39,7 +40,7 @@ def number(name: str, value: object, within: Range) -> float:
     Raises:
         UserError: if it is no real number (a boolean is none), not finite, or out of its range.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) < np.inf or not within.holds(float(value)):
+    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) <= LARGEST or not within.holds(float(value)):
         raise UserError(f"{name} must {within.words}, not {value!r:.80}")
     return float(value)
 

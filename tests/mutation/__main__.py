@@ -17,11 +17,12 @@ from scipy import stats
 from tests.mutation.mutants import ROOT, Mutant, files, sample
 from tests.mutation.trial import BROKEN, Seen, import_libraries, trial, watch
 
-MODULES = ("averaging", "losses", "schedules", "state", "teacher", "theory")
+MODULES = ("averaging", "losses", "quantities", "schedules", "state", "teacher", "theory")
 TESTS = (
     "tests/theory",
     "tests/unit/test_averaging.py",
     "tests/unit/test_losses.py",
+    "tests/unit/test_quantities.py",
     "tests/unit/test_schedules.py",
     "tests/unit/test_state.py",
     "tests/unit/test_teacher.py",

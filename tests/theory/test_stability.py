@@ -219,7 +219,7 @@ class TestResonance:
     def test_is_of_a_heavy_ball_and_a_period_together(self):
         """Without either, what diverges is not for resonance."""
         problem, strategy = self.CASE.problem, self.CASE.strategy
-        assert resonates(problem, strategy, 0.95 * self.CASE.predicted(), Clock(8, 4), 0.95)
+        assert resonates(problem, strategy, 0.99 * self.CASE.predicted(), Clock(8, 4), 0.95)
         above = 10 * self.CASE.predicted()
         assert not resonates(problem, strategy, above, Clock(8, 4), 0.0)
         assert not resonates(problem, strategy, above, Clock(8, 1), 0.95)
@@ -227,7 +227,7 @@ class TestResonance:
 
     def test_is_asked_of_a_schedule_at_its_peak(self):
         setting = {"steps": 8, "update_every": 4, "heavy_ball": 0.95}
-        rate = 0.95 * self.CASE.predicted()
+        rate = 0.99 * self.CASE.predicted()
         with pytest.raises(UserError, match="resonates"):
             discrete(self.CASE.problem, self.CASE.strategy, learning_rate=2 * rate, schedule=lambda step: 0.5, **setting)
         discrete(self.CASE.problem, self.CASE.strategy, learning_rate=rate, schedule=lambda step: 0.0, **setting)

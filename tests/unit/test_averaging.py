@@ -83,6 +83,27 @@ class TestEveryKernel:
         assert kernel.anchor_weight(clock) == weights[0]
         assert kernel.mean_age(clock) == pytest.approx(sum(w * age for w, age in zip(weights, ages, strict=True)))
 
+    @pytest.mark.parametrize(
+        ("kernel", "kind", "shown"),
+        [
+            (Static(), "static", "Static()"),
+            (Exponential(0.9), "exponential", "Exponential(momentum=0.9, time_constant_progress=None, initial_momentum=0.0, "),
+            (PowerLaw(0.5), "power_law", "PowerLaw(beta=0.5)"),
+            (Uniform(), "uniform", "Uniform()"),
+            (Beta(), "beta", "Beta(a=0.5, b=0.5, weighting='cdf')"),
+        ],
+        ids=["static", "exponential", "power law", "uniform", "beta"],
+    )
+    def test_has_the_name_that_configurations_call_it(self, kernel, kind, shown):
+        """It is the class's, so no argument by position, and says nothing where the class is named."""
+        assert kernel.kind == kind
+        assert repr(kernel).startswith(shown)
+        assert "kind" not in repr(kernel)
+        fields = [getattr(kernel, field) for field in kernel.__match_args__]
+        assert type(kernel)(*fields) == kernel
+        with pytest.raises(TypeError):
+            type(kernel)(*fields, kind)
+
     @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
     def test_before_the_first_update_the_anchor_is_everything(self, kernel):
         assert kernel.weights(Clock(10), 0).tolist() == [1.0]
@@ -242,6 +263,8 @@ INVALID = {
     "neither momentum nor time constant": lambda: Exponential(),
     "time constant of zero": lambda: Exponential(time_constant_progress=0.0),
     "infinite time constant": lambda: Exponential(time_constant_progress=float("inf")),
+    "negative initial momentum": lambda: Exponential(0.9, initial_momentum=-0.5),
+    "negative warm-up": lambda: Exponential(0.9, warmup_progress=-0.5),
     "initial momentum of one": lambda: Exponential(0.9, initial_momentum=1.0),
     "warm-up beyond the run": lambda: Exponential(0.9, warmup_progress=1.1),
     "true for a number": lambda: PowerLaw(True),
