@@ -1,5 +1,6 @@
 """Numbers that a user gives, each checked against the range in which it means something; a fault is answered with one sentence."""
 
+import sys
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ class Range(NamedTuple):
     holds: Callable[[Any], Any]
 
 
-LARGEST = np.finfo(np.float64).max
+LARGEST = sys.float_info.max
 FINITE = Range("be finite", np.isfinite)
 POSITIVE = Range("be positive and finite", lambda x: x > 0)
 NOT_NEGATIVE = Range("be finite and not negative", lambda x: x >= 0)

@@ -353,6 +353,7 @@ MISFITS = {
     "a teacher across that broadcasts": lambda: losses.cross_kd(SQUARE, SQUARE, ROW),
     "two directions across of other sizes": lambda: losses.cross_kd(SQUARE, ROW, SQUARE),
     "weights that broadcast": lambda: losses.squared_distance([SQUARE], [ROW]),
+    "no weights": lambda: losses.squared_distance([], []),
     "weights more than others": lambda: losses.squared_distance([SQUARE, SQUARE], [SQUARE]),
     "projections of other embeddings": lambda: losses.cross_projection_norm(SQUARE, ROW),
     "a projection that is a vector": lambda: losses.cross_projection_norm(VECTOR, VECTOR),
