@@ -41,9 +41,11 @@ def number(name: str, value: object, within: Range) -> float:
     Raises:
         UserError: if it is no real number (a boolean is none), not finite, or out of its range.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) <= LARGEST or not within.holds(float(value)):
-        raise UserError(f"{name} must {within.words}, not {value!r:.80}")
-    return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        finite = -LARGEST <= value <= LARGEST  # type: ignore[operator]
+        if finite and within.holds(float(value)):  # whole numbers may be larger than any float
+            return float(value)
+    raise UserError(f"{name} must {within.words}, not {value!r:.80}")
 
 
 def whole_number(name: str, value: object, least: int = 1) -> int:

@@ -119,6 +119,7 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
     "design_rules.measure": {"pull": Distillation(0.5), "schedule": schedules.constant},
     "design_rules.momentum_of_equal_residual": {"pull": Distillation(0.5), "steps": 30},
     "design_rules.smallest_exponent": {"tolerated": 0.2, "learning_rate": 0.5, "steps": 30},
+    "gradient_descent.discrete": {"steps": 5},
     "limits.limit": {"strategy": EMA},
     "limits.pull_spectrum": {"pull": Distillation(0.5)},
     "stability.max_learning_rate": {"strategy": Distillation(0.5, Exponential(time_constant_progress=0.5))},

@@ -46,8 +46,9 @@ class Stepping:
     def __post_init__(self):
         number("learning_rate", self.learning_rate, POSITIVE)
         number("heavy_ball", self.heavy_ball, BELOW_ONE)
-        if getattr(self.schedule, "total_steps", self.clock.total_steps) != self.clock.total_steps:
-            raise UserError(f"schedule must have the run's {self.clock.total_steps} steps, not {self.schedule.total_steps}")
+        length = getattr(self.schedule, "total_steps", self.clock.total_steps)
+        if length != self.clock.total_steps:
+            raise UserError(f"schedule must have the run's {self.clock.total_steps} steps, not {length}")
 
     @cached_property
     def peak(self) -> float:
