@@ -16,17 +16,22 @@ from safetensors import SafetensorError, safe_open
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+def save_file(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """safetensors' function, imported once it is needed: who writes text alone shall not wait for torch."""
+    import safetensors.torch
+
+    safetensors.torch.save_file(tensors, path, metadata)
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata to `path` so that a reader finds either the old file or the whole new one.
 
     Raises:
         UserError: if the file cannot be written, for a full disk say; nothing half-written stays behind.
     """
-    from safetensors.torch import save_file  # here, for who writes text alone shall not wait for torch
-
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file, on the CPU.
 
     Raises:

@@ -8,9 +8,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from tracer.looks import COLORS, LABELS, LOOKS, Look
+from tracer.looks import COLORS, LABELS, LOOKS, Look  # noqa: F401 (figures take their looks and their style from here)
 
-__all__ = ["COLORS", "LABELS", "LOOKS", "STYLE", "Look", "canvas", "save"]
 STYLE: Any = {
     "figure.dpi": 130,
     "savefig.bbox": "tight",
