@@ -1,5 +1,5 @@
 # make demo | make test — the two commands; everything they need is put into .tools and .venv.
-.PHONY: demo test docs notebooks check format lock clean
+.PHONY: demo test mutants docs notebooks check format lock clean
 SHELL := /bin/bash
 # with it set, every process compiles torch's sources anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,6 +13,10 @@ demo: .venv/.ready
 
 test: .venv/.ready
 	$(BIN)/python -m pytest
+
+# whether the tests notice changes of the code: about an hour on two cores
+mutants: .venv/.mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation
 
 docs: .venv/.ready
 	$(BIN)/sphinx-build -W --keep-going -n -a -q -b html docs docs/_build/html
@@ -42,9 +46,15 @@ format: .venv/.ready
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps -e .
 	touch $@
 
+.venv/.mutants: .venv/.ready requirements-mutants.lock
+	VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes -r requirements-mutants.lock
+	touch $@
+
 lock: .tools/bin/uv
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --python-version 3.11 pyproject.toml --extra test --extra notebooks --extra docs -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --python-version 3.11 --group mutants -c requirements.lock -o requirements-mutants.lock
 
 clean:
 	rm -rf .venv .tools .cache docs/_build docs/repository

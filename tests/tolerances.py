@@ -9,6 +9,10 @@ FLOAT32 = 1e-6
 # scipy's regularised incomplete beta function is good to about 1e-14 of its value; weights are differences of it.
 BETA_WEIGHTS = 1e-11
 
+# A weight in the tail, relative to itself: F(end) - F(start) of neighbours that differ by at least a few percent of themselves,
+# each known to 1e-14 of its value, from boundaries stored to 1e-16 and known to 1e-13 of what is left above them.
+TAIL = 1e-10
+
 # A boundary 1e-6 below 1 is stored to 1e-16, so what is left above it is known to 1e-10, and its 4th power to 4e-10.
 CANCELLATION = 1e-8
 

@@ -82,9 +82,8 @@ def cross_kd(image_to_teacher_text: Tensor, text_to_teacher_image: Tensor, teach
 
 def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
     """Half the squared distance of weights to others, for L2-SP (arXiv 1802.01483) the pretrained ones; a scalar."""
-    for mine, theirs in zip(parameters, others, strict=True):
-        if mine.shape != theirs.shape:
-            raise ValueError(f"weights that are compared must have one shape, not {tuple(mine.shape)} and {tuple(theirs.shape)}")
+    if [mine.shape for mine in parameters] != [theirs.shape for theirs in others] or not parameters:
+        raise ValueError("weights that are compared must be as many tensors of the same shapes, and at least one")
     return 0.5 * torch.stack([(p - o).square().sum() for p, o in zip(parameters, others, strict=True)]).sum()
 
 
@@ -106,6 +105,7 @@ def orthogonality(projection: Tensor) -> Tensor:
     The Gram matrix is that of the k rows, so that orthonormal rows, of which a projection to fewer dimensions has its full number,
     leave nothing to constrain.
     """
+    _require_alike(projection)
     gram = projection @ projection.T
     return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
 

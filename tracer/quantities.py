@@ -1,5 +1,6 @@
 """Numbers that a user gives, each checked against the range in which it means something; a fault is answered with one sentence."""
 
+import sys
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ class Range(NamedTuple):
     holds: Callable[[Any], Any]
 
 
+LARGEST = sys.float_info.max
 FINITE = Range("be finite", np.isfinite)
 POSITIVE = Range("be positive and finite", lambda x: x > 0)
 NOT_NEGATIVE = Range("be finite and not negative", lambda x: x >= 0)
@@ -39,9 +41,11 @@ def number(name: str, value: object, within: Range) -> float:
     Raises:
         UserError: if it is no real number (a boolean is none), not finite, or out of its range.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) < np.inf or not within.holds(float(value)):
-        raise UserError(f"{name} must {within.words}, not {value!r:.80}")
-    return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        finite = -LARGEST <= value <= LARGEST  # type: ignore[operator]
+        if finite and within.holds(float(value)):  # whole numbers may be larger than any float
+            return float(value)
+    raise UserError(f"{name} must {within.words}, not {value!r:.80}")
 
 
 def whole_number(name: str, value: object, least: int = 1) -> int:

@@ -84,9 +84,9 @@ def sample(modules: Sequence[str], size: int, seed: int) -> list[Mutant]:
 
 
 def files(names: Sequence[str]) -> list[str]:
-    """The files in `tracer` of modules and packages."""
+    """The files in `tracer` of modules, and those that lie in a folder."""
     package = ROOT / "tracer"
-    found = (path for name in names for path in (sorted((package / name).rglob("*.py")) or [package / f"{name}.py"]))
+    found = (path for name in names for path in (sorted((package / name).glob("*.py")) or [package / f"{name}.py"]))
     return [path.relative_to(package).as_posix() for path in found]
 
 

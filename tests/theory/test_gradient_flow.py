@@ -11,7 +11,7 @@ from tests.theory.power import assert_agrees
 from tests.theory.tolerances import CLOSED_FORM, FLOW, HAZARD
 from tests.tolerances import POWER
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
-from tracer.theory import L2SP, Distillation, FineTuning, WeightDecay, WiSEFT, ema, flow, gradient_flow, limit, wma
+from tracer.theory import L2SP, Distillation, FineTuning, Problem, WeightDecay, WiSEFT, ema, flow, gradient_flow, limit, wma
 
 EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
 PULLS = np.array([0.9, 0.02, 0.6, 1e-3])
@@ -129,6 +129,20 @@ class TestWithoutATeacher:
         ):
             path = flow(problem, strategy, duration=1e5)
             assert_agrees(path.weights(1e5), limit(problem, strategy), FLOW, nulls={"start": problem.initial_weights})
+
+
+@pytest.mark.parametrize("duration", [1e-3, 1.0, 1e5])
+def test_steps_begin_at_the_first_time(duration):
+    """Until 1e-7 of the fastest mode's time scale, or of a run shorter than that, weights move by their slope times the time.
+
+    From then on that mode, of curvature 1, falls behind as u'' = -u' says: by (t^2 - first^2) / 2 after a time t.
+    """
+    problem = Problem(np.diag(EIGENVALUES), np.diag(EIGENVALUES), np.zeros((4, 4)))
+    first = 1e-7 * min(1.0, duration)
+    times = first * np.array([0.5, 0.95, 1.05, 2.0])
+    moved = flow(problem, FineTuning(), duration=duration).weights(times)[:, 0, 0]
+    expected = np.maximum(0, times**2 - first**2) / 2
+    np.testing.assert_allclose(times - moved, expected, atol=0.1 * first**2, rtol=0)
 
 
 class TestUnseenDirections:

@@ -12,8 +12,9 @@ from tests.theory.cases import random_moment, random_problem, seeds
 from tests.theory.power import assert_agrees
 from tests.theory.tolerances import CLOSED_FORM, STABLE_STEP
 from tests.tolerances import POWER
-from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
+from tracer.averaging import Beta, Clock, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
+from tracer.schedules import cosine
 from tracer.theory import (
     L2SP,
     LPFT,
@@ -27,9 +28,11 @@ from tracer.theory import (
     discrete,
     max_learning_rate,
 )
+from tracer.theory.stability import resonates
 
 MIXED = Inputs(random_moment(0, 5))
 AT_REST = [Static(), Uniform(), PowerLaw(0.5), Beta(0.5, 0.5)]
+MIXED_3 = Inputs(random_moment(1, 3))
 GROWN = 1e-6
 
 
@@ -155,9 +158,50 @@ class TestStrategies:
         assert max_learning_rate(self.problem, warmed, total_steps=100) == pytest.approx(final, rel=CLOSED_FORM)
 
     def test_is_infinite_where_nothing_moves(self):
+        """Also where a metric that mixes sees nothing, whose largest curvature is the round-off of a zero at most."""
         nothing = Problem(np.zeros((3, 3)), np.zeros((2, 3)), np.ones((2, 3)))
-        for strategy in (FineTuning(), Distillation(1.0), Distillation(1.0, Exponential(0.9))):
+        for strategy in (FineTuning(), Distillation(1.0), Distillation(1.0, Exponential(0.9)), Distillation(0.0, metric=MIXED_3)):
             assert max_learning_rate(nothing, strategy) == np.inf
+
+    def test_a_mixed_metric_alone_bounds_the_step(self):
+        nothing = Problem(np.zeros((3, 3)), np.zeros((2, 3)), np.ones((2, 3)))
+        stiffest = np.linalg.eigvalsh(MIXED_3.second_moment)[-1]
+        assert max_learning_rate(nothing, Distillation(1.5, metric=MIXED_3)) == pytest.approx(2 / (1.5 * stiffest))
+
+    @pytest.mark.parametrize("metric", ["data", MIXED], ids=["data", "mixed"])
+    def test_a_schedule_is_judged_by_its_peak(self, metric):
+        strategy = Distillation(1.5, Exponential(0.5), metric)
+        largest = max_learning_rate(self.problem, strategy)
+        halved, late = (lambda step: 0.5), (lambda step: float(step == 7))
+        discrete(self.problem, strategy, learning_rate=1.99 * largest, steps=8, schedule=halved)
+        discrete(self.problem, strategy, learning_rate=1.01 * largest, steps=7, schedule=late)
+        for schedule, rate in ((halved, 2.01), (late, 1.01), (cosine(8), 1.01)):
+            with pytest.raises(UserError, match="at the schedule's peak is above"):
+                discrete(self.problem, strategy, learning_rate=rate * largest, steps=8, schedule=schedule)
+            discrete(self.problem, strategy, learning_rate=rate * largest, steps=8, schedule=schedule, allow_unstable=True)
+
+    def test_a_schedule_that_never_peaks_is_not_held_to_its_learning_rate(self):
+        largest = max_learning_rate(self.problem, FineTuning())
+        path = discrete(self.problem, FineTuning(), learning_rate=1.5 * largest, steps=8, schedule=lambda step: (step + 1) / 80)
+        settled = path.weights(8) - path.limit()
+        assert np.linalg.norm(settled) < np.linalg.norm(self.problem.initial_weights - path.limit())
+
+    @pytest.mark.parametrize(
+        ("schedule", "words"),
+        [
+            (cosine(7), "schedule must have the run's 8 steps, not 7"),
+            (lambda step: np.nan, "multiplier must be finite"),
+            (lambda step: -0.1, "multiplier must be finite and not negative"),
+            (lambda step: 1j, "multiplier must be made of real numbers"),
+        ],
+        ids=["short", "nan", "negative", "complex"],
+    )
+    @pytest.mark.parametrize("allow_unstable", [False, True])
+    def test_a_schedule_that_gives_no_multiplier_is_refused(self, schedule, words, allow_unstable):
+        with pytest.raises(UserError, match=words):
+            discrete(
+                self.problem, FineTuning(), learning_rate=0.1, steps=8, schedule=schedule, allow_unstable=allow_unstable
+            ).weights(8)
 
     def test_descent_refuses_what_lies_above(self):
         strategy = Distillation(1.5, Exponential(0.5))
@@ -171,6 +215,22 @@ class TestResonance:
     """A heavy ball and an update period together may diverge where neither does alone."""
 
     CASE = Case(Exponential(0.5), "parameter", update_every=4, heavy_ball=0.95)
+
+    def test_is_of_a_heavy_ball_and_a_period_together(self):
+        """Without either, what diverges is not for resonance."""
+        problem, strategy = self.CASE.problem, self.CASE.strategy
+        assert resonates(problem, strategy, 0.99 * self.CASE.predicted(), Clock(8, 4), 0.95)
+        above = 10 * self.CASE.predicted()
+        assert not resonates(problem, strategy, above, Clock(8, 4), 0.0)
+        assert not resonates(problem, strategy, above, Clock(8, 1), 0.95)
+        assert not resonates(problem, Distillation(1.5, Static(), "parameter"), above, Clock(8, 4), 0.95)
+
+    def test_is_asked_of_a_schedule_at_its_peak(self):
+        setting = {"steps": 8, "update_every": 4, "heavy_ball": 0.95}
+        rate = 0.99 * self.CASE.predicted()
+        with pytest.raises(UserError, match="resonates"):
+            discrete(self.CASE.problem, self.CASE.strategy, learning_rate=2 * rate, schedule=lambda step: 0.5, **setting)
+        discrete(self.CASE.problem, self.CASE.strategy, learning_rate=rate, schedule=lambda step: 0.0, **setting)
 
     def test_is_refused_exactly_where_the_radius_exceeds_one(self):
         seen = set()

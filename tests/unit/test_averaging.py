@@ -1,3 +1,7 @@
+import time
+from itertools import pairwise
+
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -6,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from tests.models import KERNELS
-from tests.tolerances import BETA_WEIGHTS, CANCELLATION, FLOAT64
+from tests.tolerances import BETA_WEIGHTS, CANCELLATION, FLOAT64, TAIL
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 
 shapes = st.floats(0.05, 20)
@@ -79,6 +83,27 @@ class TestEveryKernel:
         assert kernel.anchor_weight(clock) == weights[0]
         assert kernel.mean_age(clock) == pytest.approx(sum(w * age for w, age in zip(weights, ages, strict=True)))
 
+    @pytest.mark.parametrize(
+        ("kernel", "kind", "shown"),
+        [
+            (Static(), "static", "Static()"),
+            (Exponential(0.9), "exponential", "Exponential(momentum=0.9, time_constant_progress=None, initial_momentum=0.0, "),
+            (PowerLaw(0.5), "power_law", "PowerLaw(beta=0.5)"),
+            (Uniform(), "uniform", "Uniform()"),
+            (Beta(), "beta", "Beta(a=0.5, b=0.5, weighting='cdf')"),
+        ],
+        ids=["static", "exponential", "power law", "uniform", "beta"],
+    )
+    def test_has_the_name_that_configurations_call_it(self, kernel, kind, shown):
+        """It is the class's, so no argument by position, and says nothing where the class is named."""
+        assert kernel.kind == kind
+        assert repr(kernel).startswith(shown)
+        assert "kind" not in repr(kernel)
+        fields = [getattr(kernel, field) for field in kernel.__match_args__]
+        assert type(kernel)(*fields) == kernel
+        with pytest.raises(TypeError):
+            type(kernel)(*fields, kind)
+
     @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
     def test_before_the_first_update_the_anchor_is_everything(self, kernel):
         assert kernel.weights(Clock(10), 0).tolist() == [1.0]
@@ -122,6 +147,40 @@ class TestBeta:
         left, before = (1 / (steps + 1)) ** 4, (2 / (steps + 1)) ** 4
         assert kernel.rate(clock, steps) == pytest.approx(left, rel=CANCELLATION)
         assert kernel.rate(clock, steps - 1) == pytest.approx((before - left) / (1 - left), rel=CANCELLATION)
+
+    @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.5, 6.0), (7.0, 5.0), (60.0, 1.0)])
+    def test_weights_of_both_tails_keep_their_digits(self, a, b):
+        """Against 60 digits, each weight relative to itself, though the smallest are 1e-15 of the largest and less."""
+        clock = Clock(400, 2)
+        with mpmath.workdps(60):
+            cumulated = [mpmath.betainc(a, b, 0, float(at), regularized=True) for at in boundaries(clock, clock.updates)]
+            masses = [cumulated[0], *(after - before for before, after in pairwise(cumulated))]
+            rates = [float(mass / so_far) for mass, so_far in zip(masses, cumulated, strict=True)][1:]
+        found = Beta(a, b).rates(clock, np.arange(1, clock.updates + 1))
+        np.testing.assert_allclose(found, rates, rtol=TAIL)
+
+    def test_shapes_are_the_published_ones_unless_given(self):
+        """CLIPood's Beta(1/2, 1/2), the arcsine law: half the mass lies within sin^2(pi / 8) = 0.146 of either end."""
+        assert (Beta().a, Beta().b, Beta().weighting) == (0.5, 0.5, "cdf")
+        assert (Beta(b=2.0).a, Beta(2.0).b) == (0.5, 0.5)
+        weights = Beta().weights(Clock(10_000))
+        assert weights[: int(10_000 * np.sin(np.pi / 8) ** 2)].sum() == pytest.approx(0.25, abs=1e-4)
+
+    def test_density_rates_are_kept(self):
+        """One at a time as all at once, though each needs the sum over the whole run before it; and not those of another run."""
+        kernel, clock = Beta(0.3, 2.0, weighting="pdf"), Clock(3000, 3)
+        nodes = (3 * np.arange(1001) + 0.5) / 3001
+        density = stats.beta.pdf(nodes, 0.3, 2.0)
+        expected = density / np.cumsum(density)
+        np.testing.assert_allclose([kernel.rate(clock, n) for n in range(1, 1001)], expected[1:], rtol=BETA_WEIGHTS)
+        assert kernel.rate(Clock(3000, 5), 1) != kernel.rate(clock, 1) != Beta(0.4, 2.0, weighting="pdf").rate(clock, 1)
+
+    def test_a_long_run_asks_for_density_rates_in_no_time(self):
+        kernel, clock = Beta(weighting="pdf"), Clock(100_000)
+        started = time.process_time()
+        for update in range(1, 2001):
+            kernel.rate(clock, update)
+        assert time.process_time() - started < 2  # 2000 sums over the run would take ten times as long
 
     @pytest.mark.parametrize("weighting", ["cdf", "pdf"])
     @pytest.mark.parametrize("shapes", [(100.0, 1.0), (500.0, 0.5), (200.0, 200.0)])
@@ -175,6 +234,13 @@ class TestNamedKernels:
 
 
 class TestClock:
+    def test_follows_every_step_unless_told_otherwise(self):
+        assert Clock(7).updates == 7
+        assert [step for step in range(8) if Clock(7, 3).updates_at(step)] == [3, 6]
+
+    def test_numpys_whole_numbers_are_whole_numbers(self):
+        assert Clock(np.int64(7), np.int32(2)) == Clock(7, 2)
+
     @given(clocks())
     def test_updates_are_counted_as_they_happen(self, clock):
         happening = [step for step in range(clock.total_steps + 1) if clock.updates_at(step)]
@@ -197,9 +263,24 @@ INVALID = {
     "neither momentum nor time constant": lambda: Exponential(),
     "time constant of zero": lambda: Exponential(time_constant_progress=0.0),
     "infinite time constant": lambda: Exponential(time_constant_progress=float("inf")),
+    "negative initial momentum": lambda: Exponential(0.9, initial_momentum=-0.5),
+    "negative warm-up": lambda: Exponential(0.9, warmup_progress=-0.5),
     "initial momentum of one": lambda: Exponential(0.9, initial_momentum=1.0),
     "warm-up beyond the run": lambda: Exponential(0.9, warmup_progress=1.1),
+    "true for a number": lambda: PowerLaw(True),
+    "text for a number": lambda: Exponential("0.9"),
+    "complex beta": lambda: Beta(1j),
+    "initial momentum that is no number": lambda: Exponential(0.9, initial_momentum=float("nan")),
+    "warm-up that is no number": lambda: Exponential(0.9, warmup_progress=float("nan")),
     "no steps": lambda: Clock(0),
+    "true for a count": lambda: Clock(True),
+    "floats for counts": lambda: Clock(np.float64(10)),
+    "steps that are no number": lambda: Clock(float("nan")),
+    "half an update": lambda: Exponential(0.9).rate(Clock(10), 1.5),
+    "update nought": lambda: PowerLaw(1.0).rate(Clock(10), 0),
+    "update that is no number": lambda: Static().rate(Clock(10), float("nan")),
+    "weights before the start": lambda: Uniform().weights(Clock(10), -1),
+    "step that is no number": lambda: Clock(10).updates_at(float("nan")),
     "period of zero": lambda: Clock(10, 0),
     "period beyond the run": lambda: Clock(10, 11),
     "update beyond the horizon (cdf)": lambda: Beta().rate(Clock(10, 2), 6),

@@ -332,3 +332,43 @@ def test_gradients_of_penalties_equal_finite_differences():
     assert torch.autograd.gradcheck(losses.cross_projection_norm, (a, b))
     assert torch.autograd.gradcheck(losses.orthogonality, (a,))
     assert torch.autograd.gradcheck(lambda p: losses.squared_distance([p], [b.detach()]), (a,))
+
+
+SQUARE, WIDE, ROW, VECTOR, EMPTY = (torch.ones(shape) for shape in ((4, 4), (4, 5), (1, 4), (4,), (0, 0)))
+MISFITS = {
+    "logits that are not square": lambda: losses.contrastive(WIDE),
+    "logits of one image": lambda: losses.contrastive(VECTOR),
+    "no logits": lambda: losses.contrastive(EMPTY),
+    "labels of other classes": lambda: losses.classification(SQUARE, WIDE),
+    "labels that broadcast": lambda: losses.classification(SQUARE, ROW),
+    "one text for all images": lambda: losses.linearised_contrastive(SQUARE, ROW),
+    "texts of another width": lambda: losses.linearised_contrastive(SQUARE, WIDE),
+    "an embedding without a batch": lambda: losses.embedding_norm(VECTOR),
+    "a teacher of other logits": lambda: losses.contrastive_relational(SQUARE, ROW),
+    "students that are not square": lambda: losses.contrastive_relational(WIDE, WIDE),
+    "features that broadcast": lambda: losses.feature(SQUARE, ROW),
+    "no features": lambda: losses.feature(EMPTY, EMPTY),
+    "two directions of other sizes": lambda: losses.interactive_contrastive(SQUARE, WIDE),
+    "directions that are not square": lambda: losses.interactive_contrastive(WIDE, WIDE),
+    "a teacher across that broadcasts": lambda: losses.cross_kd(SQUARE, SQUARE, ROW),
+    "two directions across of other sizes": lambda: losses.cross_kd(SQUARE, ROW, SQUARE),
+    "weights that broadcast": lambda: losses.squared_distance([SQUARE], [ROW]),
+    "no weights": lambda: losses.squared_distance([], []),
+    "weights more than others": lambda: losses.squared_distance([SQUARE, SQUARE], [SQUARE]),
+    "projections of other embeddings": lambda: losses.cross_projection_norm(SQUARE, ROW),
+    "a projection that is a vector": lambda: losses.cross_projection_norm(VECTOR, VECTOR),
+    "a text projection that is a vector": lambda: losses.cross_projection_norm(SQUARE, VECTOR),
+    "rows of a vector": lambda: losses.orthogonality(VECTOR),
+    "no rows": lambda: losses.orthogonality(EMPTY),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_shapes_that_do_not_fit_are_refused(misfit):
+    """Most of them torch would broadcast to a number that means nothing."""
+    with pytest.raises(ValueError, match=r"^\w+ [^\n]{15,200}$"):
+        MISFITS[misfit]()
+
+
+def test_projections_may_have_other_widths():
+    assert losses.cross_projection_norm(torch.eye(4), torch.eye(4, 5)).item() == pytest.approx(2)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,39 @@ def test_constant_is_one():
     assert {schedules.constant(step) for step in range(5)} == {1.0}
 
 
+def test_there_is_no_warm_up_unless_asked_for():
+    assert [schedules.cosine(4)(step) for step in range(5)] == pytest.approx([1, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2, 0])
+    assert schedules.Cosine(4)(0) == 1
+
+
 @pytest.mark.parametrize("warmup", [-1, 10, 11])
 def test_warm_up_must_leave_a_step(warmup):
     with pytest.raises(ValueError, match="warmup_steps"):
         schedules.cosine(10, warmup)
+
+
+def test_all_but_one_step_may_warm_up():
+    assert schedules.cosine(10, 9)(8) == schedules.cosine(10, 9)(9) == 1
+
+
+@pytest.mark.parametrize("steps", [0, -3, 2.5, math.nan, math.inf, True, "10", None, np.float64(10)], ids=repr)
+def test_the_horizon_is_a_whole_number_of_steps(steps):
+    with pytest.raises(ValueError, match="total_steps must be"):
+        schedules.cosine(steps)
+
+
+@pytest.mark.parametrize("warmup", [2.5, math.nan, math.inf, True, "1", None], ids=repr)
+def test_so_is_the_warm_up(warmup):
+    with pytest.raises(ValueError, match="warmup_steps must be"):
+        schedules.cosine(10, warmup)
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, math.nan, True, 11], ids=repr)
+def test_steps_outside_the_horizon_have_no_multiplier(step):
+    """Past it a cosine would rise again."""
+    with pytest.raises(ValueError, match="step"):
+        schedules.cosine(10)(step)
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    assert schedules.cosine(np.int64(10), np.int32(2))(np.int64(6)) == pytest.approx(0.5)

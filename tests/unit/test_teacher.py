@@ -171,6 +171,28 @@ def test_static_teacher_is_the_pretrained_model():
     assert_same_state(teacher.module.state_dict(), before)
 
 
+def test_static_teacher_counts_no_batches_either():
+    student = TinyDualEncoder(batch_norm=True).train()
+    teacher = Teacher(student, Static(), Clock(10))
+    student(*BATCH)
+    teacher.update()
+    assert student.image[1].num_batches_tracked == 1
+    assert teacher.module.image[1].num_batches_tracked == 0
+
+
+def test_teacher_without_memory_is_its_student():
+    """A momentum of 0 is a rate of 1: the newest student is everything, to the last bit."""
+    student = TinyDualEncoder(batch_norm=True)
+    teacher = Teacher(student, Exponential(0.0), Clock(4, 2))
+    start, _, second, third, fourth = followed(teacher, student, 4)
+    assert_same_state(teacher.module.state_dict(), fourth)
+    assert any(not torch.equal(third[name], fourth[name]) for name in third)
+    teacher.load_state_dict({"steps": torch.tensor(1), **{f"module.{name}": value for name, value in start.items()}})
+    student.load_state_dict(second)
+    teacher.update()
+    assert_same_state(teacher.module.state_dict(), second)
+
+
 def compiled_in_place(model):
     model.compile(backend="eager")
     return model

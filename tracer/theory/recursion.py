@@ -33,8 +33,8 @@ class Stepping:
         heavy_ball: factor h of the velocity v_{t+1} = h v_t + gradient (torch's SGD momentum, without dampening).
 
     Raises:
-        UserError: if the learning rate is not positive and finite, heavy_ball is outside [0, 1), or (in use) the schedule gives
-            what is no multiplier, or ends before the horizon.
+        UserError: if the learning rate is not positive and finite, heavy_ball is outside [0, 1), the schedule is one of
+            another length, or (in use) it gives what is no multiplier.
     """
 
     learning_rate: float
@@ -46,6 +46,9 @@ class Stepping:
     def __post_init__(self):
         number("learning_rate", self.learning_rate, POSITIVE)
         number("heavy_ball", self.heavy_ball, BELOW_ONE)
+        length = getattr(self.schedule, "total_steps", self.clock.total_steps)
+        if length != self.clock.total_steps:
+            raise UserError(f"schedule must have the run's {self.clock.total_steps} steps, not {length}")
 
     @cached_property
     def peak(self) -> float:
@@ -54,10 +57,7 @@ class Stepping:
 
     def learning_rates(self, steps: int) -> np.ndarray:
         """Learning rates eta_0 ... of the first `steps` steps, (steps,)."""
-        try:
-            multipliers = [self.schedule(step) for step in range(steps)]
-        except ValueError as error:
-            raise UserError(f"the schedule is of another length than the run of {self.clock.total_steps} steps: {error}") from error
+        multipliers = [self.schedule(step) for step in range(steps)]
         return self.learning_rate * (numbers("the schedule's multiplier", multipliers, NOT_NEGATIVE) if steps else np.zeros(0))
 
     def rates(self, steps: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """What the theory asks of the matrices it is given; each fault is answered with one sentence."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, number
+from tracer.quantities import NOT_NEGATIVE, number, real
 
 
 def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> np.ndarray:
@@ -30,15 +31,16 @@ def matrix(name: str, values: object, rows: int | None = None, columns: int | No
     return array
 
 
-def vector(name: str, values: object) -> np.ndarray:
+def vector(name: str, values: ArrayLike) -> np.ndarray:
     """The values as a float64 vector with at least one element.
 
     Raises:
         UserError: if they are no finite vector.
     """
-    if np.ndim(values) != 1:  # type: ignore[arg-type]
-        raise UserError(f"{name} must be an array of one dimension, not of {np.ndim(values)}")  # type: ignore[arg-type]
-    return matrix(name, np.atleast_2d(values), rows=1)[0]  # type: ignore[arg-type]
+    array = real(name, values)
+    if array.ndim != 1:
+        raise UserError(f"{name} must be an array of one dimension, not of shape {array.shape}")
+    return matrix(name, array[None], rows=1)[0]
 
 
 def positive_semidefinite(name: str, values: object, size: int | None = None) -> np.ndarray:
