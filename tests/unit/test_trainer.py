@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from tests.models import EMBEDDING, KERNELS, PIXELS, RandomBatches, SameBatch, TinyDualEncoder
-from tests.pace import PACE
 from tests.tolerances import BFLOAT16, FLOAT32, FLOAT64, LINEAR_RECURSION, POWER
 from tracer import schedules
 from tracer.averaging import Beta, Clock, Static, Uniform
@@ -16,6 +15,7 @@ from tracer.errors import UserError
 from tracer.evaluation import certainty, gaps
 from tracer.models.linear import LinearDualEncoder
 from tracer.objective import Objective, Pairing
+from tracer.pace import NAMES as PACE
 from tracer.run import parameter_groups
 from tracer.state import Checkpoints
 from tracer.teacher import Teacher
