@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 QUIET_SECONDS = 5.0  # between two lines
 LONGEST_QUIET_SECONDS = 60.0  # a run of a week says something before its next percent
 BAR_WIDTH = 12
-SHOWN = {"loss": "loss {:.3f}", "learning_rate": "rate {:.1e}", "images_per_second": "{:.0f} images/s"}
+SHOWN = {"loss": "loss {:.3f}", "learning_rate": "rate {:.1e}", "images_per_second": "{:.1f} images/s"}
 """What of a trainer's report is shown, and how."""
 
 

@@ -107,8 +107,8 @@ class TestPlainLines:
                 now += 1.0
         lines = self.told(out)
         assert lines[0] == "fine-tuning: loading [bold]x"
-        assert lines[1] == "fine-tuning: step 1/100 (1 %)  loss 1.000  rate 1.0e-04  512 images/s"
-        assert lines[2] == "fine-tuning: step 6/100 (6 %)  loss 0.167  rate 1.0e-04  512 images/s  0:01:34 left"
+        assert lines[1] == "fine-tuning: step 1/100 (1 %)  loss 1.000  rate 1.0e-04  511.6 images/s"
+        assert lines[2] == "fine-tuning: step 6/100 (6 %)  loss 0.167  rate 1.0e-04  511.6 images/s  0:01:34 left"
         assert lines[-1].startswith("fine-tuning: step 100/100 (100 %)")
         assert len(lines) == 2 + 19 + 1
 
