@@ -192,8 +192,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tracer import console, judging
     from tracer.storage import content_name
 
-    assert run.evaluation is not None
-    suite = judging.evaluation_suite(run.evaluation)
+    suite = judging.suite_of(run)
+    assert suite is not None, "_require_sense refuses that"
     if coefficients is not None and weights is not None:
         _evaluate_interpolations(run, suite, weights, coefficients)
         return

@@ -287,7 +287,6 @@ class Run(Section):
     def _fits_together(self) -> Self:
         """What no section can check alone."""
         self.strategy.require_use()
-        self._require_architecture()
         optimization, steps = self.optimization, self.shortest_stage
         if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
             raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
@@ -306,17 +305,6 @@ class Run(Section):
             del others["data"], others["optimization"]
         return json.dumps([others, self.strategy.in_force()], sort_keys=True)
 
-    def _require_architecture(self) -> None:
-        """The embedded toy is nobody's choice for images of their own, unless they name it."""
-        kinds = {"data.kind": self.data.kind, "evaluation.kind": self.evaluation.kind if self.evaluation else "embedded"}
-        for key, kind in kinds.items():
-            if kind != "embedded" and "architecture" not in self.model.model_fields_set:
-                raise ValueError(
-                    f"model.architecture is missing with {key} = {kind}, so that the embedded toy would be used, which sees 32 x 32"
-                    " pixels: write for example model: {architecture: ViT-B-16, pretrained: laion2b_s34b_b88k}, or architecture:"
-                    " glyphs if the toy is meant"
-                )
-
 
 def _filled(section: AnySection, values: dict[str, Any]) -> AnySection:
     """A section with values for what was not written in it."""
@@ -326,6 +314,9 @@ def _filled(section: AnySection, values: dict[str, Any]) -> AnySection:
 def remarks(run: Run) -> list[str]:
     """What a user should know of a run before it starts: settings that are allowed, and seldom meant."""
     told = []
+    own = [name for name, part in (("data", run.data), ("evaluation", run.evaluation)) if part and part.kind != "embedded"]
+    if own and "architecture" not in run.model.model_fields_set:
+        told.append(f"model.architecture is left out: the embedded toy gets {' and '.join(own)} of your own")
     if run.model.pretrained is None:
         told.append("model.pretrained is null: the model starts from random weights")
     if run.model.architecture != EMBEDDED and "data" not in run.model_fields_set:

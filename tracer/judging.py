@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tracer import processes
 from tracer.config import PHOTO, AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, Run
 from tracer.data import folder_suite, imagenet, iwildcam, sources, world
-from tracer.data.sets import Suite
+from tracer.data.images import CorruptSample
+from tracer.data.sets import CaptionedImages, LabelledImages, Suite
 from tracer.errors import UserError
 from tracer.evaluation import change, choice
 from tracer.evaluation.interpolation import interpolate
 from tracer.evaluation.kept import kept_report
 from tracer.evaluation.suite import evaluate
-from tracer.models import clip
+from tracer.models import clip, glyphs
 from tracer.models.dual_encoder import Encoder
 from tracer.models.head import Head
 from tracer.storage import content_name, json_text, write_text
@@ -37,6 +38,44 @@ def evaluation_suite(section: AnySuite) -> Suite:
         templates = sources.templates(section.templates or PHOTO)
         return folder_suite.suite(section.id, section.ood, section.knowledge, templates, section.class_names or "folders")
     return world.suite(section.split)
+
+
+def suite_of(run: Run) -> Suite | None:
+    """The suite that a run is judged on, if it is; raises as `evaluation_suite` and `require_toy_is_meant` do."""
+    if run.evaluation is None:
+        return None
+    suite = evaluation_suite(run.evaluation)
+    require_toy_is_meant(run, "evaluation", suite.in_distribution)
+    return suite
+
+
+def require_toy_is_meant(run: Run, section: str, data: CaptionedImages | LabelledImages) -> None:
+    """Refuse the embedded model where nobody named it and the data are none that it could take, photographs say.
+
+    Args:
+        run: its model.
+        section: where the configuration names the data.
+        data: what the model would see; of pairs without labels the first is looked at.
+
+    Raises:
+        UserError: that says which model would be used, and what to write.
+    """
+    if "architecture" in run.model.model_fields_set or run.model.architecture != glyphs.ARCHITECTURE:
+        return
+    if isinstance(data, LabelledImages):
+        captions = [template.format(name) for name in data.class_names for template in data.templates]
+    else:
+        captions = list(data.captions[0])
+    try:
+        glyphs.TOKENIZER(captions)
+        glyphs.preprocess([data.images[0]])
+    except CorruptSample:
+        return  # what is corrupt says nothing of the others
+    except UserError as error:
+        raise UserError(
+            f"model.architecture is missing, so that the embedded toy would be used, and {section} is not for it ({error}): write"
+            " for example model: {architecture: ViT-B-16, pretrained: laion2b_s34b_b88k}"
+        ) from error
 
 
 def load_encoder(run: Run, weights: Path | None = None, head: Path | None = None) -> Encoder:

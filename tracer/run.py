@@ -22,7 +22,7 @@ from tracer.data.skips import MAX_CORRUPT_SHARE, Skips
 from tracer.errors import UserError, nearest
 from tracer.evaluation.interpolation import interpolate, model_stock
 from tracer.evaluation.zero_shot import classifier
-from tracer.judging import evaluation_suite, judge, load_encoder
+from tracer.judging import judge, load_encoder, require_toy_is_meant, suite_of
 from tracer.models import clip
 from tracer.models.classifier import Classifier, read_labels
 from tracer.models.dual_encoder import DualEncoder, Encoder
@@ -85,7 +85,7 @@ def fine_tune(
 
 def _fine_tune(run: Run, on_step: Callable[[int], None], stage: Callable[[str], None], trackers: Sequence[Tracker]) -> Result:
     preset = STRATEGIES[run.strategy.name]
-    suite = evaluation_suite(run.evaluation) if run.evaluation else None
+    suite = suite_of(run)
     pairs, labelled = _training_data(run) if preset.trained else (None, None)
     if labelled and suite and preset.has_head:
         _require_label_space(labelled.class_names, suite)
@@ -242,6 +242,7 @@ def _training_data(run: Run) -> tuple[CaptionedImages, LabelledImages | None]:
         pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
     else:
         pairs = labelled.captioned() if labelled else sources.training_pairs(run.data)
+    require_toy_is_meant(run, "data", labelled or pairs)
     require_a_batch(pairs, run.optimization.batch_size)
     processes.equal_share(run.optimization.batch_size, "optimization.batch_size")
     return pairs, labelled

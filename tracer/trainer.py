@@ -159,8 +159,9 @@ class Trainer:
         if report:
             self._require_finite(report)
         if logged and processes.is_first():
+            report |= self._pace.read()
             for tracker in self.trackers:
-                tracker.log(report | self._pace.read(), step=step)
+                tracker.log(report, step=step)
         if self.checkpoints and (saved or stopped):
             self._save(self.checkpoints)
         self.on_step(step)

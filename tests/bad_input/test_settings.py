@@ -1,6 +1,7 @@
 """Mistakes in the settings of a configuration, from a file or the command line."""
 
 import pytest
+from PIL import Image
 
 from tests.bad_input.case import Case, assert_told, each
 from tracer.cli import main
@@ -134,12 +135,18 @@ CASES = [
     Case(
         "photos without a model",
         "train 'data={kind: folder, path: photos}'",
-        "embedded toy would be used.*model: {architecture: ViT-B-16",
+        "embedded toy would be used, and data is not for it .*model: {architecture: ViT-B-16",
+    ),
+    Case(
+        "photos of digits without a model",
+        "train 'data={kind: folder, path: digits, templates: [\"the digit {}\"]}'",
+        "embedded toy would be used, and data is not for it .*takes 32 x 32 RGB images, not .40, 40, 3",
+        {"digits/one/a.png": lambda path: Image.new("RGB", (40, 40)).save(path)},
     ),
     Case(
         "suite without a model",
         "evaluate 'evaluation={kind: folder, id: photos}'",
-        "model.architecture is missing with evaluation.kind",
+        "embedded toy would be used, and evaluation is not for it",
     ),
     Case("model without weights", "train model.architecture=ViT-B-16", "model.pretrained is missing for 'ViT-B-16': name a tag"),
     Case("misspelt toy", "train model.architecture=glyps", r"for 'glyps' \(did you mean 'glyphs'\?\)"),

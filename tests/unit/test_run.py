@@ -250,3 +250,20 @@ def test_run_without_a_suite_is_not_judged(configured):
 def test_other_precisions_run(configured, precision, strategy):
     result = running.fine_tune(configured(strategy, optimization={"precision": precision}))
     assert all(parameter.isfinite().all() for parameter in result.student.model.parameters())
+
+
+def test_the_toy_need_not_be_named_where_it_fits(tmp_path):
+    """Images of 32 x 32 pixels and words that it knows; photographs are refused (tests/bad_input)."""
+    for name in ("one", "two"):
+        (tmp_path / "digits" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(tmp_path / "digits" / name / f"{number}.png")
+    values = {
+        "output": str(tmp_path / "run"),
+        "data": {"kind": "folder", "path": str(tmp_path / "digits"), "templates": ["the digit {}"]},
+        "optimization": {"total_steps": 1, "batch_size": 2},
+    }
+    run = config.validate(values, "here")
+    assert "model.architecture is left out: the embedded toy gets data of your own" in config.remarks(run)
+    running.fine_tune(run)
+    assert (tmp_path / "run" / "student.safetensors").is_file()

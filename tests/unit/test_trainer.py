@@ -410,11 +410,11 @@ class TestNonFiniteLoss:
 class TestMetrics:
     def test_lines_hold_every_term_gap_and_rate(self, tmp_path):
         model, anchor = TinyDualEncoder(seed=1), TinyDualEncoder(seed=2)
-        trackers = [JsonLines(tmp_path / "metrics.jsonl")]
+        trackers = [JsonLines(tmp_path / "metrics.jsonl"), JsonLines(tmp_path / "again.jsonl")]
         loop = Loop(7, log_every_steps=3)
         train(model, RandomBatches(7), ALL_TERMS, loop, teacher_seed=9, anchor=anchor, trackers=trackers)
         lines = [json.loads(text) for text in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-        assert lines == read(tmp_path / "metrics.jsonl")
+        assert lines == read(tmp_path / "metrics.jsonl") == read(tmp_path / "again.jsonl"), "all trackers are told the same"
         assert [line["step"] for line in lines] == [3, 6]
         gap_names = {"gap.student_anchor", "gap.student_teacher", "gap.batch_kl"}
         certainties = {f"{who}.{what}" for who in ("teacher", "student") for what in ("entropy", "confidence")}
