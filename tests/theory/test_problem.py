@@ -264,3 +264,13 @@ class TestChanges:
         """C outside the range of Sigma has no minimum without decay, and one with it."""
         problem = Problem(np.diag([1.0, 0.0]), np.array([[1.0, 2.0]]), np.zeros((1, 2)), 1.0, 0.5)
         np.testing.assert_allclose(optimum(problem), [[1 / 1.5, 2 / 0.5]], rtol=LOSS)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_texts_may_correlate_with_unseen_directions_by_round_off_alone(size):
+    """A hundred-thousandth of the cross-covariance, or of the images' scale where that is larger, is taken for it."""
+    moment, weights = np.diag([4.0, 1.0, 0.0]), np.zeros((1, 3))
+    allowed = 1e-5 * max(size, 2.0)
+    Problem(moment, np.array([[size, 0.0, 0.98 * allowed]]), weights)
+    with pytest.raises(UserError, match="outside the range"):
+        Problem(moment, np.array([[size, 0.0, 1.02 * allowed]]), weights)
