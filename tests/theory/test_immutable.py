@@ -28,3 +28,11 @@ def test_fields_cannot_be_set(found):
 
 def test_there_are_such_classes():
     assert {averaging.Beta, schedules.Cosine, theory.Problem, theory.Path, theory.Distillation} <= CLASSES
+
+
+BY_IDENTITY = {"Distillation", "Inputs", "Linearisation", "Path", "Population", "Problem", "ProximalPath", "Subspace", "TwoTowers"}
+
+
+def test_what_holds_arrays_is_itself_alone():
+    """Arrays are not equal or unequal as a whole; everything else is what its fields are."""
+    assert {found.__name__ for found in CLASSES if found.__eq__ is object.__eq__} == BY_IDENTITY
