@@ -24,6 +24,8 @@ import pytest
 from tests.mutation.mutants import ROOT, Mutant
 
 OWN = ("tests", "tracer")
+OF_IMPORTS = ("tests/theory/test_defaults.py", "tests/theory/test_immutable.py")
+"""Tests of what an import makes, which run none of its lines."""
 MEMORY = 8 * 2**30  # bytes that a mutant may allocate
 PATIENCE = 5  # times as long as the tests take on the code as it is
 GRACE = 20  # seconds more
@@ -43,9 +45,12 @@ class Seen(NamedTuple):
     libraries: list[str]
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """The tests that run a mutant's line, quickest first; of a line that an import runs those of the whole file."""
+        """The tests that run a mutant's line, quickest first; for one that an import runs, those of the file and `OF_IMPORTS`."""
         lines = self.lines.get(mutant.module, {})
-        found = set(lines.get(mutant.line, [])) or {test for tests in lines.values() for test in tests}
+        found = set(lines.get(mutant.line, []))
+        if not found:
+            of_imports = (test for test in self.seconds if test.startswith(OF_IMPORTS))
+            found = {test for tests in lines.values() for test in tests}.union(of_imports)
         return sorted(found, key=self.seconds.__getitem__)
 
 

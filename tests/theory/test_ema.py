@@ -118,6 +118,13 @@ class TestAgainstTheRecursion:
         assert_agrees(predicted, exact, CLOSED_FORM, nulls=nulls, relative=True)
 
 
+def test_without_a_pull_student_and_teacher_may_decay_alike():
+    """1 - eta sigma = m: the gap is m eta sigma t m^(t - 1), which binary fractions keep to the last bit."""
+    steps = np.arange(1, 12)
+    assert (ema.gap(1.0, 0.0, 0.5, 0.5, steps) == -0.25 * steps * 0.5 ** (steps - 1)).all()
+    assert ema.gap(1.0, 0.0, 0.5, 0.5, 0) == 0
+
+
 class TestEigenvalues:
     @given(st.floats(1e-4, 1), st.floats(1e-4, 1), st.floats(0.01, 1.5), momenta)
     def test_equal_those_of_the_step(self, curvature, pull, learning_rate, momentum):
@@ -277,6 +284,13 @@ class TestLargestStep:
         assert ema.growth(1e-6, 1.0, 0.1 * bound, 0.2, update_every=10) <= 1 + SPECTRAL_RADIUS
         rates = np.linspace(0.01, 0.1, 200) * bound
         assert np.max(ema.growth(1e-6, 1.0, rates, 0.2, update_every=10, heavy_ball=0.999)) > 1 + POWER * SPECTRAL_RADIUS
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("period", [1, 2, 3])
+    def test_a_teacher_without_memory_pulls_nowhere(self, period):
+        """Held to itself at once, a mode without curvature stays put at an odd period whatever the step size."""
+        at_rest = 2 / 0.7 if period == 2 else np.inf
+        assert ema.max_learning_rate(0.0, 0.7, 0.0, period) == pytest.approx(at_rest)
 
     def test_without_stiffness_any_step_is_stable(self):
         assert ema.max_learning_rate(0.0, 0.0, 0.9) == np.inf

@@ -9,7 +9,7 @@ from tests.theory.cases import diagonal_problem, nearest_minimiser, problems, qu
 from tests.theory.power import assert_agrees
 from tests.theory.tolerances import CLOSED_FORM, GEOMETRY
 from tests.tolerances import POWER
-from tracer.theory import FineTuning, Geometry, WiSEFT, describe, forgetting, limit, ood_risk, optimum
+from tracer.theory import FineTuning, Geometry, Problem, WiSEFT, describe, forgetting, limit, ood_risk, optimum
 
 
 def weights_for(problem, seed):
@@ -105,6 +105,19 @@ class TestDescribe:
         assert describe(empty, flat.initial_weights).retention == 1
         nothing = flat.starting_from(0 * flat.initial_weights)
         assert describe(nothing, flat.initial_weights).retention == 1
+
+    @pytest.mark.parametrize("unit", [1e-9, 1e9])
+    def test_shares_do_not_depend_on_the_unit(self, unit):
+        """What counts as round-off is so in the unit of the weights: texts in other units only scale all of them."""
+        rng = np.random.default_rng(7)
+        images, texts, start = rng.standard_normal((3, 5)), rng.standard_normal((3, 2)), rng.standard_normal((2, 5))
+        problem, other = (Problem.from_pairs(images, size * texts, size * start) for size in (1.0, unit))
+        moved = start + rng.standard_normal((2, 5))
+        one, another = describe(problem, moved), describe(other, unit * moved)
+        assert another.adaptation == pytest.approx(one.adaptation, rel=GEOMETRY)
+        assert another.retention == pytest.approx(one.retention, rel=GEOMETRY)
+        settled = other.starting_from(optimum(other))
+        assert describe(settled, settled.initial_weights).adaptation == 1
 
     def test_retention_is_signed_and_linear(self):
         problem = random_problem(4, "rank-deficient")

@@ -40,6 +40,9 @@ TEN_STEPS = 0.02
 # Gradients at a minimum end at 1e-10 of their natural size (10 x norms of 1), times what conjugate gradients leave.
 STATIONARY = 1e-8
 
+# Curvatures relative to the largest, and what Newton's method leaves of a gradient over the smallest curvature, 0.1.
+UNITS = 1e-7
+
 KERNELS = [Static(), Exponential(0.9), Uniform(), PowerLaw(0.5), Beta(0.5, 0.5)]
 
 
@@ -245,6 +248,18 @@ def test_lanczos_ends_when_the_space_is_complete():
     miss = partial(misses, student=student, teacher=teacher, start=case.initial_weights)
     assert miss(case.predict(stepping, [500], strength=0.3, vectors=36)) < FULL_BASIS
     assert miss(case.predict(stepping, [500], strength=0.3, vectors=12)) > POWER * FULL_BASIS
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_results_do_not_depend_on_the_unit(unit):
+    """Images in another unit with weights that undo it, and texts in another with logits that do, leave every logit as it is."""
+    case = random_case(3, 5.0, weight_decay=0.1)
+    images = Linearisation(unit * case.images, case.texts, case.initial_weights / unit, case.logit_scale)
+    plain = Linearisation(case.images, case.texts, case.initial_weights, case.logit_scale)
+    np.testing.assert_allclose(images.curvatures() / unit**2, plain.curvatures(), rtol=UNITS, atol=UNITS * plain.curvatures()[-1])
+    texts = Linearisation(case.images, unit * case.texts, case.initial_weights, case.logit_scale / unit, weight_decay=0.1)
+    moved = case.true_optimum() - case.initial_weights
+    assert relative(texts.true_optimum() - case.initial_weights, moved) < UNITS
 
 
 def test_gap_is_accurate_long_after_the_collapse():

@@ -45,6 +45,23 @@ def test_spectrum_is_the_named_one(name):
     assert problem.rank == np.count_nonzero(EXPECTED[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "features", "strong"),
+    [
+        ("spiked", 1, 1),
+        ("spiked", 9, 1),
+        ("spiked", 19, 1),
+        ("spiked", 30, 3),
+        ("low_rank", 1, 1),
+        ("low_rank", 3, 1),
+        ("low_rank", 8, 4),
+    ],
+)
+def test_strong_directions_are_counted_down_and_at_least_one(name, features, strong):
+    assert np.count_nonzero(SPECTRA[name](features) == 1) == strong
+    assert len(SPECTRA[name](features)) == features
+
+
 @pytest.mark.parametrize("name", SPECTRA)
 def test_problem_regresses_texts_on_images(name):
     """The optimum maps V sqrt(s) a to R a where the data reach, for all factors a at once."""

@@ -11,6 +11,7 @@ from tests.theory.cases import KINDS, images_of, problems, random_problem, seeds
 from tests.theory.power import assert_agrees
 from tests.theory.tolerances import LOSS, MOMENTS
 from tracer.averaging import Static
+from tracer.errors import UserError
 from tracer.theory import Distillation, Moments, Problem, discrete, optimum
 
 ARRAYS = ("second_moment", "cross_covariance", "initial_weights")
@@ -264,3 +265,28 @@ class TestChanges:
         """C outside the range of Sigma has no minimum without decay, and one with it."""
         problem = Problem(np.diag([1.0, 0.0]), np.array([[1.0, 2.0]]), np.zeros((1, 2)), 1.0, 0.5)
         np.testing.assert_allclose(optimum(problem), [[1 / 1.5, 2 / 0.5]], rtol=LOSS)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_texts_may_correlate_with_unseen_directions_by_round_off_alone(size):
+    """A hundred-thousandth of the cross-covariance, or of the images' scale where that is larger, is taken for it."""
+    moment, weights = np.diag([4.0, 1.0, 0.0]), np.zeros((1, 3))
+    allowed = 1e-5 * max(size, 2.0)
+    Problem(moment, np.array([[size, 0.0, 0.98 * allowed]]), weights)
+    with pytest.raises(UserError, match="outside the range"):
+        Problem(moment, np.array([[size, 0.0, 1.02 * allowed]]), weights)
+
+
+@pytest.mark.parametrize(("images_unit", "texts_unit"), [(1e-7, 1.0), (1e7, 1.0), (1.0, 1e-7), (1.0, 1e7)])
+def test_what_is_unseen_does_not_depend_on_units(images_unit, texts_unit):
+    """With weights in the units' ratio, gradients are in their product, and nothing pushes where the images do not reach."""
+    rng = np.random.default_rng(8)
+    images, texts, start = rng.standard_normal((6, 3)) @ rng.standard_normal((3, 5)), rng.standard_normal((6, 2)), np.ones((2, 5))
+    plain = Problem.from_pairs(images, texts, start)
+    other = Problem.from_pairs(images_unit * images, texts_unit * texts, texts_unit / images_unit * start)
+    assert plain.rank == other.rank == 3
+    assert (plain.initial_modes[:, 3:] == 0).all()
+    assert (other.initial_modes[:, 3:] == 0).all()
+    pushed = np.abs(other.initial_modes[:, :3] / (images_unit * texts_unit))
+    np.testing.assert_allclose(pushed, np.abs(plain.initial_modes[:, :3]), rtol=1e-8)
+    assert (plain.gradient(start) @ plain.eigenvectors[:, 3:] != 0).any()

@@ -1,3 +1,4 @@
+import dataclasses
 import time
 from itertools import pairwise
 
@@ -99,10 +100,19 @@ class TestEveryKernel:
         assert kernel.kind == kind
         assert repr(kernel).startswith(shown)
         assert "kind" not in repr(kernel)
+        assert "kind" not in kernel.__match_args__
         fields = [getattr(kernel, field) for field in kernel.__match_args__]
         assert type(kernel)(*fields) == kernel
         with pytest.raises(TypeError):
             type(kernel)(*fields, kind)
+
+    @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+    def test_stays_what_it_is(self, kernel):
+        """Teachers, caches and configurations share it."""
+        assert {kernel: "found"}[dataclasses.replace(kernel)] == "found"
+        for field in dataclasses.fields(kernel):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(kernel, field.name, 0.5)
 
     @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
     def test_before_the_first_update_the_anchor_is_everything(self, kernel):

@@ -30,7 +30,7 @@ def test_constant_is_one():
 
 def test_there_is_no_warm_up_unless_asked_for():
     assert [schedules.cosine(4)(step) for step in range(5)] == pytest.approx([1, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2, 0])
-    assert schedules.Cosine(4)(0) == 1
+    assert schedules.Cosine(4) == schedules.cosine(4) == schedules.cosine(4, warmup_steps=0)
 
 
 @pytest.mark.parametrize("warmup", [-1, 10, 11])

@@ -74,6 +74,15 @@ class TestRoundTrip:
         assert resumed.step == 5
         assert_same_tensors(advanced(resumed, 3).tensors(), expected)
 
+    def test_the_newest_of_several_is_restored(self, tmp_path):
+        checkpoints, progress = Checkpoints(tmp_path, IDENTITY, keep=3), started()
+        for _ in range(3):
+            checkpoints.save(advanced(progress, 1))
+        newest, resumed = copy.deepcopy(progress.tensors()), started(seed=4)
+        checkpoints.restore(resumed)
+        assert resumed.step == 3
+        assert_same_tensors(resumed.tensors(), newest)
+
     def test_nothing_saved_nothing_restored(self, tmp_path):
         progress = started()
         Checkpoints(tmp_path / "none", IDENTITY).restore(progress)
@@ -297,6 +306,14 @@ class TestStorage:
             save_tensors(path, {"a": torch.tensor(value)}, {})
         assert load_tensors(path)["a"] == 2
         assert temporaries(tmp_path) == []
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine lacks no device")
+def test_random_state_of_a_device_that_is_not_there_is_passed_over():
+    kept = state.random_state()
+    torch.rand(3)
+    state.set_random_state(kept | {"cuda": torch.zeros(16, dtype=torch.uint8)})
+    assert torch.equal(torch.get_rng_state(), kept["cpu"])
 
 
 def test_random_state_round_trip():
