@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             options = _options(_parser(), arguments)
-            _show_notes()
+            logging.getLogger("tracer").handlers = [_Notes()]
             options.command(options)
         finally:
             _flush()
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show_notes() -> None:
-    """Print what the package logs, such as files that are left out, as a line on stderr each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("tracer: %(message)s"))
-    logging.getLogger("tracer").handlers = [handler]
+class _Notes(logging.Handler):
+    """Prints what the package logs, such as files that are left out, as a line on stderr each: above a progress bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"tracer: {record.getMessage()}", file=sys.stderr)
 
 
 def _flush() -> None:
