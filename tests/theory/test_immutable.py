@@ -30,9 +30,19 @@ def test_there_are_such_classes():
     assert {averaging.Beta, schedules.Cosine, theory.Problem, theory.Path, theory.Distillation} <= CLASSES
 
 
-BY_IDENTITY = {"Distillation", "Inputs", "Linearisation", "Path", "Population", "Problem", "ProximalPath", "Subspace", "TwoTowers"}
+BY_IDENTITY = {"Inputs", "Linearisation", "Path", "Population", "Problem", "ProximalPath", "Subspace", "TwoTowers"}
 
 
 def test_what_holds_arrays_is_itself_alone():
     """Arrays are not equal or unequal as a whole; everything else is what its fields are."""
     assert {found.__name__ for found in CLASSES if found.__eq__ is object.__eq__} == BY_IDENTITY
+
+
+def test_strategies_are_what_their_settings_are():
+    pull = theory.Distillation(0.5, averaging.Beta(), "data")
+    assert pull == theory.Distillation(0.5)
+    assert hash(pull) == hash(theory.Distillation(0.5))
+    assert pull != theory.Distillation(0.9)
+    assert pull != theory.Distillation(0.5, averaging.Static())
+    assert pull != theory.Distillation(0.5, metric="parameter")
+    assert theory.L2SP(0.5) != theory.L2SP(0.9)

@@ -65,7 +65,7 @@ class WeightDecay(Strategy):
         return problem.with_weight_decay(problem.weight_decay + self.decay)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Distillation(Strategy):
     """Contrastive fine-tuning held to a teacher by (strength / 2) tr((W - Wbar) D (W - Wbar)^T).
 
