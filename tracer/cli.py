@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Notes(logging.Handler):
-    """Prints what the package logs, such as files that are left out, as a line on stderr each: above a progress bar, if there is one."""
+    """Prints what the package logs, files that are left out say, as a line on stderr each, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(f"tracer: {record.getMessage()}", file=sys.stderr)

@@ -208,7 +208,7 @@ class TestHome:
 
     @pytest.fixture(autouse=True)
     def home(self, monkeypatch):
-        monkeypatch.setenv("HOME", "/home/me")
+        monkeypatch.setenv("HOME", "/homes/me")
 
     @pytest.mark.parametrize(
         ("values", "found"),
@@ -233,7 +233,7 @@ class TestHome:
     )
     def test_in_every_section(self, values, found):
         run = config.validate({"model": {"architecture": "glyphs"}} | values, "here")
-        assert str(found(run)) == "/home/me/runs/mine"
+        assert str(found(run)) == "/homes/me/runs/mine"
 
     def test_in_the_name_of_the_file(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))

@@ -168,7 +168,7 @@ def test_first_checkpoint_comes_early(tmp_path, steps, saved):
 
 
 class TestHorizon:
-    def refused(self, what, **parts):
+    def assert_refused(self, what, **parts):
         model = TinyDualEncoder()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         batches = parts.pop("batches", RandomBatches(STEPS))
@@ -176,15 +176,15 @@ class TestHorizon:
             Trainer(model, batches, Objective({"contrastive": 1.0}), optimizer, Loop(STEPS), **parts)
 
     def test_of_a_clock(self):
-        self.refused("teacher's clock", teacher=Teacher(TinyDualEncoder(), Static(), Clock(10)))
+        self.assert_refused("teacher's clock", teacher=Teacher(TinyDualEncoder(), Static(), Clock(10)))
 
     def test_of_a_schedule(self):
-        self.refused("schedule", schedule=cosine(10))
+        self.assert_refused("schedule", schedule=cosine(10))
 
     def test_of_batches(self):
         batches = RandomBatches(10)
         batches.total_steps = 10
-        self.refused("set of batches", batches=batches)
+        self.assert_refused("set of batches", batches=batches)
 
 
 @pytest.mark.parametrize(("weights", "forwards"), [({"fd": 0.0, "l2_teacher": 0.5}, 1), ({"fd": 1.0}, STEPS)])

@@ -94,6 +94,7 @@ def test_what_a_dead_owner_forked_does_not_hold_the_lock(tmp_path):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     own(tmp_path)
+    assert list(tmp_path.iterdir()) == []
     os.kill(worker, signal.SIGKILL)
 
 
@@ -101,6 +102,7 @@ def test_what_a_dead_owner_forked_does_not_hold_the_lock(tmp_path):
 def test_lock_that_says_nothing_is_taken_over(tmp_path, written):
     (tmp_path / lock.NAME).write_bytes(written)
     own(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_another_machine_wrote_is_believed(tmp_path):

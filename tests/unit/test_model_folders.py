@@ -203,6 +203,6 @@ class TestCode:
     def test_no_code_is_none(self, tmp_path):
         (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
         text = {"hf_tokenizer_name": "mine", "tokenizer_kwargs": {"trust_remote_code": False}}
-        remote_code.refuse("local-dir:x", {"text_cfg": text}, tmp_path)
+        assert remote_code.refuse("local-dir:x", {"text_cfg": text}, tmp_path) is None
         (tmp_path / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "mine.T"}}')
         remote_code.refuse("local-dir:x", {"text_cfg": {}}, tmp_path)  # whose tokenizer is open_clip's own

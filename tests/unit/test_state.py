@@ -369,4 +369,6 @@ def test_random_state_of_devices_that_are_absent_is_passed_over(monkeypatch):
     Backend(monkeypatch, "cuda", 4)
     kept = state.random_state()
     monkeypatch.undo()
+    torch.rand(1)
     state.set_random_state(kept)
+    assert torch.equal(torch.get_rng_state(), kept["cpu"])

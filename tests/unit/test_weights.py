@@ -160,8 +160,10 @@ class TestUnseenSettings:
         vision = {"image_size": 32, "patch_size": 16, "layers": 1, "width": 64}
         for name, more in (("tiny-short", {}), ("tiny-long", {"head_width": 64, "pool_type": "tok"})):
             monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, {**configuration, "vision_cfg": vision | more})
-        clip.save(clip.create("tiny-short", None).model, tmp_path / "w.safetensors")
-        clip.create("tiny-long", str(tmp_path / "w.safetensors"))
+        saved = clip.create("tiny-short", None).model
+        clip.save(saved, tmp_path / "w.safetensors")
+        loaded = clip.create("tiny-long", str(tmp_path / "w.safetensors")).model
+        assert torch.equal(loaded.logit_scale, saved.logit_scale)
 
 
 class TestFinite:
