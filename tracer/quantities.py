@@ -1,7 +1,8 @@
 """Numbers that a user gives, each checked against the range in which it means something; a fault is answered with one sentence."""
 
-import sys
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -23,7 +24,6 @@ class Range(NamedTuple):
     holds: Callable[[Any], Any]
 
 
-LARGEST = sys.float_info.max
 FINITE = Range("be finite", np.isfinite)
 POSITIVE = Range("be positive and finite", lambda x: x > 0)
 NOT_NEGATIVE = Range("be finite and not negative", lambda x: x >= 0)
@@ -42,9 +42,10 @@ def number(name: str, value: object, within: Range) -> float:
         UserError: if it is no real number (a boolean is none), not finite, or out of its range.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
-        finite = -LARGEST <= value <= LARGEST  # type: ignore[operator]
-        if finite and within.holds(float(value)):  # whole numbers may be larger than any float
-            return float(value)
+        with suppress(OverflowError):  # of a whole number larger than any float
+            found = float(value)
+            if math.isfinite(found) and within.holds(found):
+                return found
     raise UserError(f"{name} must {within.words}, not {value!r:.80}")
 
 

@@ -29,6 +29,7 @@ from tracer.theory import (
     flow,
     max_learning_rate,
 )
+from tracer.theory.recursion import Stepping
 
 KERNELS = [Static(), Exponential(0.0), Exponential(0.9), Uniform(), PowerLaw(0.4), Beta(0.5, 0.5), Beta(2.0, 0.6)]
 FLOWING = [
@@ -323,3 +324,11 @@ class TestEnergyFalls:
         path = discrete(problem, L2SP(1.0), learning_rate=0.5, steps=200)
         before = problem.initial_weights - problem.cross_covariance
         np.testing.assert_allclose(path.gap(200), -before / 2, rtol=CLOSED_FORM)
+
+
+def test_stepping_gives_the_rates_of_as_many_steps_as_asked_for():
+    stepping = Stepping(0.5, Clock(4, 2), Uniform(), cosine(4))
+    for steps in range(5):
+        np.testing.assert_allclose(stepping.learning_rates(steps), [0.25 * (1 + np.cos(np.pi * t / 4)) for t in range(steps)])
+        assert stepping.rates(steps).tolist() == [0, 1 / 2, 0, 1 / 3][:steps]
+    assert stepping.peak == 0.5

@@ -157,6 +157,7 @@ class TestStrategies:
         final = max_learning_rate(self.problem, Distillation(1.5, Exponential(0.9)))
         assert max_learning_rate(self.problem, warmed, total_steps=100) == pytest.approx(final, rel=CLOSED_FORM)
 
+    @pytest.mark.filterwarnings("error")
     def test_is_infinite_where_nothing_moves(self):
         """Also where a metric that mixes sees nothing, whose largest curvature is the round-off of a zero at most."""
         nothing = Problem(np.zeros((3, 3)), np.zeros((2, 3)), np.ones((2, 3)))

@@ -236,3 +236,20 @@ def test_mistakes_are_answered_with_one_sentence(towers, mistake):
     call, sentence = MISTAKES[mistake]
     with pytest.raises(UserError, match=sentence):
         call(towers)
+
+
+def test_ties_are_judged_by_the_largest_singular_value():
+    """A share of 10^-10 of it, however large the tied ones are."""
+    values = np.array([1.0, 0.5, 0.5 - 0.8e-10])
+    with pytest.raises(UserError, match="singular values 2 and 3 are tied"):
+        TwoTowers(np.diag(values)).optimum(2)
+    apart = np.diag([1.0, 0.5, 0.5 - 1.2e-10])
+    np.testing.assert_allclose(TwoTowers(apart).optimum(2), np.diag([1.0, 0.5, 0.0]), atol=1e-15)
+
+
+def test_every_mode_may_be_started():
+    towers = TwoTowers(np.diag([3.0, 2.0])[:, [0, 1, 1]] * [1, 1, 0])
+    image, text = towers.balanced_start(np.array([0.5, 0.25]))
+    np.testing.assert_allclose(np.linalg.svd(image.T @ text)[1], [0.5, 0.25])
+    with pytest.raises(UserError, match="only 2 modes"):
+        towers.balanced_start(np.ones(3))

@@ -49,6 +49,7 @@ def test_what_is_no_number_is_refused(value, within):
         number("x", value, getattr(quantities, within))
 
 
+@pytest.mark.filterwarnings("error")
 def test_numbers_of_other_types_are_numbers():
     for value in (1, Fraction(1, 2), np.float32(0.5), np.int8(3)):
         found = number("x", value, quantities.FINITE)
