@@ -36,7 +36,8 @@ ADVICE = {
     errno.ESTALE: "the network drive went away: start again",
 }
 LESS_MEMORY = "lower optimization.micro_batch_size (gradients do not change), the model's size, or workers and processes"
-# how torch words a lack of memory, where its error has no class of its own; the system kills workers for it
+# how torch words a lack of memory, or of another process, where its error has no class of its own; the system kills workers for it
+ANOTHER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Socket Timeout", "NCCL communicator was aborted")
 OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -73,6 +74,9 @@ def answer(error: BaseException) -> Answer:
             return Answer(f"the package {error.name} is not installed: install it (pip install {error.name})", BAD_INPUT)
     if _lacks_memory(error):
         return Answer(f"out of memory: {LESS_MEMORY}", BAD_INPUT)
+    if _lost_another(error):
+        gone = "another process of this run is gone, as its own message may say: the same command goes on from the last checkpoint"
+        return Answer(gone, INTERNAL)
     said = (str(error).strip() or "no more is known").splitlines()[0][: CHARACTERS // 4]
     return Answer(f"a fault of tracer's own, not of your input: {type(error).__name__}: {said}{_kept(error)}", INTERNAL)
 
@@ -106,6 +110,10 @@ def _lacks_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY))
     )
+
+
+def _lost_another(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ANOTHER_IS_GONE)
 
 
 def _kept(error: BaseException) -> str:

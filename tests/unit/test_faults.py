@@ -55,6 +55,7 @@ def failing(monkeypatch, tmp_path):
         (OSError("the connection was reset"), 2, "the connection was reset"),
         (MemoryError(), 2, "optimization.micro_batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "optimization.micro_batch_size"),
+        (RuntimeError("[pair.cc:561] Connection closed by peer [127.0.0.1]:5018."), 1, "another process of this run is gone"),
         (ModuleNotFoundError("No module named 'transformers'", name="transformers"), 2, "pip install transformers"),
         (ValueError("shape (3, 4)\nand more"), 1, f"{INTERNAL}, not of your input: ValueError: shape"),
         (AssertionError(), 1, "AssertionError: no more is known"),
