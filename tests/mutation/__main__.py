@@ -8,8 +8,10 @@ import argparse
 import json
 import os
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 from scipy import stats
@@ -36,6 +38,7 @@ BOUND = 0.92
 SECONDS = 20  # of tests that a mutant is given, the quickest first
 FOLDER = ROOT / ".cache" / "mutants"
 RESULTS = FOLDER / "results.json"
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 
 def main() -> int:
@@ -112,8 +115,17 @@ def _report(mutants: list[Mutant], noticed: set[Mutant], seconds: float) -> int:
     low, high = stats.binomtest(len(noticed), len(mutants)).proportion_ci(method="wilson")
     share = len(noticed) / len(mutants)
     print(f"\n{len(noticed)} of {len(mutants)} noticed: {share:.1%} (95 % interval {low:.1%} to {high:.1%})")
+    alike = _equivalent()
+    same = sum((mutant.module, mutant.before, mutant.after) in alike for mutant in mutants if mutant not in noticed)
+    print(f"of the others {same} change nothing that can be seen: {len(noticed) / (len(mutants) - same):.1%} without them")
     print(f"in {seconds / 60:.0f} min")
     return int(share < BOUND)
+
+
+def _equivalent() -> set[tuple[str, str, str]]:
+    """Module, line and changed line of the mutants that are known to change nothing."""
+    known = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+    return {(module, before, after) for group in known["equivalent"] for module, before, after in group["mutants"]}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ import pytest
 from tests.mutation.mutants import ROOT, Mutant
 
 OWN = ("tests", "tracer")
-OF_IMPORTS = ("tests/theory/test_defaults.py", "tests/theory/test_immutable.py")
+OF_IMPORTS = (
+    "tests/theory/test_defaults.py",
+    "tests/theory/test_immutable.py",
+    "tests/unit/test_averaging.py::TestEveryKernel",
+)
 """Tests of what an import makes, which run none of its lines."""
 MEMORY = 8 * 2**30  # bytes that a mutant may allocate
 PATIENCE = 5  # times as long as the tests take on the code as it is
