@@ -253,3 +253,16 @@ class TestBetaKernel:
                 nulls = {"early": a} if x > 0.1 else {}
                 if expected > 1e-290:
                     assert_agrees(hazard.per_log_x(x), expected, HAZARD, nulls=nulls, relative=True)
+
+
+@pytest.mark.parametrize("kernel", [PowerLaw(0.5), Beta(0.5, 0.5), Exponential(time_constant_progress=0.2)], ids=repr)
+def test_an_initial_error_decays_by_what_its_gradient_brings(kernel):
+    """A start y_0 moves as 0 does under the gradient sigma y_0, at first and later: decay = start - sigma response."""
+    curvatures, pulls, duration = np.array([1.0, 0.3, 0.0]), np.array([0.5, 0.5, 0.2]), 20.0
+    found = gradient_flow._Modes(curvatures, pulls, gradient_flow.hazard(kernel), duration).respond(np.array([1e-30, 6.0, 20.0]))
+    for decay, response, start in (
+        (found.student_decay, found.student_response, 1.0),
+        (found.teacher_decay, found.teacher_response, 1.0),
+        (found.decay_impulse, found.response_impulse, 0.0),
+    ):
+        assert_agrees(decay, start - curvatures * response, FLOW, nulls={"the gradient's": response, "of another start": decay + 1})
