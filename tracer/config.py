@@ -266,6 +266,7 @@ class Run(Section):
     @model_validator(mode="after")
     def _suits_the_model(self) -> Self:
         """Settings that were left out are those of the embedded world, or what suits other data and open_clip's models."""
+        # not by model_copy, after which these would count as written
         if self.data.kind != "embedded" and "evaluation" not in self.model_fields_set:
             self.__dict__["evaluation"] = None
         if self.model.architecture == EMBEDDED:

@@ -62,7 +62,7 @@ def _demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) ->
     }
     paths = {name: plotting.save(figure, output / name) for name, figure in figures.items()}
     summary = comparison.table(_at_chosen(rows))
-    results = {"table": {m: {n: i.as_json() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
+    results = {"table": {m: {n: i._asdict() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
     write_text(output / "results.json", json_text(results))
     cells = _cells(summary)
     (output / "report.html").write_text(_page(cells, paths, len(models), jobs), encoding="utf-8")

@@ -83,10 +83,19 @@ def real(name: str, values: ArrayLike) -> np.ndarray:
     Raises:
         UserError: if they are no real numbers, or no array.
     """
+    return array_of("iuf", name, values, "made of real numbers")
+
+
+def array_of(kinds: str, name: str, values: object, wanted: str) -> np.ndarray:
+    """The values as a float64 array of their shape, if their type is of one of numpy's kinds.
+
+    Raises:
+        UserError: if not; `wanted` follows "must be".
+    """
     try:
         array = np.asarray(values)
     except ValueError:  # rows of different lengths
         array = np.asarray(None)
-    if array.dtype.kind not in "iuf":
-        raise UserError(f"{name} must be made of real numbers, not {type(values).__name__} of type {array.dtype}")
+    if array.dtype.kind not in kinds:
+        raise UserError(f"{name} must be {wanted}, not {type(values).__name__} of type {array.dtype}")
     return array.astype(np.float64)

@@ -172,7 +172,7 @@ def write(sweep: Sweep, summaries: Sequence[Summary], rows: Sequence[Row | Failu
         {
             "setting": summary.point.setting,
             "runs": len(summary.point.runs),
-            "measured": {name: each.as_json() for name, each in summary.measured.items()},
+            "measured": {name: each._asdict() for name, each in summary.measured.items()},
             "published_percent": summary.published,
             **({"failed": summary.failed} if summary.failed else {}),
         }

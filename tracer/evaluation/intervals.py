@@ -1,6 +1,5 @@
 """Means with intervals over seeds."""
 
-import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -14,10 +13,6 @@ class Interval(NamedTuple):
 
     mean: float
     half_width: float
-
-    def as_json(self) -> dict[str, float | None]:
-        """By name; JSON has no NaN, so an unknown half-width is null."""
-        return {"mean": self.mean, "half_width": None if math.isnan(self.half_width) else self.half_width}
 
 
 def interval(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, number, real
+from tracer.quantities import NOT_NEGATIVE, array_of, number, real
 
 
 def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> np.ndarray:
@@ -13,13 +13,7 @@ def matrix(name: str, values: object, rows: int | None = None, columns: int | No
     Raises:
         UserError: if they are no finite matrix, or of another shape.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of different lengths
-        array = np.asarray(None)
-    if array.dtype.kind not in "biuf":
-        raise UserError(f"{name} must be a matrix of real numbers, not {type(values).__name__} of type {array.dtype}")
-    array = array.astype(np.float64)
+    array = array_of("biuf", name, values, "a matrix of real numbers")
     expected = f"({'any' if rows is None else rows}, {'any' if columns is None else columns})"
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name} must be a matrix of shape {expected} with at least one element, not of shape {array.shape}")
