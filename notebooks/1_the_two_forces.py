@@ -27,8 +27,9 @@
 # %config InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "dpi": 100}
 import numpy as np
 
-from tracer import bridge, theory
+from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw
+from tracer.crosscheck import agreement, gaps, training
 from tracer.plotting import forces
 from tracer.theory.claims import claim
 
@@ -43,7 +44,7 @@ images, texts = theory.Population.named("power_law", features=8, embedding=4).sa
 problem = theory.Problem.from_pairs(images, texts, initial_weights=np.zeros((4, 8)))
 ema, wma = theory.Distillation(0.9, Exponential(0.9), "parameter"), theory.Distillation(0.9, PowerLaw(0.5), "parameter")
 stepping = {"learning_rate": 0.5 / (problem.curvatures[0] + 0.9), "steps": 300}
-runs = [bridge.train(problem, pull, **stepping) for pull in (ema, wma)]
+runs = [training.train(problem, pull, **stepping) for pull in (ema, wma)]
 print("curvatures:", np.round(problem.curvatures, 3))
 
 # %% [markdown]
@@ -56,7 +57,7 @@ forces.two_forces(problem, (ema, wma), **stepping, modes=(0, 2, 7), runs=runs)
 
 # %%
 for run, name in zip(runs, ("EMA", "WMA"), strict=True):
-    early, late = 0.9 * bridge.modal_shares(problem, (run.student - run.teacher)[[10, 300]])[:, 0]
+    early, late = 0.9 * gaps.modal_shares(problem, (run.student - run.teacher)[[10, 300]])[:, 0]
     print(f"{name}, stiffest direction: force {early:.3f} of the initial error at step 10, {late:.1e} at step 300")
 
 # %% [markdown]
@@ -96,16 +97,16 @@ for name in ("ema-collapse", "wma-persistence-exponent"):
 
 # %%
 faster, flatter = theory.Distillation(0.9, Exponential(0.8), "parameter"), theory.Distillation(0.9, PowerLaw(1.0), "parameter")
-collapsing = [(ema, runs[0]), (faster, bridge.train(problem, faster, **stepping))]
-persisting = [(wma, runs[1]), (flatter, bridge.train(problem, flatter, **stepping))]
+collapsing = [(ema, runs[0]), (faster, training.train(problem, faster, **stepping))]
+persisting = [(wma, runs[1]), (flatter, training.train(problem, flatter, **stepping))]
 forces.decays(problem, collapsing, persisting, stepping["learning_rate"])
 
 # %%
 for pull, run in collapsing:
-    predicted, measured = bridge.rates(problem, pull, run, stepping["learning_rate"])
+    predicted, measured = gaps.rates(problem, pull, run, stepping["learning_rate"])
     print(f"m = {pull.kernel.momentum}: largest relative error of a rate {np.max(np.abs(measured / predicted - 1)):.1e}")
 for pull, run in persisting:
-    predicted, measured = bridge.exponents(problem, pull, run)
+    predicted, measured = gaps.exponents(problem, pull, run)
     print(f"beta = {pull.kernel.beta}: largest error of an exponent {np.max(np.abs(measured - predicted)):.1e}")
 
 # %% [markdown]
@@ -120,7 +121,7 @@ forces.budgets(problem, collapsing, persisting, modes=(0, 4, 7))
 
 # %%
 for pull, run in (*collapsing, *persisting):
-    spent = bridge.modal_shares(problem, run.student - run.teacher).sum(axis=0)
+    spent = gaps.modal_shares(problem, run.student - run.teacher).sum(axis=0)
     print(f"{pull.kernel.kind:12} gap summed up, by direction: {np.round(spent, 2)}")
 
 # %% [markdown]
@@ -136,10 +137,10 @@ for pull, run in (*collapsing, *persisting):
 
 # %%
 for kernel in (Exponential(0.9), PowerLaw(0.5), Beta(0.5, 0.5)):
-    run = bridge.train(problem, theory.Distillation(0.9, kernel), learning_rate=0.2, steps=100, heavy_ball=0.5, logit_scale=3.0)
+    run = training.train(problem, theory.Distillation(0.9, kernel), learning_rate=0.2, steps=100, heavy_ball=0.5, logit_scale=3.0)
     moved = run.teacher[-1] - run.teacher[0]
     wrong = np.tensordot(kernel.rates(Clock(100), np.arange(1, 101)), (run.student - run.teacher)[1:], 1)
-    error, null = (bridge.deviation(each, moved) for each in (bridge.summed_gaps(run, kernel), wrong))
+    error, null = (agreement.deviation(each, moved) for each in (gaps.summed_gaps(run, kernel), wrong))
     print(f"{kernel.kind:12} error {error:.0e}, weighed by r instead {null:.2f}")
 
 # %% [markdown]

@@ -22,8 +22,9 @@
 import numpy as np
 from IPython.display import HTML
 
-from tracer import bridge, theory
+from tracer import theory
 from tracer.averaging import Beta, Exponential, Static
+from tracer.crosscheck import gaps, training
 from tracer.plotting import plane
 
 # %% [markdown]
@@ -53,8 +54,8 @@ strategies = {
     "lp_ft": theory.LPFT(),
 }
 stepping = {"learning_rate": 0.3, "steps": 60}
-paths = {name: theory.discrete(problem, strategy, **stepping) for name, strategy in strategies.items()}
-runs = {name: bridge.train(problem, strategy, **stepping) for name, strategy in strategies.items()}
+paths = {name: theory.gradient_descent(problem, strategy, **stepping) for name, strategy in strategies.items()}
+runs = {name: training.train(problem, strategy, **stepping) for name, strategy in strategies.items()}
 
 # %% [markdown]
 # On the left the task subspace: how far each strategy has come in the stiff and in the slow direction. On the right the
@@ -92,8 +93,8 @@ holding = {
     "tracer": theory.Distillation(0.3, Beta(0.5, 0.5), "parameter"),
     "wise_ft": theory.WiSEFT(0.5),
 }
-drifts = {name: theory.discrete(decaying, strategy, **stepping) for name, strategy in holding.items()}
-drifted = {name: bridge.train(decaying, strategy, **stepping) for name, strategy in holding.items()}
+drifts = {name: theory.gradient_descent(decaying, strategy, **stepping) for name, strategy in holding.items()}
+drifted = {name: training.train(decaying, strategy, **stepping) for name, strategy in holding.items()}
 plane.trajectories(drifts, drifted)
 
 # %%
@@ -118,12 +119,12 @@ biased = {
     r"$\alpha$ = 0.5": theory.Distillation(0.3, Static(), theory.Spectral(0.5)),
     "ema_distillation": theory.Distillation(0.3, Exponential(0.5)),
 }
-ends = {name: bridge.train(spread, strategy, learning_rate=1.2, steps=100) for name, strategy in biased.items()}
+ends = {name: training.train(spread, strategy, learning_rate=1.2, steps=100) for name, strategy in biased.items()}
 plane.anchor_biases(spread, biased, ends)
 
 # %%
 for name, strategy in biased.items():
-    left = bridge.modal_shares(spread, ends[name].final[None] - theory.optimum(spread))[0]
+    left = gaps.modal_shares(spread, ends[name].final[None] - theory.optimum(spread))[0]
     off = np.abs(left - theory.anchor_bias(spread, strategy)).max()
     print(f"{name:20} left {left.min():.3f} to {left.max():.3f}, at most {off:.0e} from theory")
 
@@ -141,8 +142,8 @@ mixing = {angle: np.array([0, np.cos(np.radians(angle)), np.sin(np.radians(angle
 metrics = {angle: theory.Inputs(np.eye(3) / 4 + 2 * np.outer(v, v)) for angle, v in mixing.items()}
 replayed = {name: {a: theory.Distillation(0.6, kernel, d) for a, d in metrics.items()} for name, kernel in kernels.items()}
 slow = {"learning_rate": 0.5, "steps": 60}
-swept = {name: {a: theory.discrete(problem, s, **slow) for a, s in each.items()} for name, each in replayed.items()}
-tried = {name: {a: bridge.train(problem, each[a], **slow) for a in (0, 20, 40, 60, 90)} for name, each in replayed.items()}
+swept = {name: {a: theory.gradient_descent(problem, s, **slow) for a, s in each.items()} for name, each in replayed.items()}
+tried = {name: {a: training.train(problem, each[a], **slow) for a in (0, 20, 40, 60, 90)} for name, each in replayed.items()}
 plane.replay(swept, tried)
 
 # %%

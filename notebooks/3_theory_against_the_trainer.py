@@ -20,10 +20,11 @@
 # %config InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "dpi": 100}
 import numpy as np
 
-from tracer import bridge, theory
+from tracer import theory
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
+from tracer.crosscheck import agreement, gaps, training
 from tracer.evaluation.intervals import interval
-from tracer.plotting import agreement
+from tracer.plotting import agreement as figures
 from tracer.schedules import cosine
 from tracer.theory.claims import claim
 
@@ -58,10 +59,10 @@ compared = {
     "TRACER on replayed inputs": (theory.Distillation(0.9, metric=replay), {}),
 }
 agreements = {
-    name: bridge.compare(problem, strategy, learning_rate=0.2, steps=40, **stepping)
+    name: agreement.compare(problem, strategy, learning_rate=0.2, steps=40, **stepping)
     for name, (strategy, stepping) in compared.items()
 }
-agreement.exactness(agreements, tolerance=1e-11)
+figures.exactness(agreements, tolerance=1e-11)
 
 # %%
 print(f"largest error {max(each.error for each in agreements.values()):.1e}")
@@ -71,8 +72,10 @@ print(f"smallest error of predicting that nothing moves {min(each.nothing_moves 
 # A null prediction that is harder to tell apart: the right strategy with a kernel that is 1 % off.
 
 # %%
-right, wrong = (theory.discrete(problem, theory.Distillation(0.9, Beta(a, 0.5)), learning_rate=0.2, steps=40) for a in (0.5, 0.505))
-print(f"Beta(0.505, 0.5) for Beta(0.5, 0.5): error {bridge.deviation(wrong.weights(40), right.weights(40)):.1e}")
+right, wrong = (
+    theory.gradient_descent(problem, theory.Distillation(0.9, Beta(a, 0.5)), learning_rate=0.2, steps=40) for a in (0.5, 0.505)
+)
+print(f"Beta(0.505, 0.5) for Beta(0.5, 0.5): error {agreement.deviation(wrong.weights(40), right.weights(40)):.1e}")
 
 # %% [markdown]
 # ## First order: CLIP's own loss at small logits
@@ -83,8 +86,8 @@ print(f"Beta(0.505, 0.5) for Beta(0.5, 0.5): error {bridge.deviation(wrong.weigh
 # %%
 scales = 0.02 * 2.0 ** -np.arange(4)
 tested = {"flyp": theory.FineTuning(), "l2_sp": theory.L2SP(0.5), "tracer": theory.Distillation(0.9)}
-errors = {name: bridge.small_logit_errors(problem, s, scales, learning_rate=0.2, steps=20) for name, s in tested.items()}
-agreement.orders(scales, errors)
+errors = {name: agreement.small_logit_errors(problem, s, scales, learning_rate=0.2, steps=20) for name, s in tested.items()}
+figures.orders(scales, errors)
 
 # %% [markdown]
 # ## In the mean: negatives from the batch
@@ -105,13 +108,15 @@ pairs = theory.Problem.from_pairs(rng.standard_normal((12, 4)), rng.standard_nor
 cases = {("flyp", False): theory.FineTuning(), ("flyp", True): theory.FineTuning(), ("tracer", False): theory.Distillation(0.9)}
 measured, predicted = {}, {}
 for (name, replacement), strategy in cases.items():
-    full = theory.discrete(pairs, strategy, **short).weights(12)
-    draws = [[bridge.Draws(size, replacement, seed) for seed in seeds] for size in sizes]
-    ends = [np.array([bridge.train(pairs, strategy, **short, draws=each).final for each in group]) for group in draws]
-    measured[name, replacement] = [interval(bridge.share_travelled(group, full)) for group in ends]
-    corrected = [theory.discrete(pairs.in_batches(B, replacement=replacement), strategy, **short).weights(12) for B in sizes]
-    predicted[name, replacement] = [bridge.share_travelled(each, full) for each in corrected]
-agreement.in_batches(sizes, measured, predicted)
+    full = theory.gradient_descent(pairs, strategy, **short).weights(12)
+    draws = [[training.Draws(size, replacement, seed) for seed in seeds] for size in sizes]
+    ends = [np.array([training.train(pairs, strategy, **short, draws=each).final for each in group]) for group in draws]
+    measured[name, replacement] = [interval(gaps.share_travelled(group, full)) for group in ends]
+    corrected = [
+        theory.gradient_descent(pairs.in_batches(B, replacement=replacement), strategy, **short).weights(12) for B in sizes
+    ]
+    predicted[name, replacement] = [gaps.share_travelled(each, full) for each in corrected]
+figures.in_batches(sizes, measured, predicted)
 
 # %%
 for (name, replacement), means in measured.items():

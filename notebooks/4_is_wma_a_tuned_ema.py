@@ -31,7 +31,8 @@ import numpy as np
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
 from tracer.plotting import Curve, Panel, curves
-from tracer.theory import design_rules, ema
+from tracer.theory import design_rules
+from tracer.theory.closed_forms import ema
 from tracer.theory.matching import exponent_that_leaves, momentum_that_leaves
 
 WMA = Beta(0.5, 0.5)
@@ -71,7 +72,7 @@ for strategy, kernel, label, line in (
     ("tracer", PowerLaw(0.5), "power law ½", "--"),
     ("tracer", WMA, "Beta(½, ½) over 10,000 steps", "-"),
 ):
-    path = theory.discrete(one_mode, theory.Distillation(0.9, kernel), learning_rate=0.5, steps=10_000)
+    path = theory.gradient_descent(one_mode, theory.Distillation(0.9, kernel), learning_rate=0.5, steps=10_000)
     gap_curves.append(Curve(strategy, times, np.abs(path.gap(times)).ravel(), label, line))
     sum_curves.append(Curve(strategy, times, np.abs(path.impulse(times)).ravel() / (0.9 * 0.5), label, line))
 curves(

@@ -29,16 +29,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tracer import comparison, plotting, schedules, theory, tracking
+from tracer import plotting, schedules, theory, tracking
 from tracer.averaging import Clock, Static
-from tracer.data import world
-from tracer.evaluation import decay
+from tracer.demo import settings
+from tracer.evaluation import decay, measures
 from tracer.evaluation.budget import budget
 from tracer.evaluation.displacement import relative_displacement
-from tracer.evaluation.suite import evaluate
+from tracer.evaluation.report import evaluate
 from tracer.plotting import LABELS, Curve, Panel, curves
-from tracer.run import fine_tune
-from tracer.strategies import STRATEGIES
+from tracer.runs.fine_tune import fine_tune
+from tracer.strategies import PRESETS
+from tracer.toy import world
 
 # %% [markdown]
 # ## Runs of 30 steps
@@ -56,11 +57,11 @@ reports, metrics, budgets, displacements = {}, {}, {}, {}
 
 def fine_tune_here(name, method, optimization=None):
     """Run a method, and keep what is looked at below under a name."""
-    kernel = STRATEGIES[method].kernel
+    kernel = PRESETS[method].kernel
     logged = {"log_every_steps": 1, "checkpoint_every_steps": 1 if kernel else STEPS, "keep_checkpoints": STEPS}
     with TemporaryDirectory() as folder:
         steps = {"total_steps": STEPS, **(optimization or {})}
-        run = comparison.configuration(method, "0", 0, Path(folder), optimization=steps)
+        run = settings.configuration(method, "0", 0, Path(folder), optimization=steps)
         run = run.model_copy(update={**logged, "evaluation": None})
         result = fine_tune(run)
         reports[name] = evaluate(result.student, suite)
@@ -84,9 +85,9 @@ fine_tune_here("tracer", "tracer")
 # %%
 demo = json.loads(Path("../experiments/demo/results.json").read_text(encoding="utf-8"))["rows"]
 reports = {"zero_shot": next(row["report"] for row in demo if row["method"] == "zero_shot"), **reports}
-print(f"{'after 30 steps':24}" + "".join(f"{name:>12}" for name in comparison.MEASURES))
+print(f"{'after 30 steps':24}" + "".join(f"{name:>12}" for name in measures.MEASURES))
 for method, report in reports.items():
-    values = [comparison.measure({"report": report}, name) for name in comparison.MEASURES]
+    values = [measures.measure({"report": report}, name) for name in measures.MEASURES]
     print(f"{LABELS.get(method, method):24}" + "".join(f"{100 * value:12.1f}" for value in values))
 
 # %% [markdown]
@@ -102,10 +103,10 @@ for method, report in reports.items():
 plotting.trade_off(demo)
 
 # %%
-chosen = comparison.CHOSEN["wise_ft"]["strategy"]["interpolation"]
+chosen = settings.CHOSEN["wise_ft"]["strategy"]["interpolation"]
 at_chosen = [row for row in demo if row["method"] != "wise_ft" or row["strength"] == chosen]
-summary = comparison.table(at_chosen)
-print(f"{'after 300 steps':24}" + "".join(f"{name:>14}" for name in comparison.MEASURES))
+summary = measures.summary(at_chosen)
+print(f"{'after 300 steps':24}" + "".join(f"{name:>14}" for name in measures.MEASURES))
 for method, measured in summary.items():
     print(f"{LABELS[method]:24}" + "".join(f"{100 * m:8.1f} ± {100 * half:3.1f}" for m, half in measured.values()))
 
@@ -170,15 +171,17 @@ start = 0.3 * np.random.default_rng([0, 1]).standard_normal((16, 64))
 problem = theory.Population.named("decades", 64, 16, seed=0).problem(start)
 measured, predicted = {}, {}
 for method, row_name in methods.items():
-    strength = comparison.CHOSEN[method]["strategy"]["strength"]
-    strategy = theory.Distillation(strength, STRATEGIES[method].kernel)
+    strength = settings.CHOSEN[method]["strategy"]["strength"]
+    strategy = theory.Distillation(strength, PRESETS[method].kernel)
     learning_rate = 0.5 * theory.max_learning_rate(problem, theory.Distillation(strength, Static()))
     for horizon in lines:
         steps = int(horizon)
         logged = [row["gaps"] for row in horizons[horizon]["rows"] if row["method"] == row_name and "gaps" in row]
         share = np.mean([np.divide(g["gap.student_teacher"], g["gap.student_anchor"]) for g in logged], axis=0)
         measured[method, horizon] = np.linspace(0, steps, len(share) + 1)[1:], share
-        path = theory.discrete(problem, strategy, learning_rate=learning_rate, steps=steps, schedule=schedules.cosine(steps))
+        path = theory.gradient_descent(
+            problem, strategy, learning_rate=learning_rate, steps=steps, schedule=schedules.cosine(steps)
+        )
         times = measured[method, horizon][0].astype(int)
         way = path.weights(times) - problem.initial_weights
         predicted[method, horizon] = times, np.linalg.norm(path.gap(times), axis=(1, 2)) / np.linalg.norm(way, axis=(1, 2))

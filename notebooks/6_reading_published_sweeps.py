@@ -29,10 +29,12 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from tracer import config, schedules, sweep, theory
+from tracer import schedules, theory
 from tracer.averaging import Beta, Clock, Exponential, Static
+from tracer.config import loading
 from tracer.plotting import Curve, Panel, curves
-from tracer.theory.indexing import IndexedByUpdates
+from tracer.runs import sweep
+from tracer.theory.update_indexed import UpdateIndexed
 
 PUBLISHED = Path("../experiments/published")
 MEASURES = ("ID", "OOD", "OOD ECE")
@@ -75,7 +77,7 @@ def predict(problem, kernel, strength=0.9, update_every=1, shorter=1):
     """The path of a run of a strategy in a problem, with the published schedule or all of it so many times shorter."""
     strategy, steps = theory.Distillation(strength, kernel), STEPS // shorter
     stable = theory.max_learning_rate(problem, theory.Distillation(strength, Static()))
-    return theory.discrete(
+    return theory.gradient_descent(
         problem,
         strategy,
         learning_rate=0.5 * stable,
@@ -95,7 +97,7 @@ point_sampled = Beta(0.5, 0.5, weighting="pdf")
 asked = {
     "strength": [(point_sampled, strength, 1, 5) for strength in settings["strength"]],
     "beta": [(Beta(beta, beta, weighting="pdf"), 0.9, 1, 5) for beta in settings["beta"]],
-    "update_period": [(IndexedByUpdates(point_sampled), 0.9, period) for period in settings["update_period"]],
+    "update_period": [(UpdateIndexed(point_sampled), 0.9, period) for period in settings["update_period"]],
     "by progress": [(Beta(0.5, 0.5), 0.9, period) for period in settings["update_period"]],
 }
 predicted = {
@@ -165,7 +167,7 @@ print(f"{'':8}{'pretrained model':>22}{'mean age':>22}{'adaptation':>22}")
 print(f"{'period':8}" + f"{'published':>12}{'progress':>10}" * 3)
 for number, period in enumerate(settings["update_period"]):
     clock = Clock(STEPS, int(period))
-    kernels = IndexedByUpdates(point_sampled), Beta(0.5, 0.5)
+    kernels = UpdateIndexed(point_sampled), Beta(0.5, 0.5)
     anchor, age = ([getattr(kernel, name)(clock) for kernel in kernels] for name in ("anchor_weight", "mean_age"))
     adaptation = [predicted["decades", name][0][number] for name in ("update_period", "by progress")]
     print(f"{period:<8}" + "".join(f"{theirs:12.3f}{ours:10.3f}" for theirs, ours in (anchor, age, adaptation)))
@@ -180,7 +182,7 @@ for number, period in enumerate(settings["update_period"]):
 # the first fifth of the run.
 
 # %%
-kl = config.read(PUBLISHED / "teacher_student_kl.yaml")
+kl = loading.read(PUBLISHED / "teacher_student_kl.yaml")
 progress = np.array(kl["progress_percent"]) / 100
 warmed_up = Exponential(0.9, initial_momentum=0.05, warmup_progress=0.2)
 teachers = {
@@ -189,8 +191,8 @@ teachers = {
     "WMA, beta 0.2": (Beta(0.2, 0.2, weighting="pdf"), 1),
     "WMA, beta 1.0": (Beta(1.0, 1.0, weighting="pdf"), 1),
     "WMA, beta 1.5": (Beta(1.5, 1.5, weighting="pdf"), 1),
-    "WMA, beta 0.5, every 5 steps": (IndexedByUpdates(point_sampled), 5),
-    "WMA, beta 0.5, every 500 steps": (IndexedByUpdates(point_sampled), 500),
+    "WMA, beta 0.5, every 5 steps": (UpdateIndexed(point_sampled), 5),
+    "WMA, beta 0.5, every 500 steps": (UpdateIndexed(point_sampled), 500),
 }
 measured = np.array([kl["kl_nats"][name] for name in teachers])
 times = np.round(progress * STEPS).astype(int)

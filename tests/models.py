@@ -7,8 +7,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
-from tracer.data.batches import Batch
 from tracer.models.dual_encoder import Encoder, Features
+from tracer.training.batches import Batch
 
 KERNELS = [
     Static(),

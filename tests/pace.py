@@ -1,6 +1,6 @@
 """Metrics without what no two runs share."""
 
-from tracer.pace import NAMES
+from tracer.training.throughput import NAMES
 
 
 def without_pace(line):

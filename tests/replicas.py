@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 from torch import Tensor, nn
 
-from tracer.data import label_spaces
+from tracer.data import label_tables
 from tracer.models.dual_encoder import Encoder, Features
 
 SIZE, LEVEL = 32, 25
@@ -62,11 +62,11 @@ def objectnet(path: Path, planted: Planted) -> Path:
 
 def imagenet_family(root: Path, planted: dict[str, Planted]) -> Path:
     """All six data sets in their published folders."""
-    synsets = label_spaces.imagenet_synsets()
+    synsets = label_tables.imagenet_synsets()
     class_folders(root / "imagenet" / "val", synsets, planted["id"])
     class_folders(root / "imagenetv2-matched-frequency-format-val", map(str, range(1000)), planted["v2"], ".jpeg")
-    class_folders(root / "imagenet-r", label_spaces.imagenet_subset("r"), planted["r"], ".jpg")
-    class_folders(root / "imagenet-a", label_spaces.imagenet_subset("a"), planted["a"], ".jpg")
+    class_folders(root / "imagenet-r", label_tables.imagenet_subset("r"), planted["r"], ".jpg")
+    class_folders(root / "imagenet-a", label_tables.imagenet_subset("a"), planted["a"], ".jpg")
     (root / "imagenet-r" / "README.txt").write_text("ImageNet-R")
     class_folders(root / "sketch", synsets, planted["sketch"])
     objectnet(root / "objectnet-1.0", planted["objectnet"])
@@ -81,7 +81,7 @@ def flat_validation(root: Path, planted: list[tuple[int, tuple[int, int]]]) -> P
     devkit.mkdir(parents=True)
     numbers = [1000 - label for label, _ in planted]
     (devkit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{number}\n" for number in numbers))
-    synsets = [(number, synset, 0) for number, synset in enumerate(reversed(label_spaces.imagenet_synsets()), 1)]
+    synsets = [(number, synset, 0) for number, synset in enumerate(reversed(label_tables.imagenet_synsets()), 1)]
     rows = np.array([*synsets, (1001, "n00001740", 2)], dtype=[("ILSVRC2012_ID", "i4"), ("WNID", "O"), ("num_children", "i4")])
     savemat(devkit / "meta.mat", {"synsets": rows[:, None]})
     return root / "val"

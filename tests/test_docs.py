@@ -17,9 +17,11 @@ import yaml
 from sphinx.cmd.build import build_main
 
 import tracer
-from tracer import cli, config, sweep, theory
+from tracer import cli, theory
+from tracer.config import loading, schema
 from tracer.errors import UserError
-from tracer.strategies import STRATEGIES
+from tracer.runs import sweep
+from tracer.strategies import PRESETS
 from tracer.theory.claims import CLAIMS
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +59,7 @@ def check_yaml(content: str) -> None:
         Path("grid.yaml").write_text(content, encoding="utf-8")
         sweep.load(Path("grid.yaml"))
     else:
-        config.validate(values, "the page")
+        loading.validate(values, "the page")
 
 
 class Site:
@@ -100,11 +102,11 @@ def site(tmp_path_factory):
 
 def test_generated_pages_list_everything(site):
     keys = site.text("api/configuration.html")
-    schema = config.Run.model_json_schema()
-    for section in (schema, *schema["$defs"].values(), *sweep.Sweep.model_json_schema()["$defs"].values()):
+    written = schema.RunConfig.model_json_schema()
+    for section in (written, *written["$defs"].values(), *sweep.SweepConfig.model_json_schema()["$defs"].values()):
         for key in section["properties"]:
             assert re.search(rf"(^|\.){key}$", keys, re.MULTILINE), key
-    assert set(STRATEGIES) <= set(site.text("api/strategies.html").split())
+    assert set(PRESETS) <= set(site.text("api/strategies.html").split())
     claims = site.text("api/claims.html")
     assert [claim.id for claim in CLAIMS.values() if claim.statement not in claims or claim.id not in claims] == []
 

@@ -8,7 +8,8 @@ import yaml
 from torch.nn import functional
 
 from tests.models import RandomBatches, TinyDualEncoder
-from tracer import config, sweep
+from tracer.config import loading
+from tracer.runs import sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +45,7 @@ def test_the_theory_runs(capsys):
 
 
 def test_the_configuration_is_valid():
-    assert config.validate(yaml.safe_load(blocks("yaml")[0]), "README").strategy.name == "tracer"
+    assert loading.validate(yaml.safe_load(blocks("yaml")[0]), "README").strategy.name == "tracer"
 
 
 def test_the_sweep_is_valid(tmp_path):

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 __version__ = version("tracer")
 
-_LAZY = {"Teacher": "tracer.teacher", "Trainer": "tracer.trainer"}
+_LAZY = {"Teacher": "tracer.training.teacher", "Trainer": "tracer.training.trainer"}
 __all__ = ["Teacher", "Trainer", "__version__"]
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from tracer.errors import UserError
 from tracer.quantities import BELOW_ONE, COUNT, POSITIVE, SHARE, WHOLE, number, numbers, whole_number
 
 
@@ -36,7 +37,7 @@ class Clock:
         update_every: optimiser steps between two teacher updates, k.
 
     Raises:
-        ValueError: if either is no whole number or below 1, or no update falls within the run.
+        UserError: if either is no whole number or below 1, or no update falls within the run.
     """
 
     total_steps: int
@@ -45,7 +46,7 @@ class Clock:
     def __post_init__(self):
         whole_number("total_steps", self.total_steps)
         if whole_number("update_every", self.update_every) > self.total_steps:
-            raise ValueError(f"update_every must lie between 1 and total_steps = {self.total_steps}, not {self.update_every}")
+            raise UserError(f"update_every must lie between 1 and total_steps = {self.total_steps}, not {self.update_every}")
 
     @property
     def updates(self) -> int:

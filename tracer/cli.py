@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer import __version__, places
+from tracer import __version__, paths
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
-    from tracer.config import Run
-    from tracer.data.sets import Suite
+    from tracer.config.schema import RunConfig
+    from tracer.data.datasets import Suite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def _told(error: BaseException) -> int:
     """Say what ended a command; its exit code."""
     import traceback
 
-    from tracer import faults
+    from tracer.terminal import faults
 
     if os.environ.get(faults.SHOW):
         traceback.print_exception(error)
@@ -132,28 +132,28 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 
 def _configuration(options: argparse.Namespace):
-    from tracer import config
+    from tracer.config import loading
 
     given = [options.config, *options.overrides] if options.config and "=" in options.config else options.overrides
-    path = places.given(options.config, "the configuration") if options.config and "=" not in options.config else None
-    return config.load(path, given)
+    path = paths.given(options.config, "the configuration") if options.config and "=" not in options.config else None
+    return loading.load(path, given)
 
 
 def _demo(options: argparse.Namespace) -> None:
-    output = places.given(options.output, "--output")
-    places.require_folder(output, "--output")
-    from tracer.demo import demo
+    output = paths.given(options.output, "--output")
+    paths.require_folder(output, "--output")
+    from tracer.demo.run import demo
 
     demo(output, options.seeds, options.steps, options.pretrain)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
     text = f"runs/glyphs-{options.seed}.safetensors" if options.output is None else options.output
-    output = places.given(text, "--output")
-    places.require_file(output, "--output")
-    places.require_folder(output.with_suffix(""), "the folder of checkpoints")
-    from tracer import console
-    from tracer.pretrain import STEPS, pretrain, require_sense
+    output = paths.given(text, "--output")
+    paths.require_file(output, "--output")
+    paths.require_folder(output.with_suffix(""), "the folder of checkpoints")
+    from tracer.demo.pretrain import STEPS, pretrain, require_sense
+    from tracer.terminal import console
 
     require_sense(options.seed, output)
     with console.progress(f"pretraining, seed {options.seed}", STEPS) as advance:
@@ -162,17 +162,19 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from tracer.config import dump, remarks
+    from tracer.config.loading import dump, remarks
 
     run = _configuration(options)
     if options.print_config:
         print(dump(run), end="")
         return
-    places.require_folder(run.output, "output")
-    from tracer import console, judging, processes, stages
-    from tracer import run as running
+    paths.require_folder(run.output, "output")
+    from tracer.runs import fine_tune as running
+    from tracer.runs import judging, stages
+    from tracer.terminal import console
+    from tracer.training import distributed
 
-    console.console.quiet = logging.getLogger("tracer").disabled = not processes.is_first()
+    console.console.quiet = logging.getLogger("tracer").disabled = not distributed.is_first()
     for remark in remarks(run):
         console.console.print(remark, markup=False, soft_wrap=True)
     with console.progress("fine-tuning", stages.steps(run)) as standing:
@@ -180,7 +182,7 @@ def _train(options: argparse.Namespace) -> None:
         report = judging.verdict(run, result, standing.stage)
     console.skipped(result.skipped, run.output / "skipped.jsonl")
     console.report(report, run.output)
-    processes.leave()
+    distributed.leave()
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -188,25 +190,26 @@ def _evaluate(options: argparse.Namespace) -> None:
     weights, head = (_to_read(getattr(options, name), f"--{name}") for name in ("weights", "head"))
     coefficients = None if options.interpolations is None else _coefficients(options.interpolations)
     _require_sense(run, weights, head, coefficients)
-    places.require_folder(run.output, "output")
-    from tracer import console, judging
+    paths.require_folder(run.output, "output")
+    from tracer.runs import build, judging, sources
     from tracer.storage import content_name
+    from tracer.terminal import console
 
-    suite = judging.suite_of(run)
+    suite = sources.suite_of(run)
     assert suite is not None, "_require_sense refuses that"
     if coefficients is not None and weights is not None:
         _evaluate_interpolations(run, suite, weights, coefficients)
         return
     console.say(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
-    encoder = judging.load_encoder(run, weights, head)
+    encoder = build.load_encoder(run, weights, head)
     name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
     report = judging.judge(encoder, suite, run.output, name, run.workers)
     if (weights or head) and run.model.pretrained is not None:
-        report = judging.compare(run, report, suite, judging.load_encoder(run), name=name, stage=console.say)
+        report = judging.compare(run, report, suite, build.load_encoder(run), name=name, stage=console.say)
     console.report(report, run.output)
 
 
-def _require_sense(run: "Run", weights: Path | None, head: Path | None, coefficients: list[float] | None) -> None:
+def _require_sense(run: "RunConfig", weights: Path | None, head: Path | None, coefficients: list[float] | None) -> None:
     """What the options of `evaluate` must be together."""
     if run.evaluation is None:
         raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
@@ -224,16 +227,18 @@ def _to_read(text: str | None, option: str) -> Path | None:
     """The file that an option names, if it is given."""
     if text is None:
         return None
-    path = places.given(text, option)
-    places.require_readable(path, option)
+    path = paths.given(text, option)
+    paths.require_readable(path, option)
     return path
 
 
-def _evaluate_interpolations(run: "Run", suite: "Suite", weights: Path, coefficients: list[float]) -> None:
+def _evaluate_interpolations(run: "RunConfig", suite: "Suite", weights: Path, coefficients: list[float]) -> None:
     if not suite.ood:
         raise UserError("--interpolations compares ID with OOD accuracy, and evaluation has no OOD sets: name some")
-    from tracer import console, judging, plotting
+    from tracer import plotting
+    from tracer.runs import judging
     from tracer.storage import content_name
+    from tracer.terminal import console
 
     with console.progress("interpolations", len(coefficients)) as advance:
         reports = judging.judge_interpolations(run, weights, coefficients, suite, advance)
@@ -253,27 +258,28 @@ def _coefficients(text: str) -> list[float]:
 
 
 def _strategies(options: argparse.Namespace) -> None:
-    from tracer.strategies import STRATEGIES
+    from tracer.strategies import PRESETS
 
-    for name, strategy in STRATEGIES.items():
+    for name, strategy in PRESETS.items():
         print(f"{name:<24}{strategy.summary} ({strategy.source})")
 
 
 def _sweep(options: argparse.Namespace) -> None:
     if options.processes is not None and options.processes < 1:
         raise UserError(f"--processes is {options.processes}: choose at least 1")
-    from tracer import console, lock, sweep
-    from tracer.pool import Failure
-    from tracer.study import attempt
+    from tracer.runs import lock, sweep
+    from tracer.runs.jobs import try_all
+    from tracer.runs.pool import Failure
+    from tracer.terminal import console
 
-    plan, points = sweep.load(places.given(options.grid, "the sweep's file"))
-    places.require_folder(plan.output, "output")
+    plan, points = sweep.load(paths.given(options.grid, "the sweep's file"))
+    paths.require_folder(plan.output, "output")
     jobs = sweep.jobs(points)
     processes = plan.processes if options.processes is None else options.processes
     total = sum(job.steps for job in jobs)
     with lock.held(plan.output), console.progress(f"{len(jobs)} runs", total) as advance:
         advance.stage(f"{processes} at once, kept in {plan.output / 'runs'}")
-        rows = [each if isinstance(each, Failure) else each[0] for each in attempt(jobs, processes, advance)]
+        rows = [each if isinstance(each, Failure) else each[0] for each in try_all(jobs, processes, advance)]
         written = sweep.write(plan, sweep.summarise(plan, points, rows), rows)
     print(written)
     print(f"written to {plan.output}")
@@ -283,8 +289,8 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _explore(options: argparse.Namespace) -> None:
-    output = places.given(options.output, "--output")
-    places.require_file(output, "--output")
+    output = paths.given(options.output, "--output")
+    paths.require_file(output, "--output")
     from tracer import explorer
 
     explorer.write(output)

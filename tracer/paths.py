@@ -1,7 +1,9 @@
-"""Paths as users write them, in configurations and on the command line."""
+"""Paths as users write them, and what is looked at before a command writes or reads there."""
 
 import os
 from pathlib import Path
+
+from tracer.errors import UserError
 
 LONGEST_NAME = 255  # bytes: what file systems take
 LONGEST_PATH = 4095
@@ -35,3 +37,48 @@ def located(text: str | Path) -> Path:
     if len(os.fsencode(path)) > LONGEST_PATH or any(len(os.fsencode(name)) > LONGEST_NAME for name in path.split("/")):
         raise ValueError(f"a name of over {LONGEST_NAME} bytes, or a path of over {LONGEST_PATH}, is too long: shorten it")
     return Path(path)
+
+
+def given(text: str, option: str) -> Path:
+    """The path that an option names, `~` being the home folder.
+
+    Raises:
+        UserError: if it can be none.
+    """
+    try:
+        return located(text)
+    except ValueError as error:
+        raise UserError(f"{option} is {text!r}: {error}") from None
+
+
+def require_folder(path: Path, option: str) -> None:
+    """Refuse a folder that is a file, or that could neither be made nor written to."""
+    there = _existing(path)
+    if not there.is_dir():
+        where = "it" if there == path else f"its part {there}"
+        raise UserError(f"{option} is {path}, but {where} is a file: choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{option} is {path}, but {there} cannot be written to: change its permissions or choose another folder")
+
+
+def require_file(path: Path, option: str) -> None:
+    """Refuse a file to write that is a folder or anything but a file, or whose folder could not be written to."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{option} is {path}, which is no file but a folder or device: name a file")
+    require_folder(path.parent, option)
+
+
+def require_readable(path: Path, option: str) -> None:
+    """Refuse a file to read that is not there, or is none."""
+    if path.is_dir():
+        raise UserError(f"{option} is {path}, which is a folder: name a file in it")
+    if not path.is_file():
+        found = "is a device or a pipe: name a file" if path.exists() else "does not exist: check the path"
+        raise UserError(f"{option} is {path}, which {found}")
+
+
+def _existing(path: Path) -> Path:
+    """The path itself, or the nearest of its folders that is there (a link to nothing counts as what it is: in the way)."""
+    while not (path.exists() or path.is_symlink()) and path != path.parent:
+        path = path.parent
+    return path

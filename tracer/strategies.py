@@ -10,7 +10,7 @@ Trained = Literal["nothing", "towers", "head", "image_tower_and_head"]
 
 
 @dataclass(frozen=True)
-class Strategy:
+class Preset:
     """A way to fine-tune.
 
     Attributes:
@@ -70,7 +70,7 @@ class Strategy:
         return frozenset(used)
 
 
-TRACER = Strategy(
+TRACER = Preset(
     "distillation from a weighted moving average (Beta kernel)",
     "arXiv 2605.29380; the average is CLIPood's, 2302.00864",
     kernel=Beta(0.5, 0.5),
@@ -78,20 +78,20 @@ TRACER = Strategy(
 # the momentum's warm-up is the published one of EMA teachers
 WARMED_UP = Exponential(0.9, initial_momentum=0.05, warmup_progress=0.2)
 
-STRATEGIES = {
-    "zero_shot": Strategy("the pretrained model as it is", "CLIP, arXiv 2103.00020", trains="nothing"),
-    "linear_probe": Strategy("a linear head on frozen image features, from the zero-shot one", "arXiv 2103.00020", trains="head"),
-    "ft": Strategy("image tower and a zero-shot-initialised head", "arXiv 2109.01903", trains="image_tower_and_head"),
-    "lp_ft": Strategy(
+PRESETS = {
+    "zero_shot": Preset("the pretrained model as it is", "CLIP, arXiv 2103.00020", trains="nothing"),
+    "linear_probe": Preset("a linear head on frozen image features, from the zero-shot one", "arXiv 2103.00020", trains="head"),
+    "ft": Preset("image tower and a zero-shot-initialised head", "arXiv 2109.01903", trains="image_tower_and_head"),
+    "lp_ft": Preset(
         "linear probe, then image tower and head", "arXiv 2202.10054", trains="image_tower_and_head", goes_on_from="linear_probe"
     ),
-    "flyp": Strategy("contrastive loss alone, captions made from class names", "arXiv 2212.00638"),
-    "l2_sp": Strategy("weights pulled towards the pretrained ones", "arXiv 1802.01483", anchored=True),
-    "static_distillation": Strategy("distillation from the pretrained model", "arXiv 2605.29380", kernel=Static()),
-    "ema_distillation": Strategy("distillation from an exponential moving average", "arXiv 2605.29380", kernel=Exponential(0.9)),
+    "flyp": Preset("contrastive loss alone, captions made from class names", "arXiv 2212.00638"),
+    "l2_sp": Preset("weights pulled towards the pretrained ones", "arXiv 1802.01483", anchored=True),
+    "static_distillation": Preset("distillation from the pretrained model", "arXiv 2605.29380", kernel=Static()),
+    "ema_distillation": Preset("distillation from an exponential moving average", "arXiv 2605.29380", kernel=Exponential(0.9)),
     # weights and momenta of example_scripts/carot.sh and src/args.py in its authors' repository; its strength, 1.5 on the sum of
     # both directions (crd is their mean), and its period, 500 steps, go with the length of a run and are for configurations to name
-    "carot": Strategy(
+    "carot": Preset(
         "distillation of an EMA's logits alone, orthogonal image projection",
         "arXiv 2311.01723",
         kernel=WARMED_UP,
@@ -104,7 +104,7 @@ STRATEGIES = {
         f"tracer_without_{term}": replace(TRACER, summary=f"tracer without its term {term}", terms=TRACER.terms - {term})
         for term in PUBLISHED_DISTILLATION
     },
-    "wise_ft": Strategy("FLYP, then interpolated with the pretrained weights", "arXiv 2109.01903", interpolated=True),
-    "model_stock": Strategy("FLYP from several seeds, merged by their angles", "arXiv 2403.19522", trains="nothing", merges="flyp"),
+    "wise_ft": Preset("FLYP, then interpolated with the pretrained weights", "arXiv 2109.01903", interpolated=True),
+    "model_stock": Preset("FLYP from several seeds, merged by their angles", "arXiv 2403.19522", trains="nothing", merges="flyp"),
 }
 """Every strategy, by the name that a configuration calls it."""

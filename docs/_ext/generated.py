@@ -8,9 +8,9 @@ import yaml
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from tracer.config import Run
-from tracer.strategies import STRATEGIES
-from tracer.sweep import Sweep
+from tracer.config.schema import RunConfig
+from tracer.runs.sweep import SweepConfig
+from tracer.strategies import PRESETS
 from tracer.theory.claims import CLAIMS, SUBJECTS, by_number
 from tracer.theory.claims.claim import Claim
 
@@ -35,7 +35,7 @@ class ConfigurationKeys(Generated):
     """Every key of a run's YAML, and of a sweep's."""
 
     def lines(self) -> Iterator[str]:
-        for model, title, prefix in ((Run, "A run", ""), (Sweep, "A sweep", "")):
+        for model, title, prefix in ((RunConfig, "A run", ""), (SweepConfig, "A sweep", "")):
             schema = model.model_json_schema()
             yield from sections(title, prefix, schema, schema.get("$defs", {}))
 
@@ -44,7 +44,7 @@ class Strategies(Generated):
     """Every strategy by name."""
 
     def lines(self) -> Iterator[str]:
-        rows = ([f"``{name}``", plain(each.summary), plain(each.source)] for name, each in STRATEGIES.items())
+        rows = ([f"``{name}``", plain(each.summary), plain(each.source)] for name, each in PRESETS.items())
         yield from table(("Name", "What it does", "Source"), (24, 52, 24), rows)
 
 

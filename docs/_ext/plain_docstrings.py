@@ -12,10 +12,10 @@ from sphinx import addnodes
 from sphinx.roles import XRefRole
 from sphinx.util.typing import stringify_annotation
 
-from tracer import config
+from tracer.config import schema
 
 SECTION = re.compile(r"(Args|Raises|Returns|Yields):$")
-ALIASES = {f"tracer.config.{name}": stringify_annotation(getattr(config, name), "smart") for name in ("AnyData", "AnySuite")}
+ALIASES = {f"tracer.config.{name}": stringify_annotation(getattr(schema, name), "smart") for name in ("AnyData", "AnySuite")}
 FUNCTION = re.compile(r"<function (?:[\w.]*\.)?(?:<lambda>|(\w+))>")
 MARKUP = re.compile(r"(`[^`]*`)|([\\*|])|(_)(?!\w)")
 

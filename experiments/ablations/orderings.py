@@ -12,9 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from tracer import comparison, sweep
-from tracer.comparison import MEASURES
+from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval, interval
+from tracer.evaluation.measures import MEASURES
+from tracer.runs import sweep
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parent / "published"
@@ -93,7 +94,7 @@ def values(name: str, setting: dict, measure: str) -> Sequence[float]:
         rows = found["rows"][first : first + point["runs"]]
         first += point["runs"]
         if point["setting"] == setting:
-            return [comparison.measure(row, measure) for row in rows]
+            return [measures.measure(row, measure) for row in rows]
     raise KeyError(f"{name} has not run {setting}")
 
 

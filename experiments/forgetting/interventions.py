@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from tracer import comparison, schedules
-from tracer.config import Run
-from tracer.data.batches import Batches
-from tracer.data.sources import training_pairs
-from tracer.judging import load_encoder
+from tracer import schedules
+from tracer.config.schema import RunConfig
+from tracer.demo import settings
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
-from tracer.objective import Objective
-from tracer.trainer import Loop, Trainer
+from tracer.runs.build import load_encoder
+from tracer.runs.sources import training_pairs
+from tracer.training.batches import Batches
+from tracer.training.objective import Objective
+from tracer.training.trainer import Loop, Trainer
 
 ABLATIONS = Path("experiments/ablations")
 PRETRAINED = ("0", "1", "2", str(ABLATIONS / "glyphs-3.safetensors"), str(ABLATIONS / "glyphs-4.safetensors"))
@@ -69,16 +70,16 @@ DESCENT, DESCENT_RATE = "projection alone, plain gradient descent", 0.6
 """At its rate it leaves about the training loss that AdamW leaves."""
 
 
-def configuration(name: str, rate: float, pretrained: str, seed: int, runs: Path) -> Run:
+def configuration(name: str, rate: float, pretrained: str, seed: int, runs: Path) -> RunConfig:
     """The run of an intervention from one pretrained model, in a folder of its own below `runs`."""
     change = INTERVENTIONS[name]
     folder = runs / f"{rate:g}" / name.replace(" ", "_").replace(",", "").replace("+", "plus")
     optimization = {"learning_rate": rate, **change.optimization}
-    run = comparison.configuration("flyp", pretrained, seed, folder, optimization=optimization, strategy=change.strategy)
+    run = settings.configuration("flyp", pretrained, seed, folder, optimization=optimization, strategy=change.strategy)
     return run.model_copy(update={"model": run.model.model_copy(update={"freeze": change.freeze})})
 
 
-def gradient_descent(run: Run, rate: float) -> Encoder:
+def gradient_descent(run: RunConfig, rate: float) -> Encoder:
     """A run by plain gradient descent at another peak rate, in place of AdamW: same batches, same schedule."""
     torch.manual_seed(run.seed)
     encoder, steps = load_encoder(run), run.optimization.total_steps

@@ -8,7 +8,7 @@ import torch
 from parts import Parts, accuracies, features, moments, unit
 
 from tracer import theory
-from tracer.data.sets import LabelledImages, Suite
+from tracer.data.datasets import LabelledImages, Suite
 from tracer.models.dual_encoder import Encoder
 
 ENERGIES = (1.0, 0.999, 0.99)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from tracer.data.sets import LabelledImages, Suite
+from tracer.data.datasets import LabelledImages, Suite
 from tracer.evaluation.zero_shot import classifier
 from tracer.models.dual_encoder import Encoder
-from tracer.models.pooled import pooled_features
+from tracer.models.pooled_features import pooled_features
 
 AT_ONCE = 256
 PARTS = ("trunk", "projection", "texts")
@@ -53,7 +53,7 @@ def features(encoder: Encoder, images: LabelledImages) -> np.ndarray:
 
 
 def accuracies(parts: Parts, suite: Suite) -> dict[str, float]:
-    """Accuracy on the task, and its means over the OOD and the knowledge sets, as `tracer.evaluation.suite.evaluate` counts."""
+    """Accuracy on the task, and its means over the OOD and the knowledge sets, as `tracer.evaluation.report.evaluate` counts."""
     right = {
         name: float(np.mean(np.argmax(unit(parts.trunk[name] @ parts.projection.T) @ parts.texts[name].T, axis=1) == images.labels))
         for name, images in suite.sets().items()

@@ -32,14 +32,17 @@ from matplotlib.axes import Axes
 from parts import accuracies, last_map, mixtures, moved, read_by_class_means, shapley, take_apart
 from tables import tables
 
-from tracer import comparison, console, plotting
-from tracer.data import world
-from tracer.data.sets import LabelledImages, Suite
+from tracer import plotting
+from tracer.data.datasets import LabelledImages, Suite
+from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval, interval
-from tracer.judging import load_encoder
+from tracer.evaluation.measures import Row
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
-from tracer.study import Job, Row, study
+from tracer.runs.build import load_encoder
+from tracer.runs.jobs import Job, run_all
+from tracer.terminal import console
+from tracer.toy import world
 
 HERE = Path(__file__).parent
 KINDS = ("ID", "OOD", "knowledge")
@@ -57,7 +60,7 @@ def main() -> None:
     suite, training = world.suite("test"), world.task("train")
     records = []
     for seed, pretrained in enumerate(PRETRAINED[: arguments.models]):
-        accurate = run_all(pretrained, seed, arguments.runs, arguments.processes)
+        accurate = of_interventions(pretrained, seed, arguments.runs, arguments.processes)
         records.append(take_stock(pretrained, seed, arguments.runs, suite, training) | {"runs": accurate})
     results = {"summary": summarise(records), "records": records}
     (HERE / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
@@ -65,12 +68,12 @@ def main() -> None:
     draw(results)
 
 
-def run_all(pretrained: str, seed: int, runs: Path, processes: int) -> dict[str, dict[str, dict[str, float]]]:
+def of_interventions(pretrained: str, seed: int, runs: Path, processes: int) -> dict[str, dict[str, dict[str, float]]]:
     """Accuracies of every intervention from one pretrained model, by learning rate."""
     cells = [(rate, name) for rate in RATES for name in AT_RATE[rate]]
     jobs = [Job(configuration(name, rate, pretrained, seed, runs)) for rate, name in cells]
     with console.progress(f"pretrained model {seed}", sum(job.steps for job in jobs)) as advance:
-        rows = study(jobs, processes, advance)
+        rows = run_all(jobs, processes, advance)
     found: dict[str, dict[str, dict[str, float]]] = {f"{rate:g}": {} for rate in RATES}
     for (rate, name), row in zip(cells, rows, strict=True):
         found[f"{rate:g}"][name] = _measured(row)
@@ -78,7 +81,7 @@ def run_all(pretrained: str, seed: int, runs: Path, processes: int) -> dict[str,
 
 
 def _measured(row: Row) -> dict[str, float]:
-    return {kind: comparison.measure(row, kind) for kind in KINDS}
+    return {kind: measures.measure(row, kind) for kind in KINDS}
 
 
 def take_stock(pretrained: str, seed: int, runs: Path, suite: Suite, training: LabelledImages) -> Record:

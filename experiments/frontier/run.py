@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from tracer import console, plotting, theory
+from tracer import plotting, theory
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static
 from tracer.evaluation.intervals import interval
+from tracer.terminal import console
 from tracer.theory.design_rules import Point, frontier, measure, momentum_of_equal_residual
 
 HERE = Path(__file__).parent

@@ -11,10 +11,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tracer import comparison, console, plotting
+from tracer import plotting
+from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval
-from tracer.models.glyphs import shipped
-from tracer.study import Job, Row, study
+from tracer.evaluation.measures import Row
+from tracer.runs.jobs import Job, run_all
+from tracer.terminal import console
+from tracer.toy.small_clip import shipped
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -44,7 +47,7 @@ def main() -> None:
         results[str(steps)] = {
             "best_momentum": momentum,
             "validation": candidates,
-            "table": {m: {n: i._asdict() for n, i in values.items()} for m, values in comparison.table(rows).items()},
+            "table": {m: {n: i._asdict() for n, i in values.items()} for m, values in measures.summary(rows).items()},
             "rows": [_compact(row) for row in rows],
         }
         RESULTS.write_text(json.dumps(results) + "\n", encoding="utf-8")
@@ -64,10 +67,10 @@ def horizon_jobs(arguments, steps: int, momentum: float) -> list[Job]:
 
     def job(method: str, pretrained: str, seed: int, strategy: dict[str, Any]) -> Job:
         name = f"{method}-{strategy['kernel']['momentum']}" if strategy else method
-        run = comparison.configuration(
+        run = settings.configuration(
             method, pretrained, seed, arguments.runs / str(steps) / name, optimization={"total_steps": steps}, strategy=strategy
         )
-        return Job(run, comparison.WISE_FT_CURVE if method == "flyp" else ())
+        return Job(run, settings.WISE_FT_CURVE if method == "flyp" else ())
 
     seeded = [job(method, p, seed, strategy) for seed in arguments.seeds for p in shipped() for method, strategy in settings]
     return [*(job("zero_shot", p, 0, {}) for p in shipped()), *seeded]
@@ -79,7 +82,7 @@ def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
     settings |= {m: ("ema_distillation", {"kernel": {"kind": "exponential", "momentum": m}}) for m in MOMENTA}
     jobs = [
         Job(
-            comparison.configuration(
+            settings.configuration(
                 method,
                 TUNING_CHECKPOINT,
                 TUNING_SEED,
@@ -92,15 +95,15 @@ def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
         for name, (method, strategy) in settings.items()
     ]
     rows = dict(zip(settings, _study(arguments, f"{steps} steps, validation", jobs), strict=True))
-    least_id = comparison.measure(rows["flyp"], "ID") - TOLERATED_ID_LOSS
-    fit = [m for m in MOMENTA if comparison.measure(rows[m], "ID") >= least_id] or list(MOMENTA)
-    scores = {str(name): {m: comparison.measure(row, m) for m in comparison.MEASURES} for name, row in rows.items()}
-    return max(fit, key=lambda m: comparison.measure(rows[m], "OOD")), scores
+    least_id = measures.measure(rows["flyp"], "ID") - TOLERATED_ID_LOSS
+    fit = [m for m in MOMENTA if measures.measure(rows[m], "ID") >= least_id] or list(MOMENTA)
+    scores = {str(name): {m: measures.measure(row, m) for m in measures.MEASURES} for name, row in rows.items()}
+    return max(fit, key=lambda m: measures.measure(rows[m], "OOD")), scores
 
 
 def _study(arguments, name: str, jobs: list[Job]) -> list[Row]:
     with console.progress(name, sum(job.steps for job in jobs)) as advance:
-        return study(jobs, arguments.processes, advance)
+        return run_all(jobs, arguments.processes, advance)
 
 
 def labelled(rows: list[Row], momentum: float) -> list[Row]:
@@ -123,8 +126,8 @@ def _compact(row: Row) -> dict[str, Any]:
         for name in ("gap.student_teacher", "gap.student_anchor", "gap.batch_kl")
     }
     sets = {name: round(scores["accuracy"], 4) for name, scores in row["report"]["sets"].items()}
-    measures = {name: round(comparison.measure(row, name), 4) for name in comparison.MEASURES}
-    return {"method": row["method"], "pretrained": row["pretrained"], "seed": row["seed"], **measures, "sets": sets} | (
+    measured = {name: round(measures.measure(row, name), 4) for name in measures.MEASURES}
+    return {"method": row["method"], "pretrained": row["pretrained"], "seed": row["seed"], **measured, "sets": sets} | (
         {"gaps": gaps} if row["seed"] == 0 else {}
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracer import plotting, theory
 from tracer.averaging import Beta, Clock, Exponential, Kernel, PowerLaw, Uniform
-from tracer.bridge import train_proximal
+from tracer.crosscheck.training import train_proximal
 from tracer.plotting.persistence import Bounds, Track, persistence_is_bias
 from tracer.theory.recursion import Stepping, respond
 

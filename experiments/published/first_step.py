@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tracer import config
-from tracer import run as running
-from tracer.evaluation.gaps import distance
+from tracer.config import loading
 from tracer.evaluation.intervals import interval
-from tracer.objective import DISTILLATION_TERMS, Objective
+from tracer.runs import fine_tune as running
+from tracer.training.distances import distance
+from tracer.training.objective import DISTILLATION_TERMS, Objective
 
 KEPT = Path("experiments/ablations")
 CHECKPOINTS = ("0", "1", "2", str(KEPT / "glyphs-3.safetensors"), str(KEPT / "glyphs-4.safetensors"))
@@ -56,7 +56,7 @@ def fitted(output: Path, checkpoint: str, seed: int, undistilled: bool = False) 
     """A finished run; a folder that holds one is not trained again."""
     values = {"output": str(output), "seed": seed, "model": {"pretrained": checkpoint}, **SETTINGS}
     with mock.patch.object(Objective, "of_features", _undistilled_once() if undistilled else Objective.of_features):
-        return running.fine_tune(config.validate(values, "here"))
+        return running.fine_tune(loading.validate(values, "here"))
 
 
 def _undistilled_once():

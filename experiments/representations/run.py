@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from tracer import comparison, console, plotting, run
-from tracer.comparison import CAROT, CHOSEN
-from tracer.config import Run
-from tracer.data.sets import Suite
+from tracer import plotting
+from tracer.config.schema import RunConfig
+from tracer.data.datasets import Suite
+from tracer.demo import settings
+from tracer.demo.settings import CAROT, CHOSEN
+from tracer.evaluation import measures
 from tracer.evaluation.activations import activations
 from tracer.evaluation.intervals import Interval, interval
 from tracer.evaluation.similarity import cka, svcca
 from tracer.models.dual_encoder import Encoder
-from tracer.models.glyphs import shipped
-from tracer.study import Job, study
+from tracer.runs import fine_tune
+from tracer.runs.jobs import Job, run_all
+from tracer.terminal import console
+from tracer.toy.small_clip import shipped
 
 HERE = Path(__file__).parent
 LAYERS = {
@@ -63,13 +67,13 @@ def main() -> None:
     runs = [_configuration(setting, pretrained, arguments) for setting, pretrained in cells]
     jobs = [Job(each) for each in runs]
     with console.progress("fine-tuning", sum(job.steps for job in jobs)) as advance:
-        rows = study(jobs, arguments.processes, advance)
-    suite = run.evaluation_suite(runs[0].evaluation)
-    starts = {pretrained: see(run.load_encoder(each), suite) for (_, pretrained), each in zip(cells, runs, strict=False)}
+        rows = run_all(jobs, arguments.processes, advance)
+    suite = fine_tune.evaluation_suite(runs[0].evaluation)
+    starts = {pretrained: see(fine_tune.load_encoder(each), suite) for (_, pretrained), each in zip(cells, runs, strict=False)}
     results = references(starts)
     for (setting, pretrained), each, row in zip(cells, runs, rows, strict=True):
-        end = see(run.load_encoder(each, each.output / "student.safetensors"), suite)
-        accuracy = {name: round(comparison.measure(row, name), 4) for name in ("ID", "OOD", "knowledge")}
+        end = see(fine_tune.load_encoder(each, each.output / "student.safetensors"), suite)
+        accuracy = {name: round(measures.measure(row, name), 4) for name in ("ID", "OOD", "knowledge")}
         results.append({"setting": setting, "pretrained": pretrained, **accuracy, "similarity": compare(end, starts[pretrained])})
     summary = {
         name: summarise([each for each in results if each["setting"] == name], suite) for name in (*SETTINGS, OTHER, SHUFFLED)
@@ -79,10 +83,10 @@ def main() -> None:
     draw(summary)
 
 
-def _configuration(setting: str, pretrained: str, arguments: argparse.Namespace) -> Run:
+def _configuration(setting: str, pretrained: str, arguments: argparse.Namespace) -> RunConfig:
     method, optimization, strategy = SETTINGS[setting]
     output = arguments.runs / setting.replace(", TRACER's rate", "-slow")
-    return comparison.configuration(method, pretrained, arguments.seed, output, optimization=optimization, strategy=strategy)
+    return settings.configuration(method, pretrained, arguments.seed, output, optimization=optimization, strategy=strategy)
 
 
 def see(encoder: Encoder, suite: Suite) -> Seen:

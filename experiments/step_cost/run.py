@@ -19,17 +19,17 @@ import torch
 from scipy.stats import binom
 from torch.utils.data import Dataset
 
-from tracer import processes
 from tracer.averaging import Clock
-from tracer.config import StrategySection
-from tracer.data.batches import Batch
+from tracer.config.schema import StrategySection
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
-from tracer.objective import Objective
-from tracer.run import parameter_groups
-from tracer.strategies import STRATEGIES
-from tracer.teacher import Teacher
-from tracer.trainer import Loop, Trainer
+from tracer.strategies import PRESETS
+from tracer.training import distributed
+from tracer.training.batches import Batch
+from tracer.training.objective import Objective
+from tracer.training.optimizer import parameter_groups
+from tracer.training.teacher import Teacher
+from tracer.training.trainer import Loop, Trainer
 
 RESULTS = Path(__file__).parent / "results.json"
 TOTAL_STEPS = 1000
@@ -58,7 +58,7 @@ class Contestant:
     def __init__(self, arguments: argparse.Namespace, strategy: str, tokens: int | None = None):
         torch.manual_seed(0)
         encoder = clip.create(arguments.architecture, None)
-        kernel = STRATEGIES[strategy].kernel
+        kernel = PRESETS[strategy].kernel
         size = encoder.model.get_submodule("clip").visual.image_size[0]
         self.teacher = Teacher(encoder.model, kernel, Clock(TOTAL_STEPS)) if kernel else None
         self.trainer = Trainer(
@@ -155,7 +155,7 @@ def _seconds(turn: Callable[[], None]) -> float:
 
 
 def _device() -> str:
-    device = processes.device()
+    device = distributed.device()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
 
 

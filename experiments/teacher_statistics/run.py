@@ -17,17 +17,21 @@ import numpy as np
 import torch
 from scipy import stats
 
-from tracer import comparison, console, plotting
+from tracer import plotting
 from tracer.averaging import Beta
-from tracer.comparison import CAROT
-from tracer.data.glyphs import DIGITS
+from tracer.demo import settings
+from tracer.demo.settings import CAROT
+from tracer.evaluation import measures
 from tracer.evaluation.intervals import interval
-from tracer.models.glyphs import shipped
+from tracer.evaluation.measures import Row
+from tracer.runs.jobs import Job, run_all
 from tracer.strategies import WARMED_UP
-from tracer.study import Job, Row, study
+from tracer.terminal import console
+from tracer.toy.renderer import DIGITS
+from tracer.toy.small_clip import shipped
 
 HERE = Path(__file__).parent
-STEPS = comparison.COMMON["optimization"]["total_steps"]
+STEPS = settings.COMMON["optimization"]["total_steps"]
 LONG_PERIOD = CAROT["update_every_steps"]
 PERIODS = (1, LONG_PERIOD)
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -64,7 +68,7 @@ def main() -> None:
     cells = list(product(STRATEGIES, PERIODS, shipped()))
     jobs = [_job(*cell, arguments) for cell in cells]
     with console.progress("teachers", sum(job.steps for job in jobs)) as advance:
-        rows = study(jobs, arguments.processes, advance)
+        rows = run_all(jobs, arguments.processes, advance)
     measured = [measure(name, period, row) for (name, period, _), row in zip(cells, rows, strict=True)]
     groups = [(name, period, _of(measured, name, period)) for name, period in product(STRATEGIES, PERIODS)]
     table = [{"strategy": name, "period": period, **summarise(runs)} for name, period, runs in groups]
@@ -75,7 +79,7 @@ def main() -> None:
 def _job(name: str, period: int, pretrained: str, arguments: argparse.Namespace) -> Job:
     strategy = {**STRATEGIES[name], "update_every_steps": period}
     output = arguments.runs / f"{name}, every {period}"
-    run = comparison.configuration("tracer", pretrained, arguments.seed, output, strategy=strategy)
+    run = settings.configuration("tracer", pretrained, arguments.seed, output, strategy=strategy)
     return Job(run.model_copy(update={"log_every_steps": 1}))
 
 
@@ -91,7 +95,7 @@ def measure(name: str, period: int, row: Row) -> Measured:
         "strategy": name,
         "period": period,
         "pretrained": row["pretrained"],
-        **{kind: round(comparison.measure(row, kind), 4) for kind in ACCURACIES},
+        **{kind: round(measures.measure(row, kind), 4) for kind in ACCURACIES},
         "at": {k: {p: _short(v[c - half : c + half].mean()) for p, c in centres.items()} for k, v in lines.items()},
         "curves": {k: [_short(x) for x in v.reshape(-1, LONG_PERIOD).mean(axis=1)] for k, v in lines.items()},
     }
@@ -129,7 +133,7 @@ def floors() -> dict[str, float]:
 
     Its softmax is even over the pairs of an image's class, of which a batch of n has 1 + Binomial(n - 1, 1 / classes).
     """
-    others = np.arange(comparison.COMMON["optimization"]["batch_size"])
+    others = np.arange(settings.COMMON["optimization"]["batch_size"])
     probability = stats.binom.pmf(others, len(others) - 1, 1 / len(DIGITS))
     return {"teacher.entropy": probability @ np.log(1 + others), "teacher.confidence": probability @ (1 / (1 + others))}
 

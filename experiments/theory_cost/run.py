@@ -17,8 +17,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from tracer import console, theory
+from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
+from tracer.terminal import console
 
 HERE = Path(__file__).parent
 Result = TypeVar("Result")
@@ -74,9 +75,9 @@ def main() -> None:
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def follow(problem: theory.Problem, strategy: theory.Strategy, steps: int, at: np.ndarray) -> theory.Path:
+def follow(problem: theory.Problem, strategy: theory.Strategy, steps: int, at: np.ndarray) -> theory.WeightPath:
     """The path of a strategy, its weights computed at the given steps."""
-    path = theory.discrete(problem, strategy, learning_rate=0.5 * theory.max_learning_rate(problem, strategy), steps=steps)
+    path = theory.gradient_descent(problem, strategy, learning_rate=0.5 * theory.max_learning_rate(problem, strategy), steps=steps)
     path.weights(at)
     return path
 
@@ -90,7 +91,7 @@ def last_layer(features: int, embedding: int, pairs: int) -> tuple[np.ndarray, n
     return images, texts, 0.1 * rng.standard_normal((embedding, features))
 
 
-def simulate(path: theory.Path, total_steps: int, steps: int) -> np.ndarray:
+def simulate(path: theory.WeightPath, total_steps: int, steps: int) -> np.ndarray:
     """The student after the first steps of gradient descent on the moments, with the teacher averaged as it goes, (k, d)."""
     problem, pull = path.posed, path.strategy.distillation
     student, teacher = problem.initial_weights.copy(), problem.initial_weights.copy()

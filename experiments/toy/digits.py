@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tracer.data.batches import Batch
-from tracer.data.sets import LabelledImages
-from tracer.data.tokens import WordTokenizer
+from tracer.data.datasets import LabelledImages
+from tracer.toy.tokenizer import WordTokenizer
+from tracer.training.batches import Batch
 
 Look = Literal["grey", "coloured", "reversed"]
 Split = Literal["train", "validation", "test"]

@@ -17,14 +17,16 @@ from digits import TRAINING, Look, Split, World
 from matplotlib.axes import Axes
 from towers import Towers, encoder
 
-from tracer import console, plotting, schedules
+from tracer import plotting, schedules
 from tracer.averaging import Beta, Clock, Exponential, Kernel, Static
-from tracer.evaluation import gaps, zero_shot
+from tracer.evaluation import zero_shot
 from tracer.evaluation.intervals import interval
-from tracer.objective import Objective
-from tracer.run import parameter_groups
-from tracer.teacher import Teacher
-from tracer.trainer import Loop, Trainer
+from tracer.terminal import console
+from tracer.training import distances
+from tracer.training.objective import Objective
+from tracer.training.optimizer import parameter_groups
+from tracer.training.teacher import Teacher
+from tracer.training.trainer import Loop, Trainer
 
 HERE = Path(__file__).parent
 PRETRAINING_EPOCHS, EPOCHS = 20, 5
@@ -83,7 +85,7 @@ def fine_tune(world: World, pretrained: Towers, name: str, strength: float) -> t
     _train(student, world, "coloured", weights, EPOCHS, teacher=teacher, anchor=pretrained)
     if teacher is None:
         return student, {}
-    return student, {"gap": (gaps.distance(student, teacher.module) / gaps.distance(student, pretrained)).item()}
+    return student, {"gap": (distances.distance(student, teacher.module) / distances.distance(student, pretrained)).item()}
 
 
 def _train(model: Towers, world: World, look: Look, weights: Row, epochs: int, **others) -> None:

@@ -10,9 +10,12 @@ import argparse
 import json
 from pathlib import Path
 
-from tracer import comparison, console
-from tracer.models.glyphs import shipped
-from tracer.study import Job, Row, study
+from tracer.demo import settings
+from tracer.evaluation import measures
+from tracer.evaluation.measures import Row
+from tracer.runs.jobs import Job, run_all
+from tracer.terminal import console
+from tracer.toy.small_clip import shipped
 
 HERE = Path(__file__).parent
 STEPS = 300
@@ -66,7 +69,7 @@ def main() -> None:
 def _runs(arguments, method: str, name: str, learning_rate: float, interpolations=(), **strategy) -> list[Row]:
     optimization = {"total_steps": STEPS, "learning_rate": learning_rate}
     runs = [
-        comparison.configuration(
+        settings.configuration(
             method,
             pretrained,
             SEED,
@@ -79,7 +82,7 @@ def _runs(arguments, method: str, name: str, learning_rate: float, interpolation
     ]
     jobs = [Job(run, interpolations) for run in runs]
     with console.progress(name, sum(job.steps for job in jobs)) as advance:
-        return study(jobs, arguments.processes, advance)
+        return run_all(jobs, arguments.processes, advance)
 
 
 def _choice(settings: dict[tuple[float, float], list[Row]], least_id: float) -> dict:
@@ -92,11 +95,11 @@ def _choice(settings: dict[tuple[float, float], list[Row]], least_id: float) -> 
 
 def _scored(rows: list[Row], **setting: float) -> dict[str, float]:
     own = [row for row in rows if row["method"] != "wise_ft"] or rows
-    return setting | {name: round(_mean(own, name), 4) for name in comparison.MEASURES}
+    return setting | {name: round(_mean(own, name), 4) for name in measures.MEASURES}
 
 
 def _mean(rows: list[Row], measure: str) -> float:
-    return sum(comparison.measure(row, measure) for row in rows) / len(rows)
+    return sum(measures.measure(row, measure) for row in rows) / len(rows)
 
 
 if __name__ == "__main__":

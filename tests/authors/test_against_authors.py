@@ -18,21 +18,21 @@ from torch.nn import functional
 
 from tests.models import EMBEDDING, RandomBatches, TinyDualEncoder
 from tests.tolerances import FLOAT32, FLOAT64, POWER
-from tracer import losses
 from tracer.averaging import Beta, Clock, Exponential, Kernel
 from tracer.models.dual_encoder import Features
-from tracer.objective import FEATURE_TERMS, Objective, Pairing
 from tracer.schedules import cosine
-from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
-from tracer.teacher import Teacher
-from tracer.theory.indexing import IndexedByUpdates
-from tracer.trainer import Loop, Trainer
+from tracer.strategies import PRESETS, PUBLISHED_DISTILLATION
+from tracer.theory.update_indexed import UpdateIndexed
+from tracer.training import losses
+from tracer.training.objective import FEATURE_TERMS, Objective, Pairing
+from tracer.training.teacher import Teacher
+from tracer.training.trainer import Loop, Trainer
 
 TOLERANCE = {torch.float32: FLOAT32, torch.float64: FLOAT64}
 PRECISION = {torch.float32: "fp32", torch.float64: "fp64"}
 PAIRS, STEPS, WARMUP = 6, 10, 3
 STUDENT_SCALE, TEACHER_SCALE = 4.0, 6.0
-WARMED_UP = STRATEGIES["carot"].kernel
+WARMED_UP = PRESETS["carot"].kernel
 both_precisions = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=PRECISION.get)
 
 
@@ -193,12 +193,12 @@ def test_teachers_with_a_period(tracer_authors, period):
     student, kernel = TinyDualEncoder().double(), Beta(0.5, 0.5, weighting="pdf")
     average = theirs.GeneralMovingAverage(student, theirs.create_beta_weight_function(0.5, steps))
     clock = Clock(steps, period)
-    teacher, other = Teacher(student, IndexedByUpdates(kernel), clock), Teacher(student, Beta(0.5, 0.5), clock)
+    teacher, other = Teacher(student, UpdateIndexed(kernel), clock), Teacher(student, Beta(0.5, 0.5), clock)
     wander(student, [lambda step: (step % period or average.update(), teacher.update(), other.update())], steps)
     models = (teacher.module, average.moving_avg, other.module)
     ours, others, null = ([*model.parameters()] for model in models)
     assert_equal(f"period {period}: parameters, indexed by updates", ours, others, [null])
-    rows = [IndexedByUpdates(kernel).weights(clock), kernel.weights(Clock(steps), clock.updates), Beta(0.5, 0.5).weights(clock)]
+    rows = [UpdateIndexed(kernel).weights(clock), kernel.weights(Clock(steps), clock.updates), Beta(0.5, 0.5).weights(clock)]
     ours, others, null = ([torch.from_numpy(row)] for row in rows)
     assert_equal(f"period {period}: weights are those of step {clock.updates}", ours, others, [null])
 

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.bad_input.case import Case, assert_told, each
-from tracer import lock, space, storage, tracking
+from tracer import tensor_files, tracking
 from tracer.cli import main
+from tracer.runs import disk_space, lock
 from tracer.tracking import JsonLines
 
 LAST = "run/checkpoints/step-00000002.safetensors"
@@ -227,7 +228,7 @@ def full(*arguments, **named):
     ("where", "name", "failure", "answer"),
     [
         (
-            space.shutil,
+            disk_space.shutil,
             "disk_usage",
             lambda path: namedtuple("Usage", "free")(1000),
             "new needs .* GB more .*lower keep_checkpoints",
@@ -260,8 +261,8 @@ def test_weights_called_alike_keep_a_report_each(folder):
     for name, change in (("a", 0.0), ("b", 0.5)):
         (folder / name).mkdir()
         changed = tensors | {"logit_scale": torch.as_tensor(tensors["logit_scale"]) + change}
-        storage.save_tensors(
-            folder / name / "student.safetensors", changed, storage.load_metadata(folder / "run" / "student.safetensors")
+        tensor_files.save_tensors(
+            folder / name / "student.safetensors", changed, tensor_files.load_metadata(folder / "run" / "student.safetensors")
         )
         suite = "evaluation={kind: folder, id: photos}"
         assert main(["evaluate", "base.yaml", "output=new", suite, "--weights", f"{name}/student.safetensors"]) == 0

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.bad_input.case import Case, assert_told, each
-from tracer import sweep
 from tracer.errors import UserError
+from tracer.runs import sweep
 
 HEAD = "output: swept\nbase: {strategy: {name: tracer}}\n"
 FLYP = "output: swept\nbase: {strategy: {name: flyp}}\n"

@@ -6,7 +6,7 @@ import os
 import tarfile
 
 from tests.bad_input.case import Case, assert_told, each
-from tests.unit.test_shards import picture, write
+from tests.unit.data.test_shards import picture, write
 from tracer.cli import main
 
 MET = ("run/student.safetensors",)  # captions are read while training, which writes what it runs with before

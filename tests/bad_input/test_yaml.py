@@ -10,7 +10,7 @@ from hypothesis import given as given_any
 from hypothesis import strategies as st
 
 from tests.bad_input.case import Case, assert_told, each
-from tracer.strict_yaml import MOST_BYTES, dump, parse, read
+from tracer.config.strict_yaml import MOST_BYTES, dump, parse, read
 
 NINE = ",".join(["*{0}"] * 9)
 LETTERS = "abcdefgh"

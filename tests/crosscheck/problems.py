@@ -27,7 +27,7 @@ METRICS = ("data", "parameter", "spectral", "inputs")
 
 
 class Setting(NamedTuple):
-    """How a run is stepped, in the words of `tracer.theory.discrete` and `tracer.bridge.train`."""
+    """How a run is stepped, in the words of `tracer.theory.gradient_descent` and `tracer.crosscheck.training.train`."""
 
     learning_rate: float
     steps: int

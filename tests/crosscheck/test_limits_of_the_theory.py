@@ -10,13 +10,16 @@ from scipy import stats
 
 from tests.models import RandomBatches, TinyDualEncoder
 from tests.tolerances import FLOAT64, POWER
-from tracer import objective, theory
+from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
-from tracer.bridge import Draws, fitted_order, share_travelled, small_logit_errors, train
-from tracer.objective import Objective
-from tracer.teacher import Teacher
-from tracer.theory import ema
-from tracer.trainer import Loop, Trainer
+from tracer.crosscheck.agreement import fitted_order, small_logit_errors
+from tracer.crosscheck.gaps import share_travelled
+from tracer.crosscheck.training import Draws, train
+from tracer.theory.closed_forms import ema
+from tracer.training import objective
+from tracer.training.objective import Objective
+from tracer.training.teacher import Teacher
+from tracer.training.trainer import Loop, Trainer
 
 # An order is fitted over steps or logit scales that span a factor of 8 or more; its next term bends it by a few percent.
 ORDER = 0.1
@@ -73,7 +76,7 @@ class TestRandomBatches:
 
     def misses(self, moved, problem, strategy):
         """Distance of the mean share from 1, in half-widths of its 99.9 % confidence interval."""
-        path = theory.discrete(problem, strategy, learning_rate=self.RATE, steps=self.STEPS)
+        path = theory.gradient_descent(problem, strategy, learning_rate=self.RATE, steps=self.STEPS)
         predicted = path.weights(self.STEPS) - problem.initial_weights
         shares = share_travelled(np.array(moved), predicted)
         half_width = stats.t.ppf(0.9995, len(shares) - 1) * np.std(shares, ddof=1) / math.sqrt(len(shares))
@@ -88,11 +91,11 @@ class TestFlow:
     def test_descent_is_first_order_in_the_step(self, kernel, strategy):
         problem = theory.Problem.from_pairs(*pairs(), weight_decay=0.1 if strategy == "weight_decay" else 0.0)
         pull, duration = theory.Distillation(0.7, kernel), 12.0
-        flowing = theory.flow(problem, pull, duration=duration)
+        flowing = theory.gradient_flow(problem, pull, duration=duration)
         end = flowing.weights(duration), flowing.teacher(duration)
         steps, errors = 4000 * 2 ** np.arange(4), []
         for count in steps:
-            path = theory.discrete(problem, pull, learning_rate=duration / count, steps=int(count))
+            path = theory.gradient_descent(problem, pull, learning_rate=duration / count, steps=int(count))
             errors.append(
                 np.hypot(*(np.linalg.norm(a - b) for a, b in zip((path.weights(count), path.teacher(count)), end, strict=True)))
             )

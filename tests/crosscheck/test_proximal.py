@@ -10,7 +10,7 @@ from tests.theory.cases import problems
 from tests.tolerances import POWER, THEORY_AGAINST_TRAINER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw
-from tracer.bridge import train, train_proximal
+from tracer.crosscheck.training import train, train_proximal
 from tracer.theory.strategies import L2SP, FineTuning, WeightDecay, WiSEFT
 
 # A Newton step divides rounding by the smallest curvature that it sees: those of the data within a factor of 16, or flat zeros,
@@ -80,7 +80,7 @@ class TestPower:
 
     def test_ordinary_descent_is_missed(self, problem, run):
         rate = 0.5 * theory.max_learning_rate(problem, self.PULL)
-        path = theory.discrete(problem, self.PULL, learning_rate=rate, steps=self.STEPS)
+        path = theory.gradient_descent(problem, self.PULL, learning_rate=rate, steps=self.STEPS)
         self.assert_missed(path.student(self.STEPS), path.teacher(self.STEPS), run)
 
     @pytest.mark.parametrize(

@@ -20,18 +20,18 @@ from tests.mutation.mutants import ROOT, Mutant, files, sample
 from tests.mutation.trial import BROKEN, Seen, import_libraries, trial, watch
 
 # theory/claims may be asked for: its proofs are tests themselves, and twice as much code as all the rest
-MODULES = ("averaging", "losses", "quantities", "schedules", "state", "teacher", "theory")
+MODULES = ("averaging", "quantities", "schedules", "theory", "training/checkpoints", "training/losses", "training/teacher")
 TESTS = (
     "tests/theory",
     "tests/unit/test_averaging.py",
-    "tests/unit/test_losses.py",
+    "tests/unit/training/test_losses.py",
     "tests/unit/test_quantities.py",
     "tests/unit/test_schedules.py",
-    "tests/unit/test_state.py",
-    "tests/unit/test_teacher.py",
-    "tests/unit/test_objective.py",
-    "tests/unit/test_trainer.py",
-    "tests/crosscheck/test_discrete.py",
+    "tests/unit/training/test_checkpoints.py",
+    "tests/unit/training/test_teacher.py",
+    "tests/unit/training/test_objective.py",
+    "tests/unit/training/test_trainer.py",
+    "tests/crosscheck/test_gradient_descent.py",
     "tests/crosscheck/test_proximal.py",
 )
 BOUND = 0.92

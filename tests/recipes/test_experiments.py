@@ -10,13 +10,13 @@ import yaml
 
 from tests import replicas
 from tests.models import TINY_ARCHITECTURES
-from tests.unit.test_imagenet import PLANTED
-from tests.unit.test_iwildcam import CATEGORIES, ROWS
-from tracer import run as running
-from tracer import sweep
-from tracer.data import label_spaces
+from tests.unit.data.test_imagenet import PLANTED
+from tests.unit.data.test_iwildcam import CATEGORIES, ROWS
+from tracer.data import label_tables
 from tracer.models import clip
-from tracer.strategies import PUBLISHED_DISTILLATION, STRATEGIES
+from tracer.runs import fine_tune as running
+from tracer.runs import sweep
+from tracer.strategies import PRESETS, PUBLISHED_DISTILLATION
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SWEEPS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if "output" in yaml.safe_load(path.read_text()))
@@ -30,11 +30,11 @@ def stand_ins(tmp_path_factory):
     """Replicas of the data in their places below data/, and weights of a tiny model for each architecture."""
     folder = tmp_path_factory.mktemp("stand-ins")
     replicas.imagenet_family(folder / "data", PLANTED)
-    synsets = label_spaces.imagenet_synsets()
+    synsets = label_tables.imagenet_synsets()
     replicas.class_folders(folder / "data" / "imagenet" / "train", synsets[:8], {s: [(i, 0)] for i, s in enumerate(synsets[:8])})
     replicas.iwildcam(folder / "data" / "iwildcam_v2.0", [("train", 1, (1, 0)), ("train", 2, (2, 0))] * 4 + ROWS, CATEGORIES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip, "OPENAI_TEMPLATES", ("a {}.",))
+        patch.setattr(label_tables, "openai_templates", lambda: ("a {}.",))
         for name in sorted({*STAND_INS.values()}):
             patch.setitem(open_clip.factory._MODEL_CONFIGS, name, TINY_ARCHITECTURES[name] | {"text_cfg": TEXT})
             torch.manual_seed(0)
@@ -76,7 +76,7 @@ def kinds(points):
         strategy = point.runs[0].strategy
         weights = strategy.objective_weights()
         terms = frozenset(name for name in PUBLISHED_DISTILLATION if weights.get(name))
-        if 2 <= len(terms) < len(STRATEGIES[strategy.name].terms):
+        if 2 <= len(terms) < len(PRESETS[strategy.name].terms):
             continue
         found.setdefault((strategy.name, strategy.kernel and strategy.kernel.kind, strategy.update_every_steps, terms), point)
     return list(found.values())
@@ -90,7 +90,7 @@ def test_runs_to_its_table(path, stand_ins, tmp_path):
     for point in chosen:
         run = point.runs[0]
         rows.append({"report": running.fine_tune(run).report})
-        if STRATEGIES[run.strategy.name].trained:
+        if PRESETS[run.strategy.name].trained:
             losses = [json.loads(line)["loss"] for line in (run.output / "metrics.jsonl").read_text().splitlines()]
             assert len(losses) == STEPS
             assert losses[0] != losses[1]
@@ -119,4 +119,4 @@ def test_the_main_tables_have_every_strategy():
     assert len(tables) == 3
     for path in tables:
         run = {point.runs[0].strategy.name for point in sweep.load(path)[1]}
-        assert run == {name for name in STRATEGIES if not name.startswith("tracer_without")}
+        assert run == {name for name in PRESETS if not name.startswith("tracer_without")}

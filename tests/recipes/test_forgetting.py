@@ -10,9 +10,9 @@ import torch
 
 from tests.experiments import imported
 from tests.tolerances import CANCELLATION, POWER
-from tracer.data import world
-from tracer.evaluation.suite import evaluate
+from tracer.evaluation.report import evaluate
 from tracer.models import clip
+from tracer.toy import world
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "forgetting"
 

@@ -12,7 +12,7 @@ from tests.tolerances import POWER
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.schedules import cosine
-from tracer.theory import Distillation, FineTuning, Inputs, describe, discrete, limit, optimum
+from tracer.theory import Distillation, FineTuning, Inputs, describe, gradient_descent, limit, optimum
 from tracer.theory.design_rules import (
     frontier,
     largest_strength,
@@ -131,9 +131,9 @@ class TestFrontier:
 
     def test_points_are_the_measured_ones(self):
         points = frontier(self.PROBLEM, KERNELS, strength=0.9, **RUN)
-        alone = discrete(self.PROBLEM, FineTuning(), **RUN).weights(150)
+        alone = gradient_descent(self.PROBLEM, FineTuning(), **RUN).weights(150)
         for kernel, point in zip(KERNELS, points, strict=True):
-            path = discrete(self.PROBLEM, Distillation(0.9, kernel), **RUN)
+            path = gradient_descent(self.PROBLEM, Distillation(0.9, kernel), **RUN)
             expected = np.array([residual(self.PROBLEM, path.weights(150)), np.linalg.norm(path.impulse(150))])
             nulls = {"no teacher": np.array([residual(self.PROBLEM, alone), 0.0])}
             assert point.kernel == kernel

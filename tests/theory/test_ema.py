@@ -19,8 +19,8 @@ from tests.theory.tolerances import (
 )
 from tests.tolerances import POWER
 from tracer.averaging import Clock, Exponential, PowerLaw, Static
-from tracer.theory import ema
-from tracer.theory.mode import learning_rate_per_update, stiffness
+from tracer.theory.closed_forms import ema
+from tracer.theory.closed_forms.stiffness import learning_rate_per_update, stiffness
 from tracer.theory.recursion import Stepping, respond
 
 CURVATURES = np.array([0.5, 0.05, 0.9, 0.3, 1.0, 1e-3, 0.0])

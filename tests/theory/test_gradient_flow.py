@@ -11,7 +11,8 @@ from tests.theory.power import assert_agrees
 from tests.theory.tolerances import CLOSED_FORM, FLOW, HAZARD
 from tests.tolerances import POWER
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
-from tracer.theory import L2SP, Distillation, FineTuning, Problem, WeightDecay, WiSEFT, ema, flow, gradient_flow, limit, wma
+from tracer.theory import L2SP, Distillation, FineTuning, Problem, WeightDecay, WiSEFT, gradient_flow, limit
+from tracer.theory.closed_forms import ema, wma
 
 EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
 PULLS = np.array([0.9, 0.02, 0.6, 1e-3])
@@ -44,7 +45,7 @@ def share_left(path, form, times):
 def assert_follows(kernel, closed, wrong, duration):
     """What was learned, what the teacher took over, and the gap; in short runs, relative to their duration."""
     problem, _ = problem_and_start()
-    path, times = flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration), duration * SHARES
+    path, times = gradient_flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration), duration * SHARES
 
     def learned(left):
         student, teacher, gap = (left(form) for form in ("student", "teacher", "gap"))
@@ -93,7 +94,7 @@ class TestClosedForms:
 def test_first_moments_of_the_run(kernel, lag, time):
     """Before the teacher pulls, the student goes down the gradient G and the teacher lags behind: -G t, and its share of that."""
     problem, _ = problem_and_start()
-    path = flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=20.0)
+    path = gradient_flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=20.0)
     gradient = problem.gradient(problem.initial_weights)
     nulls = {"half": -gradient / 2}
     assert_agrees(path.course.student(np.array([time]))[0] / time, -gradient, FLOW, nulls=nulls)
@@ -107,7 +108,7 @@ class TestWithoutATeacher:
     @pytest.mark.parametrize("strategy", [FineTuning(), WeightDecay(0.2), WiSEFT(0.3), L2SP(0.4)], ids=repr)
     def test_decays_exponentially(self, strategy):
         problem, _ = problem_and_start(0.05)
-        path, times = flow(problem, strategy, duration=50.0), 50 * SHARES
+        path, times = gradient_flow(problem, strategy, duration=50.0), 50 * SHARES
         pull = 0.4 if isinstance(strategy, L2SP) else 0.0
         rates = EIGENVALUES + 0.05 + pull + (0.2 if isinstance(strategy, WeightDecay) else 0.0)
         end = (problem.cross_covariance + pull * problem.initial_weights) / rates
@@ -127,7 +128,7 @@ class TestWithoutATeacher:
             Distillation(0.4, Static()),
             Distillation(0.4, Exponential(time_constant_progress=1e-4)),
         ):
-            path = flow(problem, strategy, duration=1e5)
+            path = gradient_flow(problem, strategy, duration=1e5)
             assert_agrees(path.weights(1e5), limit(problem, strategy), FLOW, nulls={"start": problem.initial_weights})
 
 
@@ -140,7 +141,7 @@ def test_steps_begin_at_the_first_time(duration):
     problem = Problem(np.diag(EIGENVALUES), np.diag(EIGENVALUES), np.zeros((4, 4)))
     first = 1e-7 * min(1.0, duration)
     times = first * np.array([0.5, 0.95, 1.05, 2.0])
-    moved = flow(problem, FineTuning(), duration=duration).weights(times)[:, 0, 0]
+    moved = gradient_flow(problem, FineTuning(), duration=duration).weights(times)[:, 0, 0]
     expected = np.maximum(0, times**2 - first**2) / 2
     np.testing.assert_allclose(times - moved, expected, atol=0.1 * first**2, rtol=0)
 
@@ -151,7 +152,7 @@ class TestUnseenDirections:
     def test_stay(self, kernel, duration):
         """Nothing moves where the data do not reach, in any time; with decay it fades, held by a teacher in the weights' metric."""
         problem = diagonal_problem([1.0, 0.2, 0.0])
-        path = flow(problem, Distillation(0.7, kernel, "parameter"), duration=duration)
+        path = gradient_flow(problem, Distillation(0.7, kernel, "parameter"), duration=duration)
         for t in (duration / 3, duration):
             np.testing.assert_array_equal(path.weights(t)[:, 2], problem.initial_weights[:, 2])
             np.testing.assert_array_equal(path.gap(t)[:, 2], np.zeros(3))
@@ -159,7 +160,7 @@ class TestUnseenDirections:
 
     def test_fade_as_a_power_law_with_weight_decay(self):
         problem = diagonal_problem([1.0, 0.2, 0.0], weight_decay=0.1)
-        path = flow(problem, Distillation(0.7, PowerLaw(0.5), "parameter"), duration=1e4)
+        path = gradient_flow(problem, Distillation(0.7, PowerLaw(0.5), "parameter"), duration=1e4)
         times = np.geomspace(1, 1e4, 9)
         left = path.weights(times)[:, :, 2] / problem.initial_weights[:, 2]
         expected = wma.flow_student(0.1, 0.7, 0.5, times)
@@ -173,7 +174,7 @@ class TestImpulse:
         """The teacher moves by its speed times the gap: the integral of the gap is (ubar - 1) / speed."""
         problem, before = problem_and_start()
         kernel, times = Exponential(time_constant_progress=0.2), duration * np.array([0.0, 1e-3, 0.1, 0.7, 1.0])
-        path = flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration)
+        path = gradient_flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration)
         speed = 1 / (0.2 * duration)
         teacher = ema.flow_teacher(EIGENVALUES, PULLS, speed, times[:, None])
         summed = before * ((teacher - 1) / speed)[:, None, :]
@@ -183,7 +184,7 @@ class TestImpulse:
 
     def test_static(self):
         problem, before = problem_and_start()
-        path = flow(problem, Distillation(1.0, Static(), commuting(PULLS, problem)), duration=30.0)
+        path = gradient_flow(problem, Distillation(1.0, Static(), commuting(PULLS, problem)), duration=30.0)
         times, total = np.array([1e-3, 0.5, 30.0]), EIGENVALUES + PULLS
         summed = -EIGENVALUES / total * (times[:, None] + np.expm1(-total * times[:, None]) / total)
         expected = PULLS * before * summed[:, None, :]
@@ -227,7 +228,7 @@ class TestBetaKernel:
     @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.3, 0.7), (2.5, 0.4), (0.5, 0.1), (0.5, 2.0), (3.0, 3.0), (1.0, 1.0)])
     def test_equals_an_integrator(self, a, b, duration):
         problem, before = problem_and_start()
-        path = flow(problem, Distillation(1.0, Beta(a, b), commuting(PULLS, problem)), duration=duration)
+        path = gradient_flow(problem, Distillation(1.0, Beta(a, b), commuting(PULLS, problem)), duration=duration)
         reference = integrated(a, b, duration, self.PROGRESS)
         times = duration * self.PROGRESS
         other = integrated(1.05 * a, b, duration, self.PROGRESS)

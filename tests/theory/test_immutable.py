@@ -27,7 +27,7 @@ def test_fields_cannot_be_set(found):
 
 
 def test_there_are_such_classes():
-    assert {averaging.Beta, schedules.Cosine, theory.Problem, theory.Path, theory.Distillation} <= CLASSES
+    assert {averaging.Beta, schedules.Cosine, theory.Problem, theory.WeightPath, theory.Distillation} <= CLASSES
 
 
 BY_IDENTITY = {"Inputs", "Linearisation", "Path", "Population", "Problem", "ProximalPath", "Subspace", "TwoTowers"}

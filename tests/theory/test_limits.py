@@ -37,8 +37,8 @@ from tracer.theory import (
     WiSEFT,
     ZeroShot,
     anchor_bias,
-    discrete,
     forgetting,
+    gradient_descent,
     limit,
     optimum,
 )
@@ -220,7 +220,7 @@ class TestMovingTeachers:
     @pytest.mark.parametrize(("problem", "metric"), [(random_problem(5), random_moment(1, 5))], ids=["full rank"])
     def test_a_long_run_in_a_metric_that_does_not_commute(self, problem, metric):
         strategy = Distillation(0.9, Exponential(0.8), Inputs(metric))
-        path = discrete(problem, strategy, learning_rate=0.3, steps=6000)
+        path = gradient_descent(problem, strategy, learning_rate=0.3, steps=6000)
         assert_agrees(
             path.weights(6000), path.limit(), LONG_RUN, nulls={"start": problem.initial_weights, "early": path.weights(30)}
         )
@@ -228,7 +228,7 @@ class TestMovingTeachers:
     def test_with_weight_decay_any_metric_leads_to_the_optimum(self):
         problem = random_problem(6, "rank-deficient", weight_decay=0.1)
         strategy = Distillation(0.9, Exponential(0.8), Inputs(random_moment(1, 5)))
-        path = discrete(problem, strategy, learning_rate=0.3, steps=6000)
+        path = gradient_descent(problem, strategy, learning_rate=0.3, steps=6000)
         nulls = {"no decay": limit(problem.with_weight_decay(0.0), strategy, 0.3)}
         assert_agrees(path.weights(6000), limit(problem, strategy), LONG_RUN, nulls=nulls)
 
@@ -253,7 +253,7 @@ class TestMixingMetrics:
     @pytest.mark.parametrize("heavy_ball", [0.0, 0.6])
     def test_ema_ends_where_a_long_run_does(self, problem, metric, momentum, heavy_ball):
         strategy = self.strategy(momentum, metric)
-        path = discrete(problem, strategy, learning_rate=self.RATE, steps=self.STEPS, heavy_ball=heavy_ball)
+        path = gradient_descent(problem, strategy, learning_rate=self.RATE, steps=self.STEPS, heavy_ball=heavy_ball)
         nulls = {
             "optimum": optimum(problem),
             "step size": limit(problem, strategy, 1.01 * self.RATE, heavy_ball),
@@ -267,7 +267,7 @@ class TestMixingMetrics:
     @pytest.mark.parametrize("momentum", [0.3, 0.9])
     def test_ema_spends_its_budget(self, problem, metric, momentum):
         """sum of eta force = eta strength m / (1 - m) (W_end - W_0) D, and what of it acts off the task moves W there."""
-        path = discrete(problem, self.strategy(momentum, metric), learning_rate=self.RATE, steps=self.STEPS)
+        path = gradient_descent(problem, self.strategy(momentum, metric), learning_rate=self.RATE, steps=self.STEPS)
         end = path.limit() - problem.initial_weights
         budget = self.RATE * self.STRENGTH * momentum / (1 - momentum) * end @ metric.second_moment
         nulls = {"1 / (1 - m)": budget / momentum, "no orthogonal part": problem.task_subspace.task(budget)}
@@ -315,12 +315,12 @@ class TestMixingMetrics:
     )
     def test_paths_on_which_the_formula_does_not_hold_say_so(self, problem, metric, change):
         """With a period or varying rates the run ends elsewhere: no limit is better than a wrong one."""
-        path = discrete(problem, self.strategy(0.9, metric), learning_rate=self.RATE, steps=self.STEPS, **change)
+        path = gradient_descent(problem, self.strategy(0.9, metric), learning_rate=self.RATE, steps=self.STEPS, **change)
         assert error_of(path.weights(self.STEPS), limit(problem, self.strategy(0.9, metric), self.RATE)) >= POWER * LONG_RUN
         with pytest.raises(UserError, match="learning_rate"):
             path.limit()
         np.testing.assert_array_equal(
-            discrete(problem, FineTuning(), learning_rate=0.1, steps=9, **change).limit(), optimum(problem)
+            gradient_descent(problem, FineTuning(), learning_rate=0.1, steps=9, **change).limit(), optimum(problem)
         )
 
 
@@ -435,7 +435,7 @@ class TestInterpolationAndProbing:
         argument = {"weight_decay": [0.1], "l2_sp": [0.1], "wise_ft": [0.5]}
         needed = argument.get(name, [0.5] if name in ("static_distillation", "ema_distillation", "tracer") else [])
         problem, strategy = random_problem(18), STRATEGIES[name](*needed)
-        path = discrete(problem, strategy, learning_rate=0.1, steps=5)
+        path = gradient_descent(problem, strategy, learning_rate=0.1, steps=5)
         np.testing.assert_array_equal(path.limit(), limit(problem, strategy))
 
 

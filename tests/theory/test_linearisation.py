@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tolerances import FLOAT64, POWER
-from tracer import losses
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.schedules import cosine
 from tracer.theory.linearisation import Linearisation
 from tracer.theory.recursion import Stepping
+from tracer.training import losses
 
 # Sums of some hundred float64 products of size up to logit_scale^2 = 100, in another order.
 DERIVATIVES = 1e-10

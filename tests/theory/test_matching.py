@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tracer.errors import UserError
-from tracer.theory import ema, wma
+from tracer.theory.closed_forms import ema, wma
 from tracer.theory.matching import exponent_that_leaves, momentum_that_leaves
 
 SPECTRUM = np.logspace(0, -2, 5)

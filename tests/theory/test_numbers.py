@@ -17,7 +17,7 @@ from tests.theory.cases import random_moment
 from tracer import schedules, theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 from tracer.schedules import cosine
-from tracer.theory import Distillation, Linearisation, Moments, Population, Problem, TwoTowers, indexing, recursion
+from tracer.theory import Distillation, Linearisation, Moments, Population, Problem, TwoTowers, recursion, update_indexed
 from tracer.theory.recursion import Stepping
 
 RNG = np.random.default_rng(0)
@@ -134,7 +134,7 @@ KERNELS = {
     "Uniform": Uniform(),
     "Beta": Beta(),
     "Beta by density": Beta(weighting="pdf"),
-    "IndexedByUpdates": indexing.IndexedByUpdates(Beta()),
+    "IndexedByUpdates": update_indexed.UpdateIndexed(Beta()),
 }
 ASKS_FOR_A_DEFAULT = {
     ("Exponential", "momentum"),
@@ -163,9 +163,9 @@ OBJECTS = KERNELS | {
     "Linearisation": Linearisation(IMAGES, TEXTS, START, 1.0, 0.5),
     "Subspace": PROBLEM.task_subspace,
     "Stepping": SOUND["stepping"],
-    "discrete": theory.discrete(PROBLEM, Distillation(0.5), **RUN),
-    "coupled": theory.discrete(PROBLEM, EMA, **RUN),
-    "flow": theory.flow(PROBLEM, Distillation(0.5), duration=5.0),
+    "discrete": theory.gradient_descent(PROBLEM, Distillation(0.5), **RUN),
+    "coupled": theory.gradient_descent(PROBLEM, EMA, **RUN),
+    "flow": theory.gradient_flow(PROBLEM, Distillation(0.5), duration=5.0),
     "proximal": theory.proximal(PROBLEM, Distillation(0.5), steps=5),
 }
 WITHOUT_NUMBERS = {
@@ -225,7 +225,7 @@ def arguments(name: str, function: Callable) -> dict[str, Any]:
 
 
 CONSTRUCTORS = {found.__name__: found for found in CLASSES if inspect.isclass(found) and found.__name__ not in NOT_CONSTRUCTED}
-OTHERS = {"recursion.respond": recursion.respond, "recursion.clock_of": recursion.clock_of}
+OTHERS = {"recursion.respond": recursion.respond}
 FOUND = {**dict(functions()), **CONSTRUCTORS, **dict(methods()), **OTHERS}
 ALL = {name: found for name, found in FOUND.items() if name not in WITHOUT_NUMBERS and arguments(name, found)}
 

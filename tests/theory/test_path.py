@@ -24,11 +24,11 @@ from tracer.theory import (
     Spectral,
     WiSEFT,
     ZeroShot,
-    discrete,
-    ema,
-    flow,
+    gradient_descent,
+    gradient_flow,
     max_learning_rate,
 )
+from tracer.theory.closed_forms import ema
 from tracer.theory.recursion import Stepping
 
 KERNELS = [Static(), Exponential(0.0), Exponential(0.9), Uniform(), PowerLaw(0.4), Beta(0.5, 0.5), Beta(2.0, 0.6)]
@@ -78,7 +78,7 @@ class TestMeaning:
     def test_descent(self, kernel, metric, setting):
         """Force is strength (W - Wbar) D; the impulse is the sum of all forces so far, each times its learning rate."""
         problem = random_problem(1, "rank-deficient", weight_decay=0.05)
-        path = discrete(problem, Distillation(0.8, kernel, metric), learning_rate=0.2, steps=40, **setting)
+        path = gradient_descent(problem, Distillation(0.8, kernel, metric), learning_rate=0.2, steps=40, **setting)
         times = np.arange(41)
         gap = path.weights(times) - path.teacher(times)
         nulls = {"no teacher": path.weights(times) - problem.initial_weights} if not isinstance(kernel, Static) else {}
@@ -98,7 +98,7 @@ class TestMeaning:
     @pytest.mark.parametrize("kernel", FLOWING, ids=repr)
     def test_flow(self, kernel, metric):
         problem = random_problem(1, "rank-deficient", weight_decay=0.05)
-        path = flow(problem, Distillation(0.8, kernel, metric), duration=9.0)
+        path = gradient_flow(problem, Distillation(0.8, kernel, metric), duration=9.0)
         nodes, weights = over_progress(kernel)
         times = 9 * nodes
         gap = path.weights(times) - path.teacher(times)
@@ -110,17 +110,17 @@ class TestMeaning:
 
     def test_interpolation_applies_to_the_weights_alone(self):
         problem = random_problem(2)
-        path, whole = (discrete(problem, strategy, learning_rate=0.2, steps=9) for strategy in (WiSEFT(0.3), FineTuning()))
+        path, whole = (gradient_descent(problem, strategy, learning_rate=0.2, steps=9) for strategy in (WiSEFT(0.3), FineTuning()))
         interpolated = 0.7 * problem.initial_weights + 0.3 * whole.weights(9)
         assert_agrees(path.weights(9), interpolated, CLOSED_FORM, nulls={"whole": whole.weights(9)})
         np.testing.assert_array_equal(path.student(9), whole.weights(9))
         np.testing.assert_array_equal(path.teacher(9), problem.initial_weights)
-        still = discrete(problem, ZeroShot(), learning_rate=0.2, steps=9)
+        still = gradient_descent(problem, ZeroShot(), learning_rate=0.2, steps=9)
         np.testing.assert_array_equal(still.weights(9), problem.initial_weights)
 
     def test_probing_sets_the_start(self):
         problem = random_problem(2)
-        path = discrete(problem, LPFT(), learning_rate=0.2, steps=9)
+        path = gradient_descent(problem, LPFT(), learning_rate=0.2, steps=9)
         np.testing.assert_array_equal(path.weights(0), path.posed.initial_weights)
         assert np.linalg.norm(path.weights(0) - problem.initial_weights) > 0.1
 
@@ -130,9 +130,9 @@ def courses():
     problem = random_problem(3)
     mixed = Distillation(0.8, Beta(0.5, 0.5), METRICS[-1])
     return {
-        "modes": discrete(problem, Distillation(0.8), learning_rate=0.1, steps=12),
-        "matrices": discrete(problem, mixed, learning_rate=0.1, steps=12),
-        "flow": flow(problem, Distillation(0.8), duration=12),
+        "modes": gradient_descent(problem, Distillation(0.8), learning_rate=0.1, steps=12),
+        "matrices": gradient_descent(problem, mixed, learning_rate=0.1, steps=12),
+        "flow": gradient_flow(problem, Distillation(0.8), duration=12),
     }
 
 
@@ -201,7 +201,7 @@ class TestVanishingGap:
     def test_in_modes(self, metric, momentum):
         problem = diagonal_problem([1.0, 0.4, 0.02, 1e-4, 1e-7])
         pulls = 0.9 * (problem.eigenvalues if metric == "data" else np.ones(5))
-        path = discrete(problem, Distillation(0.9, Exponential(momentum), metric), learning_rate=0.5, steps=10_000)
+        path = gradient_descent(problem, Distillation(0.9, Exponential(momentum), metric), learning_rate=0.5, steps=10_000)
         times = np.unique(np.geomspace(1, 10_000, 60).astype(int))
         start = problem.initial_weights - problem.cross_covariance / problem.eigenvalues
         expected = start * ema.gap(problem.eigenvalues, pulls, 0.5, momentum, times[:, None])[:, None, :]
@@ -216,7 +216,7 @@ class TestVanishingGap:
         flat = Problem(np.eye(5), *np.random.default_rng(0).standard_normal((2, 3, 5)))
         metric = random_moment(1, 5)
         values, vectors = np.linalg.eigh(metric)
-        path = discrete(flat, Distillation(0.9, Exponential(momentum), Inputs(metric)), learning_rate=0.3, steps=10_000)
+        path = gradient_descent(flat, Distillation(0.9, Exponential(momentum), Inputs(metric)), learning_rate=0.3, steps=10_000)
         times = np.arange(1, 10_001, 33)
         gaps = ema.gap(1.0, 0.9 * values, 0.3, momentum, times[:, None])
         expected = ((flat.initial_weights - flat.cross_covariance) @ vectors * gaps[:, None, :]) @ vectors.T
@@ -232,7 +232,7 @@ class TestVanishingGap:
         """Round-off of a zero gradient must not hold the gap up."""
         problem = random_problem(4, "rank-deficient", n=6, d=9)
         for metric in ("data", "parameter"):
-            path = discrete(problem, Distillation(0.9, Exponential(0.9), metric), learning_rate=0.3, steps=8_000)
+            path = gradient_descent(problem, Distillation(0.9, Exponential(0.9), metric), learning_rate=0.3, steps=8_000)
             assert np.linalg.norm(path.gap(8_000)) < 1e-100
             assert np.linalg.norm(path.gap(10)) > 1e-3
 
@@ -246,7 +246,7 @@ class TestDisplacementIdentity:
     def test_descent(self, kernel, metric, update_every):
         problem, clock = random_problem(5, "rank-deficient"), Clock(50, update_every)
         strategy = Distillation(0.8, kernel, metric)
-        path = discrete(
+        path = gradient_descent(
             problem, strategy, learning_rate=0.2, steps=50, update_every=update_every, schedule=cosine(50), heavy_ball=0.3
         )
         updates = np.arange(1, clock.updates + 1)
@@ -259,7 +259,7 @@ class TestDisplacementIdentity:
     def test_flow(self, kernel):
         """In the flow r / (1 - r) becomes the hazard, per progress."""
         problem = random_problem(5, "rank-deficient")
-        path = flow(problem, Distillation(0.8, kernel), duration=7.0)
+        path = gradient_flow(problem, Distillation(0.8, kernel), duration=7.0)
         nodes, weights = over_progress(kernel)
         summed = np.tensordot(weights * hazard(kernel, nodes), path.gap(7 * nodes), 1)
         moved = path.teacher(7.0) - problem.initial_weights
@@ -283,7 +283,7 @@ class TestEnergyFalls:
     def test_descent(self, problem, kernel, seed, metric, share):
         metric = Inputs(random_moment(seed, len(problem.eigenvalues))) if metric == "inputs" else metric
         stiffest = np.linalg.eigvalsh(problem.curvature_matrix + 0.8 * matrix_of(metric, problem))[-1]
-        path = discrete(
+        path = gradient_descent(
             problem, Distillation(0.8, kernel, metric), learning_rate=2 * share / stiffest, steps=60, allow_unstable=True
         )
         left = energy(problem, path, metric, 0.8, np.arange(61))
@@ -293,14 +293,16 @@ class TestEnergyFalls:
     def test_descent_with_larger_steps_need_not(self):
         problem = random_problem(6)
         strategy = Distillation(0.8, PowerLaw(0.5))
-        path = discrete(problem, strategy, learning_rate=1.1 * max_learning_rate(problem, strategy), steps=60, allow_unstable=True)
+        path = gradient_descent(
+            problem, strategy, learning_rate=1.1 * max_learning_rate(problem, strategy), steps=60, allow_unstable=True
+        )
         assert np.max(np.diff(energy(problem, path, "data", 0.8, np.arange(61)))) > POWER * RECURSION
 
     @pytest.mark.parametrize("kernel", FLOWING, ids=repr)
     @pytest.mark.parametrize("metric", ["data", "parameter"])
     def test_flow(self, kernel, metric):
         problem = random_problem(7, "decades", weight_decay=0.05)
-        path = flow(problem, Distillation(0.8, kernel, metric), duration=20.0)
+        path = gradient_flow(problem, Distillation(0.8, kernel, metric), duration=20.0)
         left = energy(problem, path, metric, 0.8, np.linspace(0, 20, 200))
         assert np.all(np.diff(left) <= FLOW * left[0])
         assert left[-1] < left[0] / 2
@@ -309,7 +311,7 @@ class TestEnergyFalls:
     def test_so_errors_and_gaps_stay_bounded(self, seed, kernel, strength, share):
         """|u_t| <= |u_0| and |g_t| <= sqrt(sigma / l) |u_0| in every mode."""
         problem = diagonal_problem([2.0, 0.5, 0.01], seed)
-        path = discrete(
+        path = gradient_descent(
             problem, Distillation(strength, kernel), learning_rate=share / (1 + strength), steps=80, allow_unstable=True
         )
         before = np.abs(problem.initial_weights - problem.cross_covariance / problem.eigenvalues)
@@ -321,7 +323,7 @@ class TestEnergyFalls:
     def test_static_teachers_reach_that_bound_only_in_part(self):
         """With sigma = l the gap of a static teacher ends at u_0 / 2: the bound is of the right size."""
         problem = diagonal_problem([1.0])
-        path = discrete(problem, L2SP(1.0), learning_rate=0.5, steps=200)
+        path = gradient_descent(problem, L2SP(1.0), learning_rate=0.5, steps=200)
         before = problem.initial_weights - problem.cross_covariance
         np.testing.assert_allclose(path.gap(200), -before / 2, rtol=CLOSED_FORM)
 

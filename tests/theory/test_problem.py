@@ -12,7 +12,7 @@ from tests.theory.power import assert_agrees
 from tests.theory.tolerances import LOSS, MOMENTS
 from tracer.averaging import Static
 from tracer.errors import UserError
-from tracer.theory import Distillation, Moments, Problem, discrete, optimum
+from tracer.theory import Distillation, Moments, Problem, gradient_descent, optimum
 
 ARRAYS = ("second_moment", "cross_covariance", "initial_weights")
 
@@ -223,7 +223,7 @@ class TestBatches:
         problem = Problem.from_pairs(images, texts, start)
 
         def end(problem):
-            return discrete(problem, Distillation(0.5, Static()), learning_rate=0.1, steps=3).weights(3)
+            return gradient_descent(problem, Distillation(0.5, Static()), learning_rate=0.1, steps=3).weights(3)
 
         nulls = {"full batch": end(problem), "with replacement": end(problem.in_batches(2, replacement=True))}
         assert_agrees(end(problem.in_batches(2)), np.mean(ends, axis=0), MOMENTS, nulls=nulls)

@@ -12,7 +12,8 @@ from tests.theory.tolerances import CLOSED_FORM, GEOMETRY, LIMIT, LONG_RUN, MEAN
 from tests.tolerances import POWER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
-from tracer.theory import Distillation, Inputs, Metric, Parameter, Spectral, ema, proximal, wma
+from tracer.theory import Distillation, Inputs, Metric, Parameter, Spectral, proximal
+from tracer.theory.closed_forms import ema, wma
 from tracer.theory.optima import shared_modes
 from tracer.theory.recursion import Stepping, respond
 
@@ -56,7 +57,7 @@ class TestPath:
         strategy, times = Distillation(0.8, kernel, metric), np.arange(21)
         path = proximal(problem, strategy, steps=20)
         students, teachers = minimised(problem, strategy, kernel.rates(Clock(20), times[1:]))
-        descended = theory.discrete(problem, strategy, learning_rate=0.1, steps=20)
+        descended = theory.gradient_descent(problem, strategy, learning_rate=0.1, steps=20)
         swapped = np.concatenate([teachers[1:], teachers[-1:]])
         nulls = {"descent": descended.student(times), "one step late": np.roll(students, 1, axis=0)}
         assert_agrees(path.student(times), students, LONG_RUN, nulls=nulls)
@@ -85,7 +86,9 @@ class TestPath:
         problem, strategy, times = random_problem(seed, "repeated"), Distillation(0.9, Beta(0.5, 0.5)), np.arange(31)
         path = proximal(problem, strategy, steps=30)
         rate = 1 / (1.9 * problem.eigenvalues[0])
-        descended, slower = (theory.discrete(problem, strategy, learning_rate=each, steps=30) for each in (rate, 0.9 * rate))
+        descended, slower = (
+            theory.gradient_descent(problem, strategy, learning_rate=each, steps=30) for each in (rate, 0.9 * rate)
+        )
         assert_agrees(path.student(times), descended.student(times), RECURSION, nulls={"x = .9": slower.student(times)})
 
     @pytest.mark.parametrize("metric", ["data", Parameter(), Inputs(np.diag([0.0, 0.0, 0.0, 0.0, 1.0]))], ids=repr)

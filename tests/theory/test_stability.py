@@ -25,7 +25,7 @@ from tracer.theory import (
     Spectral,
     WeightDecay,
     WiSEFT,
-    discrete,
+    gradient_descent,
     max_learning_rate,
 )
 from tracer.theory.stability import resonates
@@ -123,7 +123,9 @@ def test_descent_settles_below_and_diverges_above(case):
     changes = []
     for share in (0.98, 1.02):
         setting = {"update_every": case.update_every, "heavy_ball": case.heavy_ball}
-        path = discrete(case.problem, case.strategy, learning_rate=share * predicted, steps=1600, allow_unstable=True, **setting)
+        path = gradient_descent(
+            case.problem, case.strategy, learning_rate=share * predicted, steps=1600, allow_unstable=True, **setting
+        )
         moved = np.abs(np.diff(path.weights(np.arange(1601)), axis=0)).max(axis=(1, 2))
         changes.append(moved[800:].max() / moved[:800].max())
     assert changes[0] < 1
@@ -174,16 +176,18 @@ class TestStrategies:
         strategy = Distillation(1.5, Exponential(0.5), metric)
         largest = max_learning_rate(self.problem, strategy)
         halved, late = (lambda step: 0.5), (lambda step: float(step == 7))
-        discrete(self.problem, strategy, learning_rate=1.99 * largest, steps=8, schedule=halved)
-        discrete(self.problem, strategy, learning_rate=1.01 * largest, steps=7, schedule=late)
+        gradient_descent(self.problem, strategy, learning_rate=1.99 * largest, steps=8, schedule=halved)
+        gradient_descent(self.problem, strategy, learning_rate=1.01 * largest, steps=7, schedule=late)
         for schedule, rate in ((halved, 2.01), (late, 1.01), (cosine(8), 1.01)):
             with pytest.raises(UserError, match="at the schedule's peak is above"):
-                discrete(self.problem, strategy, learning_rate=rate * largest, steps=8, schedule=schedule)
-            discrete(self.problem, strategy, learning_rate=rate * largest, steps=8, schedule=schedule, allow_unstable=True)
+                gradient_descent(self.problem, strategy, learning_rate=rate * largest, steps=8, schedule=schedule)
+            gradient_descent(self.problem, strategy, learning_rate=rate * largest, steps=8, schedule=schedule, allow_unstable=True)
 
     def test_a_schedule_that_never_peaks_is_not_held_to_its_learning_rate(self):
         largest = max_learning_rate(self.problem, FineTuning())
-        path = discrete(self.problem, FineTuning(), learning_rate=1.5 * largest, steps=8, schedule=lambda step: (step + 1) / 80)
+        path = gradient_descent(
+            self.problem, FineTuning(), learning_rate=1.5 * largest, steps=8, schedule=lambda step: (step + 1) / 80
+        )
         settled = path.weights(8) - path.limit()
         assert np.linalg.norm(settled) < np.linalg.norm(self.problem.initial_weights - path.limit())
 
@@ -200,16 +204,16 @@ class TestStrategies:
     @pytest.mark.parametrize("allow_unstable", [False, True])
     def test_a_schedule_that_gives_no_multiplier_is_refused(self, schedule, words, allow_unstable):
         with pytest.raises(UserError, match=words):
-            discrete(
+            gradient_descent(
                 self.problem, FineTuning(), learning_rate=0.1, steps=8, schedule=schedule, allow_unstable=allow_unstable
             ).weights(8)
 
     def test_descent_refuses_what_lies_above(self):
         strategy = Distillation(1.5, Exponential(0.5))
         largest = max_learning_rate(self.problem, strategy)
-        discrete(self.problem, strategy, learning_rate=largest, steps=3)
+        gradient_descent(self.problem, strategy, learning_rate=largest, steps=3)
         with pytest.raises(UserError, match="above"):
-            discrete(self.problem, strategy, learning_rate=1.001 * largest, steps=3)
+            gradient_descent(self.problem, strategy, learning_rate=1.001 * largest, steps=3)
 
 
 class TestResonance:
@@ -230,8 +234,8 @@ class TestResonance:
         setting = {"steps": 8, "update_every": 4, "heavy_ball": 0.95}
         rate = 0.99 * self.CASE.predicted()
         with pytest.raises(UserError, match="resonates"):
-            discrete(self.CASE.problem, self.CASE.strategy, learning_rate=2 * rate, schedule=lambda step: 0.5, **setting)
-        discrete(self.CASE.problem, self.CASE.strategy, learning_rate=rate, schedule=lambda step: 0.0, **setting)
+            gradient_descent(self.CASE.problem, self.CASE.strategy, learning_rate=2 * rate, schedule=lambda step: 0.5, **setting)
+        gradient_descent(self.CASE.problem, self.CASE.strategy, learning_rate=rate, schedule=lambda step: 0.0, **setting)
 
     def test_is_refused_exactly_where_the_radius_exceeds_one(self):
         seen = set()
@@ -239,7 +243,7 @@ class TestResonance:
             learning_rate = share * self.CASE.predicted()
             setting = {"steps": 8, "update_every": 4, "heavy_ball": 0.95}
             try:
-                discrete(self.CASE.problem, self.CASE.strategy, learning_rate=learning_rate, **setting)
+                gradient_descent(self.CASE.problem, self.CASE.strategy, learning_rate=learning_rate, **setting)
                 refused = False
             except UserError as error:
                 refused = "resonates" in str(error)

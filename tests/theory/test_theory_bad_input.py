@@ -27,9 +27,9 @@ from tracer.theory import (
     anchor_bias,
     describe,
     design_rules,
-    discrete,
-    flow,
     forgetting,
+    gradient_descent,
+    gradient_flow,
     limit,
     max_learning_rate,
     ood_risk,
@@ -50,7 +50,7 @@ RUN = {"learning_rate": 0.1, "steps": 5}
 
 
 def descent(strategy=None, **changes):
-    return discrete(PROBLEM, strategy or FineTuning(), **(RUN | changes))
+    return gradient_descent(PROBLEM, strategy or FineTuning(), **(RUN | changes))
 
 
 def solved(**changes):
@@ -167,23 +167,26 @@ RUNS = {
         lambda: proximal(PROBLEM, Distillation(1, Beta(), Inputs(np.eye(3))), steps=5),
         "must have shape (4, 4)",
     ),
-    "no duration": (lambda: flow(PROBLEM, FineTuning(), duration=0), "duration must be positive"),
-    "nan as duration": (lambda: flow(PROBLEM, FineTuning(), duration=np.nan), "duration must be positive"),
+    "no duration": (lambda: gradient_flow(PROBLEM, FineTuning(), duration=0), "duration must be positive"),
+    "nan as duration": (lambda: gradient_flow(PROBLEM, FineTuning(), duration=np.nan), "duration must be positive"),
     "momentum in the flow": (
-        lambda: flow(PROBLEM, Distillation(1, Exponential(0.9)), duration=1),
+        lambda: gradient_flow(PROBLEM, Distillation(1, Exponential(0.9)), duration=1),
         "give the exponential kernel a time",
     ),
     "warm-up in the flow": (
-        lambda: flow(PROBLEM, Distillation(1, Exponential(time_constant_progress=0.1, warmup_progress=0.1)), duration=1),
+        lambda: gradient_flow(PROBLEM, Distillation(1, Exponential(time_constant_progress=0.1, warmup_progress=0.1)), duration=1),
         "no warm-up, or use discrete",
     ),
-    "metric that does not commute in the flow": (lambda: flow(PROBLEM, Distillation(1, Beta(), MIXED), duration=1), "use discrete"),
+    "metric that does not commute in the flow": (
+        lambda: gradient_flow(PROBLEM, Distillation(1, Beta(), MIXED), duration=1),
+        "use discrete",
+    ),
     "time beyond the flow": (
-        lambda: flow(PROBLEM, FineTuning(), duration=1).weights(2),
+        lambda: gradient_flow(PROBLEM, FineTuning(), duration=1).weights(2),
         "times must lie between 0 and the duration 1",
     ),
-    "time before the flow": (lambda: flow(PROBLEM, FineTuning(), duration=1).gap(-1), "times must lie between 0"),
-    "time nan": (lambda: flow(PROBLEM, FineTuning(), duration=1).impulse(np.nan), "times must lie between 0"),
+    "time before the flow": (lambda: gradient_flow(PROBLEM, FineTuning(), duration=1).gap(-1), "times must lie between 0"),
+    "time nan": (lambda: gradient_flow(PROBLEM, FineTuning(), duration=1).impulse(np.nan), "times must lie between 0"),
 }
 RESULTS = {
     "limit of a WMA in a metric that mixes": (lambda: limit(FLAT, Distillation(1, Uniform(), MIXED)), "run discrete"),
@@ -239,7 +242,7 @@ def test_sound_input_is_accepted():
     path = descent(Distillation(0.5, Exponential(0.9), MIXED), update_every=2, heavy_ball=0.5)
     assert np.isfinite(path.weights(5)).all()
     assert np.isfinite(solved(update_every=2).weights(5)).all()
-    assert np.isfinite(flow(PROBLEM, Distillation(0.5), duration=1.0).weights(1.0)).all()
+    assert np.isfinite(gradient_flow(PROBLEM, Distillation(0.5), duration=1.0).weights(1.0)).all()
     assert np.isfinite(describe(PROBLEM, path.weights(5), PROBLEM.effective_task_subspace(0.9))).all()
     assert len(MISTAKES) == sum(map(len, (PROBLEMS, STRATEGIES, POPULATIONS, RUNS, RESULTS)))
 

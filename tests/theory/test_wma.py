@@ -21,8 +21,8 @@ from tests.theory.tolerances import (
 )
 from tests.tolerances import POWER
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
-from tracer.theory import wma
-from tracer.theory.mode import learning_rate_per_update, stiffness
+from tracer.theory.closed_forms import wma
+from tracer.theory.closed_forms.stiffness import learning_rate_per_update, stiffness
 from tracer.theory.recursion import Stepping, respond
 
 CURVATURES = np.array([0.5, 0.3, 0.8])

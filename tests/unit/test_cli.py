@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from tests import models  # noqa: F401 (torch, before commands import it)
-from tracer import __version__, config
+from tracer import __version__
 from tracer.cli import main
+from tracer.config import loading
 
 COMMANDS = ("demo", "pretrain", "train", "evaluate", "strategies", "sweep", "explore")
 STUDENT = ("sets", "id", "ood", "knowledge", "reliability")
@@ -71,9 +72,9 @@ def test_printed_configuration_is_the_one_that_runs(capsys, tmp_path):
     (tmp_path / "run.yaml").write_text("seed: 4\noptimization: {total_steps: 9}\n")
     assert main(["train", str(tmp_path / "run.yaml"), "optimization.total_steps=8", "--print-config"]) == 0
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
-    printed = config.load(tmp_path / "printed.yaml")
+    printed = loading.load(tmp_path / "printed.yaml")
     assert (printed.seed, printed.optimization.total_steps) == (4, 8)
-    assert printed == config.load(tmp_path / "run.yaml", ["optimization.total_steps=8"])
+    assert printed == loading.load(tmp_path / "run.yaml", ["optimization.total_steps=8"])
 
 
 def test_trains_and_evaluates(capsys, tmp_path):
@@ -116,7 +117,7 @@ def test_options_may_stand_between_overrides(capsys):
 
 
 def test_interruption_exits_with_130(capsys, monkeypatch):
-    from tracer import run as running
+    from tracer.runs import fine_tune as running
 
     def interrupted(*arguments):
         raise KeyboardInterrupt

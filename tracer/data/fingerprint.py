@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tracer.data.files import ImageFiles
-from tracer.data.sets import CaptionedImages, LabelledImages
+from tracer.data.datasets import CaptionedImages, LabelledImages
+from tracer.data.image_files import ImageFiles
 from tracer.data.shards import Members, ShardCaptions, ShardImages
 
 SHOWN = 5  # classes named

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tracer.data import label_spaces, listing
-from tracer.data.files import folder_names, identifier, labelled_folders
-from tracer.data.sets import LabelledImages, Suite
+from tracer.data import label_tables, listing
+from tracer.data.datasets import LabelledImages, Suite
+from tracer.data.image_files import folder_names, identifier, labelled_folders
 from tracer.errors import UserError, nearest
 
 
@@ -53,7 +53,7 @@ def _imagenet_classes(folder: Path) -> dict[str, str]:
     Raises:
         UserError: if a folder is not one of ImageNet's.
     """
-    known = label_spaces.imagenet_names()
+    known = label_tables.imagenet_names()
     synsets = [place.name for place in listing.subfolders(folder)[0]]
     if strange := [synset for synset in synsets if synset not in known]:
         raise UserError(
@@ -65,7 +65,7 @@ def _imagenet_classes(folder: Path) -> dict[str, str]:
 
 def _of_other_things(folder: Path, templates: Sequence[str]) -> LabelledImages:
     synsets = {place.name for place in listing.subfolders(folder)[0]}
-    are_synsets = synsets and synsets <= set(label_spaces.imagenet_synsets())
+    are_synsets = synsets and synsets <= set(label_tables.imagenet_synsets())
     return labelled_folders(folder, templates, _imagenet_classes(folder) if are_synsets else _named_alike(folder))
 
 

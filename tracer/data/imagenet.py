@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from tracer.data import label_spaces, listing
-from tracer.data.files import ImageFiles
-from tracer.data.label_spaces import Meanings
-from tracer.data.sets import LabelledImages, Suite
+from tracer.data import label_tables, listing
+from tracer.data.datasets import LabelledImages, Suite
+from tracer.data.image_files import ImageFiles
+from tracer.data.label_tables import Meanings
 from tracer.errors import UserError
 
 FOLDERS = {
@@ -44,7 +44,7 @@ def suite(root: Path, shifted: Sequence[str], folders: Mapping[Any, Path]) -> Su
 def validation(path: Path) -> LabelledImages:
     """ImageNet's validation images, in folders named by synset or flat as published, with the devkit beside their folder."""
     if _class_folders(path):
-        return labelled_folders(path, label_spaces.imagenet())
+        return labelled_folders(path, label_tables.imagenet())
     return _flat_validation(path)
 
 
@@ -76,12 +76,12 @@ def labelled_folders(path: Path, meanings: Meanings, border: int = 0) -> Labelle
 
 def _shifted(name: str, path: Path) -> LabelledImages:
     if name == "objectnet":
-        return labelled_folders(path / "images", label_spaces.objectnet(path / "mappings"), OBJECTNET_BORDER)
+        return labelled_folders(path / "images", label_tables.objectnet(path / "mappings"), OBJECTNET_BORDER)
     if name == "v2":
-        return labelled_folders(path, label_spaces.imagenet_v2())
+        return labelled_folders(path, label_tables.imagenet_v2())
     if name == "sketch":
-        return labelled_folders(path, label_spaces.imagenet())
-    return labelled_folders(path, label_spaces.imagenet_subset("a" if name == "a" else "r"))
+        return labelled_folders(path, label_tables.imagenet())
+    return labelled_folders(path, label_tables.imagenet_subset("a" if name == "a" else "r"))
 
 
 def _flat_validation(path: Path) -> LabelledImages:
@@ -91,7 +91,7 @@ def _flat_validation(path: Path) -> LabelledImages:
         lines = (devkit / "ILSVRC2012_validation_ground_truth.txt").read_text(encoding="utf-8").split()
         table = loadmat(devkit / "meta.mat", squeeze_me=True)["synsets"]
         synset = {int(number): str(name) for number, name in zip(table["ILSVRC2012_ID"], table["WNID"], strict=True)}
-        positions = {number: label_spaces.imagenet_synsets().index(synset[number]) for number in sorted({*map(int, lines)})}
+        positions = {number: label_tables.imagenet_synsets().index(synset[number]) for number in sorted({*map(int, lines)})}
     except OSError as error:
         raise UserError(
             f"{path} has no class folders, and {error.filename} cannot be read: sort the images into folders named by synset, "
@@ -104,7 +104,7 @@ def _flat_validation(path: Path) -> LabelledImages:
     if len(images) != len(lines):
         raise UserError(f"{path} has {len(images)} images, but {devkit} labels {len(lines)}: check that both were unpacked whole")
     labels = [positions[int(line)] for line in lines]
-    every = tuple((position,) for position in range(len(label_spaces.imagenet_synsets())))
+    every = tuple((position,) for position in range(len(label_tables.imagenet_synsets())))
     return _labelled(path, list(zip(images, labels, strict=True)), every)
 
 
@@ -114,8 +114,8 @@ def _labelled(path: Path, images: list[tuple[Path, int]], accepted: tuple[tuple[
     return LabelledImages(
         ImageFiles([image for image, _ in images], border),
         np.array([label for _, label in images], dtype=np.int64),
-        label_spaces.imagenet_class_names(),
-        label_spaces.openai_templates(),
+        label_tables.imagenet_class_names(),
+        label_tables.openai_templates(),
         accepted,
     )
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tracer.data.files import check_templates, existing
-from tracer.data.sets import LabelledImages, Suite
+from tracer.data.datasets import LabelledImages, Suite
+from tracer.data.image_files import check_templates, existing
 from tracer.data.tables import Row, csv_rows
 from tracer.errors import UserError, nearest
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from tracer.data import shard_index
+from tracer.data.datasets import CaptionedImages
 from tracer.data.images import SUFFIXES, CorruptSample, decode
 from tracer.data.listing import require_file
-from tracer.data.sets import CaptionedImages
 from tracer.data.shard_index import Samples
 from tracer.errors import UserError
-from tracer.sentences import shortened
+from tracer.messages import shortened
 
 MOST_SHARDS = 10**6
 LONGEST_NUMBER = 18  # digits

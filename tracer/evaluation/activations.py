@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tracer.data.sets import LabelledImages
+from tracer.data.datasets import LabelledImages
 from tracer.errors import UserError, nearest
 from tracer.evaluation.zero_shot import image_embeddings
 from tracer.models.dual_encoder import Encoder

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tracer.averaging import Clock, Kernel
 from tracer.errors import UserError
-from tracer.storage import load_tensors
+from tracer.tensor_files import load_tensors
 
 
 class Budget(NamedTuple):

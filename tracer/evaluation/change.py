@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tracer.evaluation.metrics import MEASURES
+from tracer.evaluation.metrics import METRICS
 
 Report = dict[str, Any]
 MEANS = {"id": "the task", "ood": "mean OOD", "knowledge": "mean knowledge"}
@@ -40,7 +40,7 @@ def verdict(report: Report) -> str:
 
 
 def _differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    return {name: after[name] - before[name] for name in MEASURES if name in before}
+    return {name: after[name] - before[name] for name in METRICS if name in before}
 
 
 def _moved(difference: float, where: str) -> str:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-MEASURES = ("accuracy", "ece", "nll", "brier", "macro_f1")
+METRICS = ("accuracy", "ece", "nll", "brier", "macro_f1")
 """What of a set's scores is averaged over sets, and compared between models."""
 BINS = 15
 

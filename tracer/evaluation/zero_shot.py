@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tracer.data.batches import in_order
-from tracer.data.sets import LabelledImages
+from tracer.data.datasets import LabelledImages
 from tracer.models.dual_encoder import Encoder
+from tracer.training.batches import in_order
 
 CAPTIONS_AT_ONCE = 256  # ImageNet's 1000 classes x 80 templates would not fit into memory together
 

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tracer.errors import UserError, nearest
-from tracer.models import configurations, failures, fitting, glyphs, origins, remote_code
 from tracer.models.dual_encoder import DualEncoder, Encoder, Features, last_linear_map
-from tracer.models.preprocessing import Preprocessing
-from tracer.models.weights import Weights, read
-from tracer.storage import link, save_tensors, write_text
+from tracer.models.loading import configurations, failures, fitting, origins, remote_code
+from tracer.models.loading.preprocessing import Preprocessing
+from tracer.models.loading.weights import Weights, read
+from tracer.storage import link, write_text
+from tracer.tensor_files import save_tensors
+from tracer.toy import small_clip
 
 BatchNorm = Literal["frozen", "tracked"]
 
@@ -44,11 +46,6 @@ class Blueprint:
     def quick_gelu(self) -> bool:
         """Whether it has OpenAI's activation, x sigmoid(1.702 x), for which no tensor of a file speaks."""
         return bool(self.configuration.get("quick_gelu", False))
-
-
-# the words that OpenAI chose for ImageNet, in the order of its synsets
-IMAGENET_CLASS_NAMES: tuple[str, ...] = tuple(open_clip.IMAGENET_CLASSNAMES)
-OPENAI_TEMPLATES: tuple[str, ...] = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
 
 
 class Clip(DualEncoder):
@@ -158,7 +155,7 @@ def create(
             preprocessing.
     """
     fine_tuned = read(weights, trust_archive) if weights else None
-    if architecture == glyphs.ARCHITECTURE:
+    if architecture == small_clip.ARCHITECTURE:
         encoder = _embedded(architecture, pretrained, batch_norm, trust_archive)
     else:
         encoder = _open_clip(architecture, pretrained, batch_norm, trust_archive, trust_remote_code, fine_tuned)
@@ -275,18 +272,18 @@ def _clip(model: nn.Module) -> Clip:
 
 
 def _embedded(architecture: str, pretrained: str | None, batch_norm: BatchNorm, trust_archive: bool) -> Encoder:
-    model = open_clip.CLIP(**glyphs.CONFIGURATION)
+    model = open_clip.CLIP(**small_clip.CONFIGURATION)
     # wider than open_clip's 0.02, which suits 49,408 tokens: with 44 words it halves the steps to the same loss
     nn.init.normal_(model.token_embedding.weight, std=0.1)
     open_clip.set_model_preprocess_cfg(
-        model, asdict(PreprocessCfg(size=glyphs.SIZE, mean=(glyphs.MEAN,) * 3, std=(glyphs.DEVIATION,) * 3))
+        model, asdict(PreprocessCfg(size=model.SIZE, mean=(small_clip.MEAN,) * 3, std=(small_clip.DEVIATION,) * 3))
     )
-    clip = Clip(model, Blueprint(architecture, glyphs.CONFIGURATION), batch_norm)
+    clip = Clip(model, Blueprint(architecture, small_clip.CONFIGURATION), batch_norm)
     if pretrained is not None:
-        start = read(Path(pretrained) if Path(pretrained).suffix else glyphs.checkpoint(pretrained), trust_archive)
+        start = read(Path(pretrained) if Path(pretrained).suffix else small_clip.checkpoint(pretrained), trust_archive)
         _fill(clip, start)
         start.require_preprocessing(preprocessing(clip), f"{architecture} makes them")
-    return Encoder(clip, glyphs.preprocess, glyphs.preprocess, glyphs.TOKENIZER)
+    return Encoder(clip, small_clip.preprocess, small_clip.preprocess, small_clip.TOKENIZER)
 
 
 def _open_clip(

@@ -7,8 +7,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from tracer.errors import UserError
-from tracer.models.weights import require_finite
-from tracer.storage import load_metadata, load_tensors, save_tensors
+from tracer.models.loading.weights import require_finite
+from tracer.tensor_files import load_metadata, load_tensors, save_tensors
 
 
 class Head(nn.Module):

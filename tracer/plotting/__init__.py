@@ -8,9 +8,9 @@ Figures of the theory are in modules of their own, which only those import who d
 from tracer.looks import COLORS, LABELS, LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
 from tracer.plotting.network import displacement
+from tracer.plotting.results import gaps, horizons, interpolations, reliability, samples, trade_off
 from tracer.plotting.style import STYLE, canvas, save
 from tracer.plotting.sweeps import Sweep, settings, sweep
-from tracer.plotting.training import gaps, horizons, interpolations, reliability, samples, trade_off
 
 __all__ = [
     "COLORS",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from tracer.bridge import Agreement, fitted_order
+from tracer.crosscheck.history import Agreement, fitted_order
 from tracer.evaluation.intervals import Interval
 from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
 

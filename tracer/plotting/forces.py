@@ -7,11 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tracer.averaging import Exponential, PowerLaw
-from tracer.bridge import Run, exponent_of, exponents, modal_shares, momentum_of, rates
+from tracer.crosscheck.gaps import exponent_of, exponents, modal_shares, momentum_of, rates
+from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.plotting.style import COLORS, LABELS, canvas
-from tracer.theory import Distillation, Population, Problem, discrete, ema, wma
-from tracer.theory.limits import pull_spectrum
+from tracer.theory import Distillation, Population, Problem, gradient_descent
+from tracer.theory.closed_forms import ema, wma
+from tracer.theory.limits import teacher_curvatures
 
 TEACHERS = "ema_distillation", "tracer"
 SHADES = "-", "--", ":"
@@ -20,7 +22,7 @@ FLOOR = 1e-9
 """Of the drawn force: below lies the round-off of a trainer's weights."""
 PERSISTENT = 500
 """Range of the right-hand panel, in which a power law's slope is seen and an exponential falls out."""
-Taught = tuple[Distillation, Run]
+Taught = tuple[Distillation, WeightHistory]
 SHARE_OF_STABLE = 0.5
 """Step size of the explorer, times curvature and pull of the stiffest mode."""
 
@@ -32,7 +34,7 @@ def two_forces(
     learning_rate: float,
     steps: int,
     modes: Sequence[int] = (0,),
-    runs: Sequence[Run] = (),
+    runs: Sequence[WeightHistory] = (),
 ) -> Figure:
     """The force l_j |gap_j| of an EMA and of a power-law teacher on some modes, over their initial error.
 
@@ -55,11 +57,11 @@ def two_forces(
     spaced = np.linspace(1, steps, 16).astype(int), np.unique(np.geomspace(1, steps, 20).astype(int))
     with canvas(9, 4, columns=2) as (figure, axes):
         for pull, name, run in zip(pulls, TEACHERS, runs or (None, None), strict=True):
-            path = discrete(problem, pull, learning_rate=learning_rate, steps=steps)
+            path = gradient_descent(problem, pull, learning_rate=learning_rate, steps=steps)
             for axis, times in zip(axes, spaced, strict=True):
                 points = {"o": path.gap(times), **({"+": (run.student - run.teacher)[times]} if run else {})}
                 for mode, shade in zip(modes, SHADES, strict=False):
-                    felt = pull_spectrum(problem, pull)[mode]
+                    felt = teacher_curvatures(problem, pull)[mode]
                     _draw_lines(axis, problem, pull, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
                     for marker, gap in points.items():
                         color = COLORS[name] if marker == "o" else "black"
@@ -73,7 +75,7 @@ def _draw_lines(
 ) -> None:
     """The closed forms of a mode's force, and what a power-law teacher's comes to in the long run."""
     color, shade, label = look
-    curvature, felt = problem.curvatures[mode], pull_spectrum(problem, pull)[mode]
+    curvature, felt = problem.curvatures[mode], teacher_curvatures(problem, pull)[mode]
     times = np.unique(np.geomspace(1, steps, 300).astype(int))
     descended, flowed = (felt * np.abs(gap) for gap in closed_gaps(pull, curvature, felt, learning_rate, times))
     axis.plot(times, descended, color=color, linestyle=shade, label=f"{label}, s = {problem.eigenvalues[mode]:.2g}")

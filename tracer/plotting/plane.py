@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path as File
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tracer.averaging import Exponential, Static
-from tracer.bridge import Run, modal_shares
+from tracer.crosscheck.gaps import modal_shares
+from tracer.crosscheck.history import WeightHistory
 from tracer.looks import COLORS, LABELS, LOOKS, Look
 from tracer.plotting.style import canvas
-from tracer.theory import Path, Problem, Strategy, anchor_bias, describe, optimum
+from tracer.theory import Problem, Strategy, WeightPath, anchor_bias, describe, optimum
 
 FILM_DPI = 85
 FILM_FPS = 5
@@ -46,7 +47,7 @@ def in_the_task(problem: Problem, weights: np.ndarray) -> np.ndarray:
     return np.stack([travelled(problem, weights, first), travelled(problem, weights, last)])
 
 
-def trajectories(paths: Mapping[str, Path], runs: Mapping[str, Run]) -> Figure:
+def trajectories(paths: Mapping[str, WeightPath], runs: Mapping[str, WeightHistory]) -> Figure:
     """Where each strategy goes: within the task subspace, and in the plane of task and orthogonal complement.
 
     Lines are the theory's, markers where the trainer's run ended, dots its steps 1, 2, 4, 8 ...
@@ -69,7 +70,7 @@ def trajectories(paths: Mapping[str, Path], runs: Mapping[str, Run]) -> Figure:
     return figure
 
 
-def film(paths: Mapping[str, Path], frames: Sequence[int]) -> str:
+def film(paths: Mapping[str, WeightPath], frames: Sequence[int]) -> str:
     """The same two planes as a looping GIF, in an HTML element that holds it.
 
     Each frame shows where the strategies stand after so many steps, and the way they came.
@@ -100,13 +101,13 @@ def film(paths: Mapping[str, Path], frames: Sequence[int]) -> str:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: again for every frame would take most of the time
         with TemporaryDirectory() as folder:
-            file = File(folder) / "film.gif"
+            file = Path(folder) / "film.gif"
             FuncAnimation(figure, show, frames=list(frames)).save(file, PillowWriter(FILM_FPS), dpi=FILM_DPI)
             held = base64.b64encode(file.read_bytes()).decode()
     return f'<img alt="trajectories of the strategies, step by step" src="data:image/gif;base64,{held}">'
 
 
-def anchor_biases(problem: Problem, strategies: Mapping[str, Strategy], runs: Mapping[str, Run]) -> Figure:
+def anchor_biases(problem: Problem, strategies: Mapping[str, Strategy], runs: Mapping[str, WeightHistory]) -> Figure:
     """Share of the initial error that a strategy leaves, by eigenvalue: lines in theory, markers at the end of the trainer's runs.
 
     Args:
@@ -126,7 +127,7 @@ def anchor_biases(problem: Problem, strategies: Mapping[str, Strategy], runs: Ma
     return figure
 
 
-def replay(paths: Mapping[str, Mapping[float, Path]], runs: Mapping[str, Mapping[float, Run]]) -> Figure:
+def replay(paths: Mapping[str, Mapping[float, WeightPath]], runs: Mapping[str, Mapping[float, WeightHistory]]) -> Figure:
     """How far the orthogonal part moves when the replayed inputs lie at an angle between task subspace and complement.
 
     Lines are the theory's at the end of the run, dotted ones as time goes on, where that has a closed form; markers the trainer's.
@@ -156,7 +157,7 @@ def _moved_off(problem: Problem, weights: np.ndarray) -> float:
     return describe(problem, weights).orthogonal_displacement
 
 
-def _interpolated(path: Path, run: Run) -> np.ndarray:
+def _interpolated(path: WeightPath, run: WeightHistory) -> np.ndarray:
     """The strategy's weights at every step of a run: WiSE-FT's lie between the start and the student."""
     start = run.student[0]
     return start + path.strategy.interpolation * (run.student - start)
@@ -169,6 +170,6 @@ def _label(axes: Sequence[Axes]) -> None:
         axis.plot(*optimum_at, "*", color="gold", markersize=16, zorder=0)
 
 
-def _handles(paths: Mapping[str, Path]) -> list:
+def _handles(paths: Mapping[str, WeightPath]) -> list:
     looks = [Line2D([], [], color=COLORS[name], marker=LOOKS[name].marker, mfc="none", label=LABELS[name]) for name in paths]
     return [*looks, Line2D([], [], color="gold", marker="*", linestyle="", markersize=12, label="optimum, all kept")]

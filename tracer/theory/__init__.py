@@ -10,29 +10,19 @@ project's own.
 """
 
 from tracer.theory.geometry import Geometry, Risk, describe, forgetting, ood_risk
-from tracer.theory.gradient_descent import discrete
-from tracer.theory.gradient_flow import flow
+from tracer.theory.gradient_descent import gradient_descent
+from tracer.theory.gradient_flow import gradient_flow
 from tracer.theory.limits import anchor_bias, limit
 from tracer.theory.linearisation import Linearisation
 from tracer.theory.metrics import Inputs, Metric, Parameter, Spectral
 from tracer.theory.moments import Moments
 from tracer.theory.optima import optimum
-from tracer.theory.path import Path
+from tracer.theory.path import WeightPath
 from tracer.theory.populations import Population
 from tracer.theory.problem import Problem
 from tracer.theory.proximal import ProximalPath, proximal
 from tracer.theory.stability import max_learning_rate
-from tracer.theory.strategies import (
-    L2SP,
-    LPFT,
-    STRATEGIES,
-    Distillation,
-    FineTuning,
-    Strategy,
-    WeightDecay,
-    WiSEFT,
-    ZeroShot,
-)
+from tracer.theory.strategies import L2SP, LPFT, STRATEGIES, Distillation, FineTuning, Strategy, WeightDecay, WiSEFT, ZeroShot
 from tracer.theory.subspace import Subspace
 from tracer.theory.two_towers import TwoTowers
 
@@ -48,7 +38,6 @@ __all__ = [
     "Metric",
     "Moments",
     "Parameter",
-    "Path",
     "Population",
     "Problem",
     "ProximalPath",
@@ -58,13 +47,14 @@ __all__ = [
     "Subspace",
     "TwoTowers",
     "WeightDecay",
+    "WeightPath",
     "WiSEFT",
     "ZeroShot",
     "anchor_bias",
     "describe",
-    "discrete",
-    "flow",
     "forgetting",
+    "gradient_descent",
+    "gradient_flow",
     "limit",
     "max_learning_rate",
     "ood_risk",

@@ -11,7 +11,7 @@ from tracer.errors import UserError
 from tracer.quantities import POSITIVE, PROPER_SHARE, number
 from tracer.schedules import Schedule, constant
 from tracer.theory.geometry import error_left
-from tracer.theory.gradient_descent import discrete
+from tracer.theory.gradient_descent import gradient_descent
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Stepping, respond
 from tracer.theory.strategies import Distillation
@@ -103,7 +103,7 @@ def measure(
     Raises:
         UserError: as `discrete` does.
     """
-    path = discrete(problem, pull, learning_rate=learning_rate, steps=steps, update_every=update_every, schedule=schedule)
+    path = gradient_descent(problem, pull, learning_rate=learning_rate, steps=steps, update_every=update_every, schedule=schedule)
     return Point(pull.kernel, residual(problem, path.weights(steps)), float(np.linalg.norm(path.impulse(steps))))
 
 

@@ -2,16 +2,17 @@
 
 from functools import partial
 
+from tracer.averaging import Clock
 from tracer.errors import UserError
 from tracer.schedules import Schedule, constant
-from tracer.theory.path import Course, Modes, Path
+from tracer.theory.path import Course, Modes, WeightPath
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Coupled, Stepping, clock_of, respond
+from tracer.theory.recursion import Coupled, Stepping, respond
 from tracer.theory.stability import max_learning_rate, resonates
 from tracer.theory.strategies import Strategy
 
 
-def discrete(
+def gradient_descent(
     problem: Problem,
     strategy: Strategy,
     *,
@@ -21,7 +22,7 @@ def discrete(
     schedule: Schedule = constant,
     heavy_ball: float = 0.0,
     allow_unstable: bool = False,
-) -> Path:
+) -> WeightPath:
     """The path of full-batch gradient descent; times are whole numbers of steps.
 
         W_{t+1} = W_t - eta_t v_{t+1},  v_{t+1} = h v_t + gradient of L at W_t + strength (W_t - Wbar_t) D,
@@ -51,7 +52,7 @@ def discrete(
     Raises:
         UserError: if a number is out of its range, the schedule is of another length, or the largest step size is not stable.
     """
-    clock = clock_of(steps, update_every)
+    clock = Clock(steps, update_every)
     posed, pull = strategy.prepare(problem), strategy.distillation
     stepping = Stepping(learning_rate, clock, pull.kernel, schedule, heavy_ball)
     if not allow_unstable:
@@ -67,7 +68,7 @@ def discrete(
         propagators = partial(respond, posed.curvatures, pull.strength * spectrum, stepping)
         course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, propagators)
     steady = schedule is constant and update_every == 1
-    return Path(problem, strategy, steps, course, learning_rate if steady else None, heavy_ball)
+    return WeightPath(problem, strategy, steps, course, learning_rate if steady else None, heavy_ball)
 
 
 def _require_stable(problem: Problem, strategy: Strategy, stepping: Stepping) -> None:

@@ -10,8 +10,8 @@ from scipy import special
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, number
-from tracer.theory.limits import pull_spectrum
-from tracer.theory.path import Modes, Path
+from tracer.theory.limits import teacher_curvatures
+from tracer.theory.path import Modes, WeightPath
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Response
 from tracer.theory.strategies import Strategy
@@ -34,7 +34,7 @@ RADAU_WEIGHTS = np.array(
 """Of the Radau IIA method, Hairer and Wanner, Solving Ordinary Differential Equations II, table IV.5.6."""
 
 
-def flow(problem: Problem, strategy: Strategy, *, duration: float) -> Path:
+def gradient_flow(problem: Problem, strategy: Strategy, *, duration: float) -> WeightPath:
     """The path of gradient flow; times are learning rate times steps, from 0 to the duration.
 
         W' = -(gradient of L at W) - strength (W - Wbar) D,   Wbar' = h(p) (W - Wbar) / duration,   p = time / duration,
@@ -62,9 +62,9 @@ def flow(problem: Problem, strategy: Strategy, *, duration: float) -> Path:
     """
     number("duration", duration, POSITIVE)
     posed, pull = strategy.prepare(problem), strategy.distillation
-    modes = _Modes(posed.curvatures, pull_spectrum(posed, pull), hazard(pull.kernel), duration)
+    modes = _Modes(posed.curvatures, teacher_curvatures(posed, pull), hazard(pull.kernel), duration)
     course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.respond)
-    return Path(problem, strategy, duration, course)
+    return WeightPath(problem, strategy, duration, course)
 
 
 @dataclass(frozen=True)

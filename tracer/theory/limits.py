@@ -54,12 +54,12 @@ def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
         UserError: if the metric does not commute with the second moment.
     """
     posed, pull = strategy.prepare(problem), strategy.distillation
-    pulls = felt(posed, pull_spectrum(posed, pull))
+    pulls = felt(posed, teacher_curvatures(posed, pull))
     left = share(pulls, task_curvatures(posed) + pulls) if _is_static(pull) else np.zeros_like(pulls)
     return 1.0 - strategy.interpolation * (1.0 - left)
 
 
-def pull_spectrum(problem: Problem, pull: Distillation) -> np.ndarray:
+def teacher_curvatures(problem: Problem, pull: Distillation) -> np.ndarray:
     """Pulls l_j = strength D_j of the teacher in the eigenbasis of the second moment, (d,).
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracer.quantities import PROPER_SHARE, number
-from tracer.theory import ema, wma
+from tracer.theory.closed_forms import ema, wma
 
 RATES = 1e-9, 1.0
 EXPONENTS = 1e-6, 1e3

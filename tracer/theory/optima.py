@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracer.theory.closed_forms.stiffness import stiffness
 from tracer.theory.metrics import Metric
-from tracer.theory.mode import stiffness
 from tracer.theory.problem import RANK_TOLERANCE, Problem
 
 

@@ -65,7 +65,7 @@ class Modes:
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class WeightPath:
     """Weights of student and teacher over time; made by `discrete`, `proximal` (time in steps) and `flow` (learning rate x steps).
 
     Times are a scalar, giving (k, d), or an array of m times, giving (m, k, d).

@@ -5,16 +5,16 @@ from functools import partial
 
 import numpy as np
 
-from tracer.averaging import Static
+from tracer.averaging import Clock, Static
 from tracer.theory.optima import share, shared_modes
-from tracer.theory.path import Modes, Path
+from tracer.theory.path import Modes, WeightPath
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Stepping, clock_of, respond
+from tracer.theory.recursion import Stepping, respond
 from tracer.theory.strategies import Strategy
 
 
 @dataclass(frozen=True, eq=False)
-class ProximalPath(Path):
+class ProximalPath(WeightPath):
     """The path that `proximal` makes; its forces and impulses are those of steps of size 1 in the shared modes."""
 
     def limit(self) -> np.ndarray:
@@ -63,7 +63,7 @@ def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: 
         UserError: if a number is out of its range.
     """
     posed, pull = strategy.prepare(problem), strategy.distillation
-    stepping = Stepping(1.0, clock_of(steps, update_every), pull.kernel)
+    stepping = Stepping(1.0, Clock(steps, update_every), pull.kernel)
     modes = shared_modes(posed, pull.strength, pull.measured_by)
     propagators = partial(respond, modes.data_shares, modes.teacher_shares, stepping)
     course = Modes(modes.gradient, modes.data_shares, modes.basis, propagators)

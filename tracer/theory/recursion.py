@@ -70,18 +70,6 @@ class Stepping:
         return rates
 
 
-def clock_of(steps: int, update_every: int) -> Clock:
-    """The clock of a path.
-
-    Raises:
-        UserError: if a number is out of its range.
-    """
-    try:
-        return Clock(steps, update_every)
-    except ValueError as error:
-        raise UserError(f"{error} (total_steps are the steps of this path)") from None
-
-
 class Response(NamedTuple):
     """Propagators of every mode at m times, each (m, modes).
 
@@ -114,7 +102,7 @@ class Response(NamedTuple):
 def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Response:
     """Propagators after each of the given numbers of steps, by the recursion itself: exact for every kernel and schedule.
 
-    Source: theory of moving teachers, this project (the convention of `tracer.trainer`).
+    Source: theory of moving teachers, this project (the convention of `tracer.training.trainer`).
 
     Args:
         curvatures: sigma, (modes,).

@@ -5,7 +5,7 @@ import numpy as np
 from tracer.averaging import Clock, Exponential
 from tracer.errors import UserError
 from tracer.quantities import BELOW_ONE, POSITIVE, number, whole_number
-from tracer.theory import ema, wma
+from tracer.theory.closed_forms import ema, wma
 from tracer.theory.problem import Problem
 from tracer.theory.strategies import Distillation, Strategy
 

@@ -11,7 +11,7 @@ from tracer.theory.claims.claim import PROJECT, Check, Claim, compare
 from tracer.theory.claims.instances import Instance, random_instance
 from tracer.theory.claims.matrices import B, n, rho
 from tracer.theory.claims.tolerances import EXACT
-from tracer.theory.gradient_descent import discrete
+from tracer.theory.gradient_descent import gradient_descent
 from tracer.theory.strategies import Distillation
 
 
@@ -93,7 +93,9 @@ def _in_batch_trajectory_check(rng: np.random.Generator) -> Check:
         ends.append([student, teacher])
 
     def predicted(problem):
-        path = discrete(problem, Distillation(strength, Exponential(momentum)), learning_rate=eta, steps=3, allow_unstable=True)
+        path = gradient_descent(
+            problem, Distillation(strength, Exponential(momentum)), learning_rate=eta, steps=3, allow_unstable=True
+        )
         return np.stack([path.weights(3), path.teacher(3)])
 
     return compare(predicted(case.problem.in_batches(2)), np.mean(ends, axis=0), EXACT, predicted(case.problem))

@@ -8,7 +8,6 @@ from scipy import special
 
 from tracer import theory
 from tracer.averaging import Clock, Exponential, PowerLaw
-from tracer.theory import ema, wma
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import (
     Mode,
@@ -25,6 +24,7 @@ from tracer.theory.claims.instances import (
 )
 from tracer.theory.claims.proximal import STEPS, before, beta, m, omega, p, power_law, q
 from tracer.theory.claims.tolerances import EXACT, SUMMED
+from tracer.theory.closed_forms import ema, wma
 
 x, t, T, strength = sp.symbols("x t T lambda", positive=True)
 anchor = sp.Symbol(r"\omega_{0|T}", positive=True)

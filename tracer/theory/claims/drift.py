@@ -4,13 +4,13 @@ import numpy as np
 import sympy as sp
 
 from tracer.averaging import Exponential, PowerLaw
-from tracer.theory import ema, wma
 from tracer.theory.claims import ema as ema_claims
 from tracer.theory.claims import persistence
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import Instance, descend, extrapolated, power_law_rates, random_instance, stable_learning_rate
 from tracer.theory.claims.tolerances import ASYMPTOTIC, EXACT
-from tracer.theory.gradient_descent import discrete
+from tracer.theory.closed_forms import ema, wma
+from tracer.theory.gradient_descent import gradient_descent
 from tracer.theory.limits import limit
 from tracer.theory.strategies import L2SP, Distillation, FineTuning, WeightDecay
 
@@ -62,7 +62,7 @@ def _fine_tuning_check(rng: np.random.Generator) -> Check:
     alone = descend(case, [0.0] * 20, eta)[0]
     taught = descend(case, [0.2] * 20, eta, pull, case.second_moment)[0]
     measured = case.off_task(np.stack([alone, taught]))
-    paths = [discrete(case.problem, strategy, learning_rate=eta, steps=20).weights(20) for strategy in strategies]
+    paths = [gradient_descent(case.problem, strategy, learning_rate=eta, steps=20).weights(20) for strategy in strategies]
     formula = (1 - eta * case.weight_decay) ** 20 * case.off_task(case.initial_weights)
     predicted = np.stack([case.off_task(np.stack(paths)), np.stack([formula] * 2)])
     return compare(predicted, np.stack([measured] * 2), EXACT, case.off_task(case.initial_weights), 0.0)
@@ -82,7 +82,7 @@ def _l2_sp_check(rng: np.random.Generator) -> Check:
 def _ema_check(rng: np.random.Generator) -> Check:
     (case, pull, eta), momentum, steps = _decaying(rng), rng.uniform(0.5, 0.9), 20
     measured = case.off_task(descend(case, [1 - momentum] * steps, eta, pull)[0])
-    path = discrete(case.problem, Distillation(pull, Exponential(momentum), "parameter"), learning_rate=eta, steps=steps)
+    path = gradient_descent(case.problem, Distillation(pull, Exponential(momentum), "parameter"), learning_rate=eta, steps=steps)
     start, mode = case.off_task(case.initial_weights), (case.weight_decay, pull, eta)
     predicted = np.stack([case.off_task(path.weights(steps)), ema.student(*mode, momentum, steps) * start])
     held = pull / (pull + case.weight_decay) * start
@@ -93,7 +93,7 @@ def _wma_check(rng: np.random.Generator) -> Check:
     """Slopes of what is left after 1000, 2000 and 4000 steps, extrapolated; the nulls are a share that stays and no pull."""
     (case, pull, eta), exponent = _decaying(rng), rng.uniform(0.5, 1.4)
     times = np.array([1000, 2000, 4000])
-    path = discrete(case.problem, Distillation(pull, PowerLaw(exponent), "parameter"), learning_rate=eta, steps=times[-1])
+    path = gradient_descent(case.problem, Distillation(pull, PowerLaw(exponent), "parameter"), learning_rate=eta, steps=times[-1])
     ends = [descend(case, power_law_rates(exponent, steps), eta, pull)[0] for steps in times]
     left = np.linalg.norm(case.off_task(np.stack([ends, path.weights(times)])), axis=(2, 3))
     measured = extrapolated(*-np.diff(np.log2(left)).T)

@@ -5,10 +5,10 @@ import sympy as sp
 from scipy import linalg
 from scipy.optimize import brentq
 
-from tracer.theory import ema
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import Mode, random_mode, simulate
 from tracer.theory.claims.tolerances import EXACT, SUMMED
+from tracer.theory.closed_forms import ema
 
 sigma, ell, eta, m, a, gamma, time = sp.symbols("sigma ell eta m a gamma s", positive=True)
 b = sp.Symbol("b", nonnegative=True)

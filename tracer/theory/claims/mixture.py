@@ -5,11 +5,11 @@ import sympy as sp
 from scipy import special
 from scipy.optimize import brentq
 
-from tracer.theory import wma
 from tracer.theory.claims.claim import PROJECT, Check, Claim, compare
 from tracer.theory.claims.instances import extrapolated, power_law_rates, random_mode, simulate
 from tracer.theory.claims.tolerances import BOUNDARY, EXACT, SUMMED
 from tracer.theory.claims.wma import KAPPA, beta, by_time, draw, k, p, q, rising, t, x
+from tracer.theory.closed_forms import wma
 
 
 def moment(a: sp.Expr, b: sp.Expr, power: sp.Expr) -> sp.Expr:

@@ -7,19 +7,7 @@ import sympy as sp
 from scipy.optimize import brentq
 
 from tracer.theory.claims.claim import PROJECT, Check, Claim
-from tracer.theory.claims.endpoints import (
-    cross,
-    descended,
-    held,
-    metric_value,
-    mu,
-    rho,
-    s,
-    start,
-    static,
-    strength,
-    w,
-)
+from tracer.theory.claims.endpoints import cross, descended, held, metric_value, mu, rho, s, start, static, strength, w
 from tracer.theory.claims.instances import random_instance
 from tracer.theory.claims.tolerances import SUMMED
 from tracer.theory.geometry import forgetting

@@ -4,10 +4,10 @@ import numpy as np
 import sympy as sp
 
 from tracer.averaging import Beta, Clock
-from tracer.theory import wma
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import Mode, extrapolated, power_law_rates, random_mode, simulate
 from tracer.theory.claims.tolerances import ASYMPTOTIC, HORIZON, LAG
+from tracer.theory.closed_forms import wma
 
 beta, x, t, T, q = sp.symbols("beta x t T q", positive=True)
 p = 1 - q

@@ -8,7 +8,6 @@ from scipy import special
 
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, Kernel, Static
-from tracer.theory import ema, wma
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import (
     Weighted,
@@ -22,6 +21,7 @@ from tracer.theory.claims.instances import (
     solve,
 )
 from tracer.theory.claims.tolerances import ASYMPTOTIC, EXACT, EXPONENT
+from tracer.theory.closed_forms import ema, wma
 
 q, omega, beta, a, t, T, m = sp.symbols("q omega beta a t T m", positive=True)
 sigma, ell, best, before = sp.symbols(r"sigma ell w_* \bar{w}", positive=True)
@@ -167,7 +167,7 @@ def _step_check(rng: np.random.Generator) -> Check:
 
     strategy = theory.Distillation(run.strength, run.kernel)
     rate = 0.5 * theory.max_learning_rate(problem, strategy)
-    descended = theory.discrete(problem, strategy, learning_rate=rate, steps=STEPS).student(times)
+    descended = theory.gradient_descent(problem, strategy, learning_rate=rate, steps=STEPS).student(times)
     nulls = descended, student(run.strength, Static()), student(penalty**2 / run.strength + 0.1, run.kernel)
     return compare(student(run.strength, run.kernel), run.students, EXACT, *nulls)
 

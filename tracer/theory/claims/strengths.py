@@ -18,7 +18,7 @@ from tracer.theory.claims.instances import (
 )
 from tracer.theory.claims.matrices import entries
 from tracer.theory.claims.tolerances import EXACT
-from tracer.theory.gradient_descent import discrete
+from tracer.theory.gradient_descent import gradient_descent
 from tracer.theory.limits import limit
 from tracer.theory.strategies import L2SP, Distillation, WiSEFT
 
@@ -144,7 +144,7 @@ def _force_check(rng: np.random.Generator) -> Check:
         eta = stable_learning_rate(case, pull, sigma)
         walked = descend(case, power_law_rates(exponent, 30), eta, pull, sigma)[0]
         measured += [walked, descend(case, rates, eta, pull, sigma)[0], _feature_distilled(case, rates, eta, pull)]
-        path = discrete(case.problem, Distillation(pull, PowerLaw(exponent)), learning_rate=eta, steps=30)
+        path = gradient_descent(case.problem, Distillation(pull, PowerLaw(exponent)), learning_rate=eta, steps=30)
         predicted += [case.off_task(path.weights(30)), begin, begin]
         shares += [pull / (case.embedding_penalty + pull)] * 3
         elsewhere += [case.off_task(descend(case, rates, stable_learning_rate(case, pull, other), pull, other)[0])] * 3

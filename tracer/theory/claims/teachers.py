@@ -6,12 +6,12 @@ import numpy as np
 import sympy as sp
 
 from tracer.averaging import Beta, Clock, Exponential, Kernel, PowerLaw, Uniform
-from tracer.theory import ema
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import random_instance, random_mode, random_second_moment, simulate
 from tracer.theory.claims.tolerances import EXACT
+from tracer.theory.closed_forms import ema
+from tracer.theory.closed_forms.stiffness import learning_rate_per_update
 from tracer.theory.linearisation import Linearisation
-from tracer.theory.mode import learning_rate_per_update
 
 beta, eta, sigma, ell, strength, r = sp.symbols("beta eta sigma ell lambda r", positive=True)
 t, k = sp.symbols("t k", positive=True, integer=True)

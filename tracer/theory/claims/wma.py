@@ -6,10 +6,10 @@ import numpy as np
 import sympy as sp
 from scipy import integrate
 
-from tracer.theory import wma
 from tracer.theory.claims.claim import PROJECT, Check, Claim, compare
 from tracer.theory.claims.instances import Mode, power_law_rates, random_mode, simulate
 from tracer.theory.claims.tolerances import EXACT, INTEGRATED
+from tracer.theory.closed_forms import wma
 
 beta, c, x, q, time = sp.symbols("beta c x q s", positive=True)
 t, k = sp.symbols("t k")

@@ -1,0 +1,55 @@
+"""Figures look alike everywhere, and colour-blind readers can tell the strategies apart."""
+
+import itertools
+
+import numpy as np
+import pytest
+from colorspacious import cspace_convert, deltaE
+from matplotlib.colors import to_rgb
+
+from tracer import plotting, theory
+from tracer.demo import settings
+from tracer.plotting import LOOKS
+from tracer.strategies import PRESETS
+
+DEFICIENCIES = ("deuteranomaly", "protanomaly", "tritanomaly")
+JUST_NOTICEABLE = 1.0  # in CAM02-UCS
+
+
+def seen(color, deficiency):
+    space = {"name": "sRGB1+CVD", "cvd_type": deficiency, "severity": 100}
+    return np.clip(cspace_convert(to_rgb(color), space, "sRGB1"), 0, 1)
+
+
+def test_every_strategy_has_one_look():
+    assert set(LOOKS) == {*PRESETS, *theory.STRATEGIES}
+    assert len({look.label for look in LOOKS.values()}) == len(LOOKS)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_looks_differ_for_the_colour_blind(deficiency):
+    for one, other in itertools.combinations(LOOKS.values(), 2):
+        distance = deltaE(seen(one.color, deficiency), seen(other.color, deficiency), input_space="sRGB1")
+        assert one.marker != other.marker or distance > 8 * JUST_NOTICEABLE, (one.label, other.label)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_lines_of_the_compared_strategies_differ_by_colour_alone(deficiency):
+    for one, other in itertools.combinations(settings.CHOSEN, 2):
+        distance = deltaE(seen(LOOKS[one].color, deficiency), seen(LOOKS[other].color, deficiency), input_space="sRGB1")
+        assert distance > 5 * JUST_NOTICEABLE, (one, other)
+
+
+def test_red_and_green_would_not_do():
+    """The same measure finds a palette wrong that is."""
+    assert deltaE(seen("#c04000", "deuteranomaly"), seen("#608000", "deuteranomaly"), input_space="sRGB1") < 8 * JUST_NOTICEABLE
+
+
+def test_a_figure_is_the_same_files_each_time(tmp_path):
+    for name in ("one", "two"):
+        with plotting.canvas(3, 2) as (figure, axis):
+            axis.plot([1, 2], [3, 4], color=LOOKS["tracer"].color, label="x")
+            axis.legend()
+        assert plotting.save(figure, tmp_path / name) == tmp_path / f"{name}.png"
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()

@@ -1,0 +1,329 @@
+"""Sweeps: which runs a file means, what is refused, and that an interrupted sweep ends as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from tracer.cli import main
+from tracer.errors import UserError
+from tracer.evaluation.intervals import interval
+from tracer.runs import sweep
+
+SEVERAL = "strategy.strength, optimization.learning_rate"
+QUICK = {
+    "optimization": {"total_steps": 2, "batch_size": 8},
+    "strategy": {"name": "l2_sp"},
+    "log_every_steps": 1,
+    "checkpoint_every_steps": 1,
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A sweep's file; None takes a key out."""
+
+    def write(**changes):
+        values = {"output": str(tmp_path / "sweep"), "base": QUICK, "grid": {"strategy.strength": [0.1, 0.3], "seed": [0, 1]}}
+        path = tmp_path / "grid.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in (values | changes).items() if v is not None}, sort_keys=False))
+        return path
+
+    return write
+
+
+def errors_of(path):
+    with pytest.raises(UserError) as refused:
+        sweep.load(path)
+    return str(refused.value).splitlines()
+
+
+class TestPoints:
+    def test_grid_is_a_product_repeated_over_seeds(self, written):
+        _, points = sweep.load(
+            written(grid={"strategy.strength": [0.1, 0.3], "strategy.name": ["tracer", "l2_sp"], "seed": [4, 5]})
+        )
+        assert [point.label for point in points] == [
+            f"strategy.strength={strength}, strategy.name={name}" for strength in (0.1, 0.3) for name in ("tracer", "l2_sp")
+        ]
+        for point in points:
+            assert [run.seed for run in point.runs] == [4, 5]
+            assert {run.strategy.strength for run in point.runs} == {point.setting["strategy.strength"]}
+        assert len(sweep.jobs(points)) == 8
+
+    def test_explicit_runs_follow_and_are_repeated_too(self, written):
+        runs = [{"strategy.name": "zero_shot", "seed": 7}, {"strategy.name": "ft"}]
+        _, points = sweep.load(written(runs=runs))
+        assert [[run.seed for run in point.runs] for point in points] == [[0, 1], [0, 1], [7], [0, 1]]
+        assert [point.runs[0].strategy.name for point in points] == ["l2_sp", "l2_sp", "zero_shot", "ft"]
+
+    def test_seeds_alone_repeat_the_base_or_the_runs(self, written):
+        (base,) = sweep.load(written(grid={"seed": [0, 1]}))[1]
+        assert (base.label, len(base.runs)) == ("base", 2)
+        (explicit,) = sweep.load(written(grid={"seed": [0, 1]}, runs=[{"strategy.name": "ft"}]))[1]
+        assert explicit.label == "strategy.name=ft"
+
+    def test_values_may_be_sections(self, written):
+        kernels = [{"kind": "static"}, {"kind": "beta", "a": 0.2, "b": 0.5}]
+        _, points = sweep.load(written(base=QUICK | {"strategy": {"name": "tracer"}}, grid={"strategy.kernel": kernels}))
+        assert [point.runs[0].strategy.kernel.kind for point in points] == ["static", "beta"]
+        assert points[1].label == "strategy.kernel=kind beta a 0.2 b 0.5"
+
+    def test_linked_keys_take_their_values_together(self, written):
+        seeds = {"model.pretrained, seed": [["0", 4], ["1", 5]]}
+        grid = {"optimization.betas": [[0.9, 0.95]], "strategy.strength, optimization.learning_rate": [[0.1, 1e-3], [0.3, 1e-4]]}
+        plan, points = sweep.load(written(grid=grid | seeds, repeat_over=[*seeds], runs=[{"seed": 9}]))
+        assert [(p.setting["strategy.strength"], p.setting["optimization.learning_rate"]) for p in points[:2]] == [
+            (0.1, 1e-3),
+            (0.3, 1e-4),
+        ]
+        assert [[(run.model.pretrained, run.seed) for run in point.runs] for point in points] == [
+            [("0", 4), ("1", 5)],
+            [("0", 4), ("1", 5)],
+            [("0", 9)],
+        ]
+        assert points[0].runs[0].optimization.betas == (0.9, 0.95)
+        assert sweep.varied_number(plan) is None
+
+    def test_long_settings_have_short_folders_of_their_own(self, written):
+        paths = [f"{'long/' * 60}{end}.safetensors" for end in "ab"]
+        _, points = sweep.load(written(grid={"model.pretrained": paths}))
+        folders = [point.runs[0].output.name for point in points]
+        assert len(set(folders)) == 2
+        assert max(map(len, folders)) < 200
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"gird": {}}, ["gird", "did you mean 'grid'"]),
+            ({"grid": {"strategy.strenght": [1, 2], "seed": [0, 1]}}, ["strategy.strenght", "did you mean 'strength'"]),
+            ({"grid": {"strategy.strength": [-1]}}, ["strategy.strength is -1"]),
+            ({"grid": {"seed": []}}, ["grid.seed"]),
+            ({"grid": {"seed": 3}}, ["grid.seed"]),
+            ({"grid": {}}, ["neither grid nor runs"]),
+            ({"output": None}, ["output is missing"]),
+            ({"grid": {"model.pretrained, seed": [["0", 1], ["1"]]}}, ["['1']", "a list of 2 values"]),
+            ({"grid": {"seed": [0, 0]}}, ["two runs", "seed=0"]),
+            ({"runs": [{"strategy.strength": 0.3}]}, ["two runs", "strategy.strength=0.3"]),
+            ({"base": QUICK | {"output": "here"}}, ["output", "remove it"]),
+            ({"base": QUICK | {"evaluation": None}}, ["evaluation is null"]),
+            ({"base": QUICK | {"sede": 1}}, ["sede", "did you mean 'seed'"]),
+            ({"repeat_over": ["seed", "model.pretrained"]}, ["model.pretrained", "grid"]),
+            ({"published": [{"at": {"strategy.strength": 0.2}, "percent": {"ID": 1}}]}, ["strategy.strength=0.2", "not run"]),
+            ({"published": [{"at": {"strategy.strength": 0.1}, "percent": {"IDD": 1}}]}, ["IDD", "did you mean 'ID'"]),
+            ({"published": [{"percent": {"ID": 1}}]}, ["published", "give one"]),
+            ({"published": [{"at": {"strategy.strength": 0.1}, "method": "other", "percent": {"ID": 1}}]}, ["give one"]),
+            ({"processes": 0}, ["processes"]),
+        ],
+        ids=str,
+    )
+    def test_are_told_in_one_sentence(self, written, changes, words):
+        (line,) = errors_of(written(**changes))
+        assert "grid.yaml: " in line
+        for word in words:
+            assert word in line
+
+    def test_several_are_told_at_once_and_nothing_is_written(self, written, tmp_path, capsys):
+        path = written(base=QUICK | {"sede": 1}, grid={"strategy.strength": [-1, -2], "seed": [0, 1]})
+        assert main(["sweep", str(path)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 3
+        assert not (tmp_path / "sweep").exists()
+
+    def test_no_processes(self, written, capsys):
+        assert main(["sweep", str(written()), "--processes", "0"]) == 2
+        assert "--processes is 0" in capsys.readouterr().err
+
+
+def report(accuracy, knowledge=True):
+    scores = {"accuracy": accuracy, "ece": accuracy / 10}
+    return {"report": {"id": scores, "ood": scores, "knowledge": scores if knowledge else {}}}
+
+
+class TestSummaries:
+    def test_intervals_are_over_seeds(self, written):
+        plan, points = sweep.load(written())
+        low, high = sweep.summarise(plan, points, [report(value) for value in (0.1, 0.3, 0.6, 0.8)])
+        assert low.measured["ID"] == interval([0.1, 0.3])
+        assert high.measured["OOD ECE"] == interval([0.06, 0.08])
+
+    def test_runs_that_share_a_model_count_once(self, written):
+        grid = {"seed": [0, 1], "model.pretrained": ["0", "1"]}
+        plan, points = sweep.load(written(grid=grid, repeat_over=["seed", "model.pretrained"]))
+        (summary,) = sweep.summarise(plan, points, [report(value) for value in (0.1, 0.6, 0.2, 0.9)])
+        assert summary.measured["ID"] == interval([0.1, 0.6, 0.2, 0.9], [0, 1, 0, 1])
+        assert summary.measured["ID"] != interval([0.1, 0.6, 0.2, 0.9])
+
+    def test_table_has_what_was_judged_and_published(self, written):
+        published = [{"at": {"strategy.strength": 0.1}, "percent": {"OOD": 61.86}}]
+        plan, points = sweep.load(written(published=published, grid={"strategy.strength": [0.1, 0.3]}))
+        lines = sweep.table(sweep.summarise(plan, points, [report(0.5, False), report(0.25, False)])).splitlines()
+        assert lines[0] == "| setting | runs | ID | OOD | ID ECE | OOD ECE |"
+        assert lines[2] == "| strategy.strength=0.1 | 1 | 50.0 | 50.0 [61.9] | 5.0 | 5.0 |"
+        assert "In brackets" in lines[-1]
+
+    def test_methods_that_are_not_run_have_rows_of_published_figures(self, written):
+        published = [{"method": "CAR-FT", "percent": {"ID": 83.27, "OOD ECE": 9.04}}]
+        plan, points = sweep.load(written(published=published, grid={"strategy.strength": [0.1]}))
+        rows = [report(0.5, False)]
+        lines = sweep.write(plan, sweep.summarise(plan, points, rows), rows).splitlines()
+        assert lines[2] == "| strategy.strength=0.1 | 1 | 50.0 | 50.0 | 5.0 | 5.0 |"
+        assert lines[3] == "| CAR-FT | 0 | [83.3] | - | - | [9.0] |"
+        assert "In brackets" in lines[-1]
+
+    def test_sets_may_have_columns(self, written):
+        published = [{"at": {"strategy.strength": 0.1}, "percent": {"posed": 78.54}}]
+        plan, points = sweep.load(written(sets=["posed"], published=published, grid={"strategy.strength": [0.1]}))
+        row = report(0.5, False)
+        row["report"]["sets"] = {"posed": {"accuracy": 0.25}}
+        lines = sweep.table(sweep.summarise(plan, points, [row])).splitlines()
+        assert lines[0] == "| setting | runs | ID | OOD | ID ECE | OOD ECE | posed |"
+        assert lines[2].endswith("| 5.0 | 25.0 [78.5] |")
+        row["report"]["sets"] = {"pose": {"accuracy": 0.25}}
+        with pytest.raises(UserError, match=r"'posed' \(did you mean 'pose'\?\), which the suite lacks"):
+            sweep.summarise(plan, points, [row])
+
+    @pytest.mark.parametrize(
+        ("grid", "key"),
+        [
+            ({"strategy.strength": [0.1, 1.0], "seed": [0]}, "strategy.strength"),
+            ({"strategy.strength, optimization.learning_rate": [[0.1, 1e-3], [1.0, 1e-4]], "seed": [0]}, SEVERAL),
+            ({"strategy.strength": [0.1], "seed": [0, 1]}, None),
+            ({"strategy.name": ["ft", "flyp"]}, None),
+            ({"strategy.strength": [0.1, 1.0], "optimization.total_steps": [2, 3]}, None),
+        ],
+    )
+    def test_one_key_of_numbers_is_the_figures_axis(self, written, grid, key):
+        plan, points = sweep.load(written(grid=grid))
+        rows = [report(0.1) for point in points for _ in point.runs]
+        sweep.write(plan, sweep.summarise(plan, points, rows), rows)
+        assert sweep.varied_number(plan) == key
+        drawn = (plan.output / "figure.svg").read_text()
+        assert (f"<!-- {key.split(',')[0]}" in drawn) if key else ("<!-- strategy." not in drawn)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A sweep over two strengths and a strategy of two stages, judged on a handful of images."""
+    from PIL import Image
+
+    for name in ("one", "two"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (32, 32), (30 * i, 250 * (name == "one"), 0)).save(tmp_path / "images" / name / f"{i}.png")
+    folder = {"kind": "folder", "templates": ["the digit {}"]}
+    suite = folder | {"id": str(tmp_path / "images"), "ood": {"same": str(tmp_path / "images")}}
+    base = QUICK | {"model": {"architecture": "glyphs"}, "data": folder | {"path": str(tmp_path / "images")}, "evaluation": suite}
+
+    def write(output):
+        values = {
+            "output": str(tmp_path / output),
+            "base": base,
+            "grid": {"strategy.strength": [0.1, 3.0], "seed": [0]},
+            "runs": [{"strategy.name": "lp_ft"}],
+            "published": [{"at": {"strategy.strength": 0.1}, "percent": {"ID": 83.2}}],
+            "processes": 1,
+        }
+        (tmp_path / f"{output}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        return tmp_path / f"{output}.yaml"
+
+    return write
+
+
+def test_failed_runs_are_marked_and_the_others_go_on(small, capsys, tmp_path):
+    """One diverges, one is killed; the command says so with an exit code, and runs those alone when it is started again."""
+    path = small("partly")
+    values = yaml.safe_load(path.read_text())
+    values["grid"] = {"optimization.learning_rate": [1e-3, 1e20], "seed": [0, 1]}
+    values["runs"], values["published"], values["processes"] = [{"strategy.name": "zero_shot"}], [], 2
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert main(["sweep", str(path)]) == 2
+    told = capsys.readouterr()
+    assert "2 of 6 runs failed" in told.err
+    lines = (tmp_path / "partly" / "table.md").read_text().splitlines()
+    assert "| optimization.learning_rate=1e+20 | 0 of 2, 2 failed | - |" in "\n".join(lines)
+    failed = [line for line in lines if line.startswith("- failed: optimization.learning_rate=1e+20, seed=")]
+    assert len(failed) == 2
+    assert "not finite" in failed[0] or "is nan" in failed[0] or "is inf" in failed[0] or "no longer finite" in failed[0]
+    zero_shot = next(line for line in lines if "zero_shot" in line)
+    assert "±" not in zero_shot, "another seed repeats nothing where nothing is trained"
+    sound = next(line for line in lines if "=0.001" in line)
+    assert "±" in sound
+    points = json.loads((tmp_path / "partly" / "results.json").read_text())["points"]
+    assert [len(point.get("failed", {})) for point in points] == [0, 2, 0]
+    kept = {rows: rows.stat().st_mtime_ns for rows in (tmp_path / "partly" / "runs").glob("*/rows.json")}
+    assert len(kept) == 4
+    assert main(["sweep", str(path)]) == 2
+    assert {rows: rows.stat().st_mtime_ns for rows in kept} == kept
+
+
+DAMAGES = ["", "{", "[1]", "nul\0", '{"job": 1}', "[" * 100_000, "no report"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+def test_damaged_rows_are_made_again(small, tmp_path, damage):
+    path = small("damaged")
+    values = yaml.safe_load(path.read_text()) | {"runs": [], "published": [], "grid": {"strategy.strength": [0.1]}}
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert main(["sweep", str(path)]) == 0
+    (rows,) = (tmp_path / "damaged" / "runs").glob("*/rows.json")
+    before = json.loads(rows.read_text())
+    rows.write_text(damage if damage != "no report" else json.dumps(before | {"rows": [{}]}))
+    assert main(["sweep", str(path)]) == 0
+    assert json.loads(rows.read_text()) == before
+
+
+def killed(path, finished):
+    """Kill `tracer sweep` with all its processes once that many runs are finished; how many were."""
+    child = subprocess.Popen([sys.executable, "-m", "tracer.cli", "sweep", str(path)], start_new_session=True)
+    runs, patience = path.with_suffix("") / "runs", time.monotonic() + 120
+    while len(list(runs.glob("*/rows.json"))) < finished:
+        assert child.poll() is None
+        assert time.monotonic() < patience, "the sweep hangs"
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    return len(list(runs.glob("*/rows.json")))
+
+
+def test_ctrl_c_ends_a_sweep_with_one_sentence(small, tmp_path):
+    path = small("interrupted")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tracer.cli", "sweep", str(path)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    patience = time.monotonic() + 120
+    while not list((tmp_path / "interrupted" / "runs").glob("*/rows.json")):
+        assert child.poll() is None
+        assert time.monotonic() < patience, "the sweep hangs"
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGINT)
+    told = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert [line[:8] for line in told.splitlines()] == ["tracer: "], told
+    assert list((tmp_path / "interrupted" / "runs").glob("*/rows.json"))
+
+
+def test_a_resumed_sweep_equals_an_uninterrupted_one(small, capsys, tmp_path):
+    whole, resumed = small("whole"), small("resumed")
+    assert main(["sweep", str(whole)]) == 0
+    assert 1 <= killed(resumed, finished=1) < 3
+    kept = next((tmp_path / "resumed" / "runs").glob("*/rows.json"))
+    age = kept.stat().st_mtime_ns
+    assert main(["sweep", str(resumed)]) == 0
+    assert kept.stat().st_mtime_ns == age
+    for name in ("results.json", "table.md", "figure.png", "figure.svg"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
+    points = json.loads((tmp_path / "whole" / "results.json").read_text())["points"]
+    assert [point["setting"] for point in points] == [
+        {"strategy.strength": 0.1},
+        {"strategy.strength": 3.0},
+        {"strategy.name": "lp_ft"},
+    ]
+    assert points[0]["measured"]["ID"]["half_width"] is None
+    assert "[83.2]" in capsys.readouterr().out

@@ -1,0 +1,309 @@
+"""The configuration of a run: strict YAML, every error of which is reported at once, a sentence each."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tracer.config import defaults
+from tracer.config.defaults import EMBEDDED
+from tracer.config.fields import OWN_WEIGHTS, Count, HomeText, Location, Number, Positive, Section, Share, Text, Weight, Whole
+from tracer.config.strategy import StrategySection
+from tracer.errors import nearest
+from tracer.messages import LONGEST_VALUE, shown
+from tracer.strategies import PRESETS
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def _seed_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _alone(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Templates = Annotated[tuple[Text, ...], BeforeValidator(_alone)]
+PHOTO = ("a photo of a {}.",)
+ClassNames = Literal["folders", "imagenet"]
+
+
+def _separator(value: Any) -> Any:
+    """A tab may be written as in a shell, where it cannot be typed; what csv cannot separate by is refused."""
+    value = {"\\t": "\t", "tab": "\t"}.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str) and (len(value) != 1 or value in '"\r\n\0'):
+        raise ValueError('give one character such as ",", or tab')
+    return value
+
+
+class Model(Section):
+    """What is fine-tuned."""
+
+    architecture: HomeText = Field(
+        EMBEDDED, description="'glyphs', the embedded model, or an open_clip name, hf-hub:organisation/name too"
+    )
+    pretrained: Annotated[HomeText, BeforeValidator(_seed_as_text)] | None = Field(
+        "0",
+        description="for glyphs the seed of a shipped checkpoint or a file; else an open_clip tag or a file; null: random weights",
+    )
+    trust_archive: bool = Field(
+        False, description="open TorchScript archives, as OpenAI's weights are: they may run what they hold"
+    )
+    trust_remote_code: bool = Field(
+        False, description="let a tokenizer or text tower of transformers run code that the model's own files bring"
+    )
+    batch_norm: Literal["frozen", "tracked"] = Field("frozen", description="what training does to batch-norm statistics")
+    freeze: tuple[Text, ...] = Field((), description="shell patterns of open_clip's parameter names that are not trained")
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them; not for ResNets")
+    compile: bool = Field(False, description="torch.compile for student and teacher")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_weights(cls, values: Any) -> Any:
+        """An architecture from the hub or a folder comes with weights; to the others of open_clip's some have to be named."""
+        architecture = values.get("architecture", EMBEDDED) if isinstance(values, dict) else EMBEDDED
+        if not isinstance(architecture, str) or architecture in (EMBEDDED, "") or "pretrained" in values:
+            return values
+        if architecture.startswith(OWN_WEIGHTS):
+            return {"pretrained": architecture, **values}
+        near = nearest(architecture[:LONGEST_VALUE], [EMBEDDED])
+        raise ValueError(
+            f"model.pretrained is missing for {shown(architecture)}{near if 'did you mean' in near else ''}: name a tag of"
+            " open_clip's or a file of weights, or write null for random ones"
+        )
+
+
+class EmbeddedData(Section):
+    """Scikit-learn's handwritten digits, the task of the embedded world."""
+
+    kind: Literal["embedded"] = "embedded"
+
+
+class ReadData(Section):
+    """Pairs whose images are read from files, and may be damaged."""
+
+    max_corrupt_share: Share = Field(
+        0.01, description="corrupt pairs that are passed over, as a share of all; with more the run stops"
+    )
+
+
+class CsvData(ReadData):
+    """Pairs from a CSV file."""
+
+    kind: Literal["csv"]
+    path: Location = Field(description="the file; image paths in it are relative to its folder")
+    image_column: str = Field("filepath", description="the column with the images' paths")
+    caption_column: str = Field("title", description="the column with their captions")
+    separator: Annotated[str, BeforeValidator(_separator)] | None = Field(
+        None, description="between fields; default: the comma, tab, semicolon or | with which the header has both columns"
+    )
+
+
+class ParquetData(ReadData):
+    """Pairs from a Parquet file."""
+
+    kind: Literal["parquet"]
+    path: Location = Field(description="the file; image paths in it are relative to its folder")
+    image_column: str = Field("filepath", description="the column with the images' paths")
+    caption_column: str = Field("title", description="the column with their captions")
+
+
+class CaptionedFolderData(ReadData):
+    """Images with a text file of captions beside each, one a line."""
+
+    kind: Literal["captioned_folder"]
+    path: Location = Field(description="the folder; those below it are read too")
+
+
+class FolderData(ReadData):
+    """One folder of images a class, captioned by templates."""
+
+    kind: Literal["folder"]
+    path: Location = Field(description="the folder of class folders")
+    templates: Templates = Field(PHOTO, min_length=1, description="captions, {} being the class name, or openai")
+    class_names: ClassNames = Field(
+        "folders", description="classes are called like their folders, or the folders are synsets and OpenAI's names for them hold"
+    )
+
+
+class WebDatasetData(ReadData):
+    """WebDataset shards."""
+
+    kind: Literal["webdataset"]
+    path: HomeText = Field(description="the tar files, with braces: shards/{00000..00012}.tar")
+    caption: str = Field("txt", description="the member with the caption: txt, or json.KEY for a key in a JSON member")
+
+
+class IWildCamData(ReadData):
+    """The training split of iWildCam in WILDS' format."""
+
+    kind: Literal["iwildcam"]
+    path: Location = Field(description="the folder with metadata.csv")
+    categories: Location = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
+    name_column: str = Field("name", description="the column of that table with the names for captions")
+    templates: Templates = Field(
+        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name, or openai"
+    )
+
+
+class EmbeddedSuite(Section):
+    """The suite of the embedded world."""
+
+    kind: Literal["embedded"] = "embedded"
+    split: Literal["validation", "test"] = Field("test", description="validation has other fonts and images, to choose settings on")
+
+
+class FolderSuite(Section):
+    """Sets of class folders."""
+
+    kind: Literal["folder"]
+    id: Location = Field(description="the task's own test images")
+    ood: dict[str, Location] = Field(default_factory=dict, description="name and folder of each shifted set")
+    knowledge: dict[str, Location] = Field(default_factory=dict, description="name and folder of other things the model knows")
+    templates: Annotated[Templates, Field(min_length=1)] | None = Field(
+        None, description="captions, {} being the class name, or openai; default: those of data if it is class folders"
+    )
+    class_names: ClassNames | None = Field(
+        None, description="what the folders of id and ood are called: folders or imagenet, as in data, whose choice is the default"
+    )
+
+
+class ImageNetSuite(Section):
+    """ImageNet's validation images, and data sets that shift them."""
+
+    kind: Literal["imagenet"]
+    root: Location = Field(description="where the data sets are, each in its published folder")
+    sets: tuple[Literal["v2", "r", "a", "sketch", "objectnet"], ...] = Field(
+        ("v2", "r", "a", "sketch", "objectnet"), description="the shifted sets to judge on"
+    )
+    folders: dict[Literal["id", "v2", "r", "a", "sketch", "objectnet"], Location] = Field(
+        default_factory=dict, description="folders of data sets that are in other places, relative to `root`"
+    )
+
+
+class IWildCamSuite(Section):
+    """The test splits of iWildCam in WILDS' format; ID are the cameras seen in training, OOD others."""
+
+    kind: Literal["iwildcam"]
+    path: Location = Field(description="the folder with metadata.csv")
+    categories: Location = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
+    name_column: str = Field("name", description="the column of that table with the names for captions")
+    templates: Templates = Field(
+        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name, or openai"
+    )
+
+
+class Optimization(Section):
+    """AdamW and its schedule."""
+
+    total_steps: Count = Field(300, description="optimiser steps of the run, the horizon")
+    batch_size: Annotated[Whole, Field(ge=2)] = Field(128, description="pairs of a step, of all processes together")
+    micro_batch_size: Count | None = Field(
+        None, description="pairs that pass the towers of a process at once; gradients do not change"
+    )
+    learning_rate: Positive = Field(
+        1e-3, description="the peak, which the schedule multiplies; with open_clip's models 1e-5 by default, for a head alone 1e-3"
+    )
+    weight_decay: Weight = Field(0.1, description="on matrices only: not on norms, biases and the logit scale")
+    betas: tuple[Annotated[Number, Field(ge=0, lt=1)], Annotated[Number, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.98), description="AdamW's two momenta, each at least 0 and below 1"
+    )
+    warmup_steps: Whole = Field(
+        0,
+        description="steps in which the rate rises to its peak; with open_clip's models 500 by default, or a tenth of the run",
+    )
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="how the learning rate falls after that: to 0, or not")
+    max_gradient_norm: Positive | None = Field(1.0, description="gradients are scaled down to this norm; null leaves them")
+    max_logit_scale: Positive = Field(100.0, description="upper bound on a trained logit scale")
+    precision: Literal["bf16", "fp32", "fp64"] = Field(
+        "fp32", description="of the towers; weights are float32, or float64 with fp64; with open_clip's models bf16 by default"
+    )
+
+
+def _embedded_by_default(values: Any) -> Any:
+    return {"kind": "embedded", **values} if isinstance(values, dict) else values
+
+
+AnySuite = Annotated[
+    EmbeddedSuite | FolderSuite | ImageNetSuite | IWildCamSuite, Field(discriminator="kind"), BeforeValidator(_embedded_by_default)
+]
+AnyData = Annotated[
+    EmbeddedData | CsvData | ParquetData | CaptionedFolderData | FolderData | WebDatasetData | IWildCamData,
+    Field(discriminator="kind"),
+    BeforeValidator(_embedded_by_default),
+]
+
+
+class RunConfig(Section):
+    """One fine-tuning run."""
+
+    output: Location = Field(Path("runs/latest"), description="folder for everything the run writes")
+    seed: Whole = Field(0, description="of all that is random: order, captions, crops, dropout")
+    model: Model = Field(Model(), description="what is fine-tuned")
+    data: AnyData = Field(EmbeddedData(), description="what it is trained on")
+    evaluation: AnySuite | None = Field(
+        EmbeddedSuite(), description="what the result is judged on; null judges nothing, the default with data of one's own"
+    )
+    strategy: StrategySection = Field(StrategySection(), description="how knowledge is kept")
+    optimization: Optimization = Field(Optimization(), description="optimiser and schedule")
+    log_every_steps: Count = Field(10, description="steps between two lines of metrics.jsonl")
+    checkpoint_every_steps: Count = Field(500, description="steps between two checkpoints; step 50 and the last always have one")
+    keep_checkpoints: Count = Field(2, description="newest checkpoints that are kept")
+    workers: Annotated[Whole, Field(le=256)] = Field(0, description="background processes that read images")
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="services that get the metrics too")
+
+    @property
+    def shortest_stage(self) -> int:
+        """Steps of its shortest part."""
+        steps = self.optimization.total_steps
+        return min(steps, self.strategy.probe_steps or steps) if PRESETS[self.strategy.name].goes_on_from else steps
+
+    @model_validator(mode="after")
+    def _suits_the_model(self) -> Self:
+        """Settings that were left out are those of the embedded world, or what suits other data and open_clip's models."""
+        # not by model_copy, after which these would count as written
+        if self.data.kind != "embedded" and "evaluation" not in self.model_fields_set:
+            self.__dict__["evaluation"] = None
+        if self.model.architecture == EMBEDDED:
+            return self
+        name, schedule = self.strategy.name, self.optimization.schedule
+        self.__dict__["optimization"] = _filled(self.optimization, defaults.of_optimization(name, schedule, self.shortest_stage))
+        self.__dict__["strategy"] = _filled(self.strategy, defaults.of_strategy(name))
+        return self
+
+    @model_validator(mode="after")
+    def _judged_as_trained(self) -> Self:
+        """A suite of class folders has the class names and templates of class folders trained on, unless it says others."""
+        if not (isinstance(self.data, FolderData) and isinstance(self.evaluation, FolderSuite)):
+            return self
+        inherited = {name: getattr(self.evaluation, name) or getattr(self.data, name) for name in ("templates", "class_names")}
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=inherited)})
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """What no section can check alone."""
+        self.strategy.require_use()
+        optimization, steps = self.optimization, self.shortest_stage
+        if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
+            raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
+        if optimization.schedule == "constant" and optimization.warmup_steps:
+            raise ValueError("optimization.warmup_steps needs optimization.schedule = cosine: set it to 0")
+        if self.strategy.update_every_steps > steps:
+            raise ValueError(f"strategy.update_every_steps = {self.strategy.update_every_steps} exceeds {steps} steps: lower it")
+        if optimization.micro_batch_size and self.model.batch_norm == "tracked":
+            raise ValueError("optimization.micro_batch_size needs model.batch_norm = frozen: batch statistics span the batch")
+        return self
+
+    def effect(self) -> str:
+        """What it computes, wherever it writes: the settings in force, without those that are not used. Equal for equal runs."""
+        preset, others = PRESETS[self.strategy.name], self.model_dump(mode="json", exclude={"output", "strategy"})
+        if not (preset.trained or preset.merges):
+            del others["data"], others["optimization"]
+        return json.dumps([others, self.strategy.in_force()], sort_keys=True)
+
+
+def _filled(section: AnySection, values: dict[str, Any]) -> AnySection:
+    """A section with values for what was not written in it."""
+    return section.model_copy(update={key: value for key, value in values.items() if key not in section.model_fields_set})

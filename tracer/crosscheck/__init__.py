@@ -1,0 +1,1 @@
+"""The trainer on a problem of the theory, and what is compared."""

@@ -1,0 +1,99 @@
+"""What the weights of a run say of the gap between teacher and student, mode by mode."""
+
+import numpy as np
+
+from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
+from tracer.crosscheck.history import WeightHistory
+from tracer.errors import UserError
+from tracer.theory import Distillation, Problem
+from tracer.theory.closed_forms import ema, wma
+from tracer.theory.limits import teacher_curvatures
+from tracer.theory.optima import optimum
+
+ROUND_OFF = 1e-9
+"""Share of the initial error at which a measured gap still has some six digits."""
+
+
+def share_travelled(moved: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How far displacements (..., k, d) went along the predicted one (k, d): 1 is as far as predicted; (...)."""
+    return np.sum(moved * predicted, axis=(-2, -1)) / np.sum(predicted**2)
+
+
+def summed_gaps(run: WeightHistory, kernel: Kernel, update_every: int = 1) -> np.ndarray:
+    """Sum over a run's teacher updates of r / (1 - r) (student - teacher), (k, d).
+
+    It is the teacher's displacement, whatever loss and optimiser moved the student. Source: this project.
+
+    Args:
+        run: of the trainer.
+        kernel: the teacher's.
+        update_every: steps between two updates.
+
+    Raises:
+        UserError: if a rate is 1, which puts the teacher on its student and leaves no gap to sum.
+    """
+    clock = Clock(len(run.student) - 1, update_every)
+    rates = kernel.rates(clock, np.arange(1, clock.updates + 1))
+    if np.any(rates == 1):
+        raise UserError(f"{kernel!r} puts the teacher on its student, so that no gap tells how far it moved: choose another kernel")
+    gaps = (run.student - run.teacher)[update_every::update_every]
+    return np.tensordot(rates / (1 - rates), gaps, 1)
+
+
+def modal_shares(problem: Problem, differences: np.ndarray) -> np.ndarray:
+    """Size of weight differences (m, k, d) in each eigendirection over that of the initial error W_0 - W*, (m, d).
+
+    It is 0 off the task subspace.
+    """
+    initial = np.linalg.norm((problem.initial_weights - optimum(problem)) @ problem.eigenvectors, axis=0)
+    sizes = np.linalg.norm(differences @ problem.eigenvectors, axis=1)
+    learned = np.arange(len(initial)) < problem.rank
+    return np.divide(sizes, initial, out=np.zeros_like(sizes), where=learned & (initial > 0))
+
+
+def rates(problem: Problem, pull: Distillation, run: WeightHistory, learning_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and measured rates of decay of the gap to an EMA, by mode of the task, (r,) each, in 1 / steps.
+
+    Measured over the second half of the steps before the gap is lost in round-off.
+    """
+    curvatures, spectrum = problem.curvatures[: problem.rank], teacher_curvatures(problem, pull)[: problem.rank]
+    predicted = -np.log(ema.eigenvalues(curvatures, spectrum, learning_rate, momentum_of(pull))[0])
+    shares = modal_shares(problem, run.student - run.teacher)[:, : problem.rank]
+    last = len(shares) - 1 - np.argmax(shares[::-1] > ROUND_OFF, axis=0)
+    modes = np.arange(problem.rank)
+    return predicted, np.log(shares[last // 2, modes] / shares[last, modes]) / (last - last // 2)
+
+
+def exponents(problem: Problem, pull: Distillation, run: WeightHistory) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and measured exponents of the gap to a power-law teacher, by mode of the task, (r,) each.
+
+    Measured between the middle and the end of the run.
+    """
+    curvatures, spectrum = problem.curvatures[: problem.rank], teacher_curvatures(problem, pull)[: problem.rank]
+    predicted = wma.persistence_exponent(curvatures, spectrum, exponent_of(pull))
+    shares = modal_shares(problem, run.student - run.teacher)[:, : problem.rank]
+    end = len(shares) - 1
+    return predicted, np.log(shares[end // 2] / shares[end]) / np.log(end / (end // 2))
+
+
+def momentum_of(pull: Distillation) -> float:
+    """Momentum of its EMA.
+
+    Raises:
+        UserError: if the kernel is no exponential one with a constant momentum.
+    """
+    kernel = pull.kernel
+    if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
+        return kernel.momentum
+    raise UserError(f"the closed forms of an EMA need an Exponential kernel of constant momentum, not {kernel!r}")
+
+
+def exponent_of(pull: Distillation) -> float:
+    """Exponent beta of its power-law teacher.
+
+    Raises:
+        UserError: if the kernel is no power law.
+    """
+    if isinstance(pull.kernel, PowerLaw):
+        return pull.kernel.beta
+    raise UserError(f"the closed forms of a WMA need a PowerLaw kernel, not {pull.kernel!r}")

@@ -1,0 +1,1 @@
+"""The demonstration: every strategy on the embedded world."""

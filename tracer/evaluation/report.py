@@ -1,0 +1,73 @@
+"""A model's report over a suite: every set, and the means that fine-tuning methods are compared by."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tracer.data.datasets import Suite
+from tracer.errors import UserError
+from tracer.evaluation.metrics import METRICS, diagram, reliability, scores, top_answers
+from tracer.evaluation.zero_shot import classifier, logits
+from tracer.models.dual_encoder import Encoder
+
+
+def evaluate(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Any]:
+    """Judge a model on every set of a suite.
+
+    Args:
+        encoder: the model.
+        suite: the sets.
+        workers: background processes that read images.
+
+    Returns:
+        `sets`: name to the fields of `Scores`, with `classes`, how many classes the images show, and `label_space`, among how many
+        they are judged; `id`, `ood` and `knowledge`: means over the sets of each kind of accuracy, ece,
+        nll, brier and macro_f1 (`ood.accuracy` is the field's "mean OOD"); `reliability`: the diagrams of the task and of all
+        OOD images.
+
+    Raises:
+        UserError: if an image cannot be read, or answers are not finite.
+    """
+    answers = _answers(encoder, suite, workers)
+    labels = {name: torch.as_tensor(images.labels) for name, images in suite.sets().items()}
+    by_set = {
+        name: {**asdict(scores(answers[name], labels[name])), "classes": images.labels_shown, "label_space": images.label_space}
+        for name, images in suite.sets().items()
+    }
+    diagrams = {"id": asdict(reliability(answers["id"], labels["id"]))}
+    if suite.ood:
+        confidence, right = zip(*(top_answers(answers[name], labels[name]) for name in suite.ood), strict=True)
+        diagrams["ood"] = asdict(diagram(torch.cat(confidence), torch.cat(right)))
+    return {
+        "sets": by_set,
+        "id": _mean([by_set["id"]]),
+        "ood": _mean([by_set[name] for name in suite.ood]),
+        "knowledge": _mean([by_set[name] for name in suite.knowledge]),
+        "reliability": diagrams,
+    }
+
+
+def _answers(encoder: Encoder, suite: Suite, workers: int) -> dict[str, Tensor]:
+    """Logits of every set; a classifier is built once for all sets with the same words."""
+    classifiers: dict[Any, Tensor] = {}
+    answers = {}
+    for name, images in suite.sets().items():
+        words = images.class_names, images.templates
+        if words not in classifiers:
+            classifiers[words] = classifier(encoder, *words)
+        answers[name] = logits(encoder, images, classes=classifiers[words], workers=workers)
+        broken = int((~answers[name].isfinite()).any(dim=-1).sum())
+        if broken:
+            raise UserError(
+                f"the model's answers to {broken} of {len(answers[name])} images of the set {name} are not finite: its weights are"
+                " too large to compute with; take others, or train with a lower optimization.learning_rate"
+            )
+    return answers
+
+
+def _mean(parts: Iterable[dict[str, float]]) -> dict[str, float]:
+    parts = list(parts)
+    return {name: sum(part[name] for part in parts) / len(parts) for name in METRICS} if parts else {}

@@ -1,0 +1,31 @@
+"""What a run leaves in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracer.data.datasets import Suite
+from tracer.data.images import CorruptSample
+from tracer.models.dual_encoder import DualEncoder, Encoder
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves in memory.
+
+    Attributes:
+        student: the encoder to use: the fine-tuned model, for wise_ft its interpolation, for model_stock the merged one; with
+            its head, if the strategy has one.
+        anchor: the pretrained model.
+        teacher: the teacher at the end, if there was one.
+        suite: what the run is judged on, if it is.
+        report: the student's report on it.
+        skipped: the corrupt training pairs that were passed over, in the order met.
+    """
+
+    student: Encoder
+    anchor: DualEncoder
+    teacher: DualEncoder | None
+    suite: Suite | None
+    report: dict[str, Any] | None
+    skipped: Sequence[CorruptSample] = ()

@@ -1,0 +1,1 @@
+"""A single eigenmode in closed form, by teacher."""

@@ -1,0 +1,25 @@
+"""The published way to index an averaging kernel, for reading published sweeps of the update period."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.averaging import Clock, Kernel
+
+
+@dataclass(frozen=True)
+class UpdateIndexed(Kernel):
+    """A kernel whose n-th update has the rate of step n of the horizon, however many steps lie between two updates.
+
+    Where the teacher moves at every step this is the kernel itself. With a period k the run ends after T / k updates, when only the
+    first k-th part of the kernel has been used: its weights follow the start of the density, stretched over the run. The trainer's
+    kernels follow progress instead. Source: the published runs of TRACER, arXiv 2605.29380, index their weights so.
+
+    Attributes:
+        kernel: the kernel that is indexed.
+    """
+
+    kernel: Kernel
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        return self.kernel.rates(Clock(clock.total_steps), updates)

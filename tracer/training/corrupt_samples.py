@@ -1,0 +1,60 @@
+"""The corrupt pairs that training passes over: counted, written down, and no more than a run allows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracer.data.images import CorruptSample
+from tracer.errors import UserError
+from tracer.tracking import JsonLines, read
+
+MAX_CORRUPT_SHARE = 0.01
+
+
+def require_few(corrupt: Sequence[CorruptSample], share: float, total: int) -> None:
+    """Refuse more corrupt pairs than `share` of all `total`.
+
+    Raises:
+        UserError: naming the first.
+    """
+    if len(corrupt) > share * total:
+        first = corrupt[0]
+        raise UserError(
+            f"{len(corrupt)} of the {total} training pairs met so far {'is' if len(corrupt) == 1 else 'are'} corrupt, more than "
+            f"data.max_corrupt_share = {share:g} allows, first {first.sample} ({first.reason}): repair or remove them, or raise it"
+        )
+
+
+class CorruptSamples:
+    """The corrupt pairs that a run has met, each once and in order, written to a JSONL file as they come.
+
+    Args:
+        path: the file; it is made for the first corrupt pair.
+        share: how many the run bears, as a share of all pairs.
+        total: pairs in the training set.
+        resumed_at: the step that the run goes on from; what was met after it is forgotten, to be met again.
+    """
+
+    def __init__(self, path: Path, share: float, total: int, resumed_at: int = 0):
+        self.path, self.share, self.total = path, share, total
+        self._file = JsonLines(path, resumed_at)
+        self._met = {line["sample"]: CorruptSample(line["sample"], line["reason"]) for line in read(path)}
+
+    def __len__(self) -> int:
+        return len(self._met)
+
+    @property
+    def samples(self) -> list[CorruptSample]:
+        """All of them, in the order met."""
+        return list(self._met.values())
+
+    def add(self, corrupt: Sequence[CorruptSample], step: int) -> None:
+        """Write down what `step` (counted from 1) met.
+
+        Raises:
+            UserError: if that makes too many.
+        """
+        for error in corrupt:
+            if error.sample not in self._met:
+                self._met[error.sample] = error
+                self._file.log({"sample": error.sample, "reason": error.reason}, step)
+        require_few(self.samples, self.share, self.total)
