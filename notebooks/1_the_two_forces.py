@@ -19,8 +19,8 @@
 #
 # with $r = 1 - m$ for an EMA of momentum $m$, and $r_t = \beta/(\beta + t)$ for a power-law average. The gap is
 # $g_t = u_t - \bar u_t$, the regularising force $\ell g_t$. Everything below is computed three times: by closed forms
-# (`theory.ema`, `theory.wma`), by the recursion (`theory.discrete`), and by the trainer that fine-tunes CLIP, here on a
-# linear dual encoder in float64 (`bridge.train`).
+# (`theory.ema`, `theory.wma`), by the recursion (`theory.gradient_descent`), and by the trainer that fine-tunes CLIP, here on a
+# linear dual encoder in float64 (`crosscheck.training.train`).
 
 # %%
 # %matplotlib inline
@@ -29,7 +29,7 @@ import numpy as np
 
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw
-from tracer.crosscheck import agreement, gaps, training
+from tracer.crosscheck import gaps, history, training
 from tracer.plotting import forces
 from tracer.theory.claims import claim
 
@@ -140,7 +140,7 @@ for kernel in (Exponential(0.9), PowerLaw(0.5), Beta(0.5, 0.5)):
     run = training.train(problem, theory.Distillation(0.9, kernel), learning_rate=0.2, steps=100, heavy_ball=0.5, logit_scale=3.0)
     moved = run.teacher[-1] - run.teacher[0]
     wrong = np.tensordot(kernel.rates(Clock(100), np.arange(1, 101)), (run.student - run.teacher)[1:], 1)
-    error, null = (agreement.deviation(each, moved) for each in (gaps.summed_gaps(run, kernel), wrong))
+    error, null = (history.deviation(each, moved) for each in (gaps.summed_gaps(run, kernel), wrong))
     print(f"{kernel.kind:12} error {error:.0e}, weighed by r instead {null:.2f}")
 
 # %% [markdown]

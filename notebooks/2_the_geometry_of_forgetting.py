@@ -14,7 +14,8 @@
 #
 # The features of the task's images span the *task subspace*. Weights split into a part there and a part in its orthogonal
 # complement, $W = WP + WQ$; the task's loss sees only the first, and whatever the model knew about other inputs is in both.
-# All paths are computed by `theory.discrete`; markers are runs of the trainer (`bridge.train`) on a linear dual encoder.
+# All paths are computed by `theory.gradient_descent`; markers are runs of the trainer (`crosscheck.training.train`) on a linear
+# dual encoder.
 
 # %%
 # %matplotlib inline

@@ -11,7 +11,7 @@
 #
 # **Question.** How far may one trust the theory's numbers? Where is it exact, and where it is not, how wrong is it?
 #
-# The trainer is the one that fine-tunes CLIP; `bridge.train` gives it a linear dual encoder. Three comparisons: where
+# The trainer is the one that fine-tunes CLIP; `crosscheck.training.train` gives it a linear dual encoder. Three comparisons: where
 # theory and trainer must agree to rounding, where they part in proportion to the logit scale, and where they agree in the
 # mean.
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from tracer import theory
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
-from tracer.crosscheck import agreement, gaps, training
+from tracer.crosscheck import agreement, gaps, history, training
 from tracer.evaluation.intervals import interval
 from tracer.plotting import agreement as figures
 from tracer.schedules import cosine
@@ -75,7 +75,7 @@ print(f"smallest error of predicting that nothing moves {min(each.nothing_moves 
 right, wrong = (
     theory.gradient_descent(problem, theory.Distillation(0.9, Beta(a, 0.5)), learning_rate=0.2, steps=40) for a in (0.5, 0.505)
 )
-print(f"Beta(0.505, 0.5) for Beta(0.5, 0.5): error {agreement.deviation(wrong.weights(40), right.weights(40)):.1e}")
+print(f"Beta(0.505, 0.5) for Beta(0.5, 0.5): error {history.deviation(wrong.weights(40), right.weights(40)):.1e}")
 
 # %% [markdown]
 # ## First order: CLIP's own loss at small logits

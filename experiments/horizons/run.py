@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer import plotting
+from tracer.demo import settings
 from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval
 from tracer.evaluation.measures import Row
@@ -61,9 +62,9 @@ def _compared(result: dict[str, Any]) -> dict[str, dict[str, Interval]]:
 def horizon_jobs(arguments, steps: int, momentum: float) -> list[Job]:
     """The jobs of one horizon on the test suite."""
     others = ("l2_sp", "static_distillation") if steps == MAIN_HORIZON else ()
-    settings: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in ("flyp", "tracer", *others)]
+    methods: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in ("flyp", "tracer", *others)]
     for m in dict.fromkeys((PUBLISHED_MOMENTUM, momentum)):
-        settings.append(("ema_distillation", {"kernel": {"kind": "exponential", "momentum": m}}))
+        methods.append(("ema_distillation", {"kernel": {"kind": "exponential", "momentum": m}}))
 
     def job(method: str, pretrained: str, seed: int, strategy: dict[str, Any]) -> Job:
         name = f"{method}-{strategy['kernel']['momentum']}" if strategy else method
@@ -72,14 +73,14 @@ def horizon_jobs(arguments, steps: int, momentum: float) -> list[Job]:
         )
         return Job(run, settings.WISE_FT_CURVE if method == "flyp" else ())
 
-    seeded = [job(method, p, seed, strategy) for seed in arguments.seeds for p in shipped() for method, strategy in settings]
+    seeded = [job(method, p, seed, strategy) for seed in arguments.seeds for p in shipped() for method, strategy in methods]
     return [*(job("zero_shot", p, 0, {}) for p in shipped()), *seeded]
 
 
 def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
     """The momentum chosen on validation for a horizon, and what FLYP and each candidate scored there."""
-    settings: dict[Any, tuple[str, dict[str, Any]]] = {"flyp": ("flyp", {})}
-    settings |= {m: ("ema_distillation", {"kernel": {"kind": "exponential", "momentum": m}}) for m in MOMENTA}
+    methods: dict[Any, tuple[str, dict[str, Any]]] = {"flyp": ("flyp", {})}
+    methods |= {m: ("ema_distillation", {"kernel": {"kind": "exponential", "momentum": m}}) for m in MOMENTA}
     jobs = [
         Job(
             settings.configuration(
@@ -92,9 +93,9 @@ def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
                 strategy=strategy,
             )
         )
-        for name, (method, strategy) in settings.items()
+        for name, (method, strategy) in methods.items()
     ]
-    rows = dict(zip(settings, _study(arguments, f"{steps} steps, validation", jobs), strict=True))
+    rows = dict(zip(methods, _study(arguments, f"{steps} steps, validation", jobs), strict=True))
     least_id = measures.measure(rows["flyp"], "ID") - TOLERATED_ID_LOSS
     fit = [m for m in MOMENTA if measures.measure(rows[m], "ID") >= least_id] or list(MOMENTA)
     scores = {str(name): {m: measures.measure(row, m) for m in measures.MEASURES} for name, row in rows.items()}
@@ -112,8 +113,8 @@ def labelled(rows: list[Row], momentum: float) -> list[Row]:
     for row in rows:
         method = row["method"]
         if method == "ema_distillation":
-            settings = {PUBLISHED: PUBLISHED_MOMENTUM, BEST: momentum}
-            named += [row | {"method": name} for name, m in settings.items() if row["kernel"]["momentum"] == m]
+            methods = {PUBLISHED: PUBLISHED_MOMENTUM, BEST: momentum}
+            named += [row | {"method": name} for name, m in methods.items() if row["kernel"]["momentum"] == m]
         else:
             named.append(row | {"method": f"wise_ft, {row['strength']}" if method == "wise_ft" else method})
     return named

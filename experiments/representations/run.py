@@ -26,7 +26,7 @@ from tracer.evaluation.activations import activations
 from tracer.evaluation.intervals import Interval, interval
 from tracer.evaluation.similarity import cka, svcca
 from tracer.models.dual_encoder import Encoder
-from tracer.runs import fine_tune
+from tracer.runs import fine_tune, sources
 from tracer.runs.jobs import Job, run_all
 from tracer.terminal import console
 from tracer.toy.small_clip import shipped
@@ -68,7 +68,7 @@ def main() -> None:
     jobs = [Job(each) for each in runs]
     with console.progress("fine-tuning", sum(job.steps for job in jobs)) as advance:
         rows = run_all(jobs, arguments.processes, advance)
-    suite = fine_tune.evaluation_suite(runs[0].evaluation)
+    suite = sources.evaluation_suite(runs[0].evaluation)
     starts = {pretrained: see(fine_tune.load_encoder(each), suite) for (_, pretrained), each in zip(cells, runs, strict=False)}
     results = references(starts)
     for (setting, pretrained), each, row in zip(cells, runs, rows, strict=True):

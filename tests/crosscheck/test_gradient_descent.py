@@ -1,4 +1,4 @@
-"""`theory.discrete` against the trainer: every strategy, kernel and metric, at every step, student and teacher."""
+"""`theory.gradient_descent` against the trainer: every strategy, kernel and metric, at every step, student and teacher."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.crosscheck.problems import KERNELS, METRICS, metrics, problems, setti
 from tests.tolerances import POWER, THEORY_AGAINST_TRAINER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
-from tracer.crosscheck.agreement import deviation
+from tracer.crosscheck.history import deviation
 from tracer.crosscheck.training import train
 from tracer.strategies import PRESETS as TRAINED
 

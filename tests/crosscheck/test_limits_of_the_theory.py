@@ -12,8 +12,9 @@ from tests.models import RandomBatches, TinyDualEncoder
 from tests.tolerances import FLOAT64, POWER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
-from tracer.crosscheck.agreement import fitted_order, small_logit_errors
+from tracer.crosscheck.agreement import small_logit_errors
 from tracer.crosscheck.gaps import share_travelled
+from tracer.crosscheck.history import fitted_order
 from tracer.crosscheck.training import Draws, train
 from tracer.theory.closed_forms import ema
 from tracer.training import objective

@@ -6,9 +6,9 @@ import pytest
 from tests.tolerances import FLOAT64, POWER
 from tracer import theory
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
-from tracer.crosscheck.agreement import Agreement, compare, deviation, fitted_order
+from tracer.crosscheck.agreement import compare
 from tracer.crosscheck.gaps import exponents, modal_shares, rates, share_travelled, summed_gaps
-from tracer.crosscheck.history import WeightHistory
+from tracer.crosscheck.history import Agreement, WeightHistory, deviation, fitted_order
 from tracer.crosscheck.training import Draws, PairBatches, train
 from tracer.errors import UserError
 
@@ -44,7 +44,7 @@ def test_compare_says_how_far_theory_is(problem, monkeypatch):
     assert right.error <= FLOAT64
     assert right.nothing_moves >= POWER * FLOAT64
     monkeypatch.setattr(
-        "tracer.crosscheck.training.discrete",
+        "tracer.crosscheck.agreement.gradient_descent",
         lambda problem, strategy, **stepping: theory.gradient_descent(problem, theory.FineTuning(), **stepping),
     )
     assert compare(problem, theory.Distillation(0.9), **STEPPING).error >= POWER * FLOAT64

@@ -20,7 +20,16 @@ from tests.mutation.mutants import ROOT, Mutant, files, sample
 from tests.mutation.trial import BROKEN, Seen, import_libraries, trial, watch
 
 # theory/claims may be asked for: its proofs are tests themselves, and twice as much code as all the rest
-MODULES = ("averaging", "quantities", "schedules", "theory", "training/checkpoints", "training/losses", "training/teacher")
+MODULES = (
+    "averaging",
+    "quantities",
+    "schedules",
+    "theory",
+    "theory/closed_forms",
+    "training/checkpoints",
+    "training/losses",
+    "training/teacher",
+)
 TESTS = (
     "tests/theory",
     "tests/unit/test_averaging.py",

@@ -13,6 +13,8 @@ from tests.tolerances import POWER
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.theory import L2SP, Distillation, FineTuning, Problem, WeightDecay, WiSEFT, gradient_flow, limit
 from tracer.theory.closed_forms import ema, wma
+from tracer.theory.gradient_flow import _Modes
+from tracer.theory.gradient_flow import hazard as hazard_of
 
 EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
 PULLS = np.array([0.9, 0.02, 0.6, 1e-3])
@@ -244,7 +246,7 @@ class TestBetaKernel:
     @pytest.mark.parametrize(("a", "b"), [(0.02, 0.1), (0.5, 0.5), (100.0, 0.5), (0.5, 200.0), (300.0, 300.0), (700.0, 600.0)])
     def test_hazard_of_any_shape(self, a, b):
         """Its density over its mass, also where both underflow or 1 - p has lost its digits."""
-        hazard = gradient_flow.hazard(Beta(a, b))
+        hazard = hazard_of(Beta(a, b))
         with mpmath.workdps(60):
             for x in (1e-12, 1e-6, 1e-3, 0.02, 0.024, 0.1, 0.3, 0.45, 0.6, 0.9, 0.99):
                 left = (1 - mpmath.mpf(x)) ** hazard.stretch
@@ -260,7 +262,7 @@ class TestBetaKernel:
 def test_an_initial_error_decays_by_what_its_gradient_brings(kernel):
     """A start y_0 moves as 0 does under the gradient sigma y_0, at first and later: decay = start - sigma response."""
     curvatures, pulls, duration = np.array([1.0, 0.3, 0.0]), np.array([0.5, 0.5, 0.2]), 20.0
-    found = gradient_flow._Modes(curvatures, pulls, gradient_flow.hazard(kernel), duration).respond(np.array([1e-30, 6.0, 20.0]))
+    found = _Modes(curvatures, pulls, hazard_of(kernel), duration).respond(np.array([1e-30, 6.0, 20.0]))
     for decay, response, start in (
         (found.student_decay, found.student_response, 1.0),
         (found.teacher_decay, found.teacher_response, 1.0),

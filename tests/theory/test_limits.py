@@ -386,7 +386,7 @@ class TestAnchorBias:
 
     def test_has_no_values_per_mode_in_other_metrics(self):
         problem = random_problem(14)
-        with pytest.raises(UserError, match="use discrete"):
+        with pytest.raises(UserError, match="use gradient_descent"):
             anchor_bias(problem, Distillation(0.7, Static(), Inputs(random_moment(0, 5))))
 
 

@@ -119,9 +119,9 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
     "design_rules.measure": {"pull": Distillation(0.5), "schedule": schedules.constant},
     "design_rules.momentum_of_equal_residual": {"pull": Distillation(0.5), "steps": 30},
     "design_rules.smallest_exponent": {"tolerated": 0.2, "learning_rate": 0.5, "steps": 30},
-    "gradient_descent.discrete": {"steps": 5},
+    "gradient_descent.gradient_descent": {"steps": 5},
     "limits.limit": {"strategy": EMA},
-    "limits.pull_spectrum": {"pull": Distillation(0.5)},
+    "limits.teacher_curvatures": {"pull": Distillation(0.5)},
     "stability.max_learning_rate": {"strategy": Distillation(0.5, Exponential(time_constant_progress=0.5))},
     "stability.resonates": {"clock": Clock(4, 2), "strategy": Distillation(0.5, Exponential(0.9))},
 }
@@ -147,11 +147,11 @@ OF_NO_TIMES = {("recursion.respond", "steps"), ("Linearisation.predict", "steps"
 """Of no times there are no weights, which is an answer; so it is for every `t` of a path."""
 ANY_SHAPE = {("Subspace.task", "weights"), ("Subspace.orthogonal", "weights")} | {(f"{name}.rates", "updates") for name in KERNELS}
 MODULES = (
-    *("design_rules", "eigenpair", "ema", "geometry", "gradient_descent", "gradient_flow", "limits", "matching", "mode"),
-    *("proximal", "special", "stability", "two_towers", "wma"),
+    *(f"closed_forms.{name}" for name in ("beta_means", "ema", "ema_roots", "stiffness", "wma")),
+    *("design_rules", "geometry", "gradient_descent", "gradient_flow", "limits", "matching", "proximal", "stability", "two_towers"),
 )
 CLASSES = [*(getattr(theory, name) for name in theory.__all__), Stepping, Clock, Exponential, PowerLaw, Beta, schedules.Cosine]
-NOT_CONSTRUCTED = {"Geometry", "Metric", "Path", "ProximalPath", "Risk", "Strategy", "Moments", "Parameter"}
+NOT_CONSTRUCTED = {"Geometry", "Metric", "ProximalPath", "Risk", "Strategy", "Moments", "Parameter", "WeightPath"}
 """Of these a user constructs none, or without a number."""
 OBJECTS = KERNELS | {
     "Clock": Clock(4, 2),
@@ -163,7 +163,7 @@ OBJECTS = KERNELS | {
     "Linearisation": Linearisation(IMAGES, TEXTS, START, 1.0, 0.5),
     "Subspace": PROBLEM.task_subspace,
     "Stepping": SOUND["stepping"],
-    "discrete": theory.gradient_descent(PROBLEM, Distillation(0.5), **RUN),
+    "gradient_descent": theory.gradient_descent(PROBLEM, Distillation(0.5), **RUN),
     "coupled": theory.gradient_descent(PROBLEM, EMA, **RUN),
     "flow": theory.gradient_flow(PROBLEM, Distillation(0.5), duration=5.0),
     "proximal": theory.proximal(PROBLEM, Distillation(0.5), steps=5),
@@ -279,4 +279,12 @@ def test_nonsense_is_refused_with_a_sentence(name, argument):
 
 def test_there_is_something_to_try():
     assert len(PLACES) > 300
-    assert {"ema.gap", "wma.student", "Clock", "Beta", "discrete.gap", "Problem.from_pairs", "Cosine.__call__"} <= ALL.keys()
+    assert {
+        "ema.gap",
+        "wma.student",
+        "Clock",
+        "Beta",
+        "gradient_descent.gap",
+        "Problem.from_pairs",
+        "Cosine.__call__",
+    } <= ALL.keys()

@@ -175,11 +175,11 @@ RUNS = {
     ),
     "warm-up in the flow": (
         lambda: gradient_flow(PROBLEM, Distillation(1, Exponential(time_constant_progress=0.1, warmup_progress=0.1)), duration=1),
-        "no warm-up, or use discrete",
+        "no warm-up, or use gradient_descent",
     ),
     "metric that does not commute in the flow": (
         lambda: gradient_flow(PROBLEM, Distillation(1, Beta(), MIXED), duration=1),
-        "use discrete",
+        "use gradient_descent",
     ),
     "time beyond the flow": (
         lambda: gradient_flow(PROBLEM, FineTuning(), duration=1).weights(2),
@@ -189,12 +189,12 @@ RUNS = {
     "time nan": (lambda: gradient_flow(PROBLEM, FineTuning(), duration=1).impulse(np.nan), "times must lie between 0"),
 }
 RESULTS = {
-    "limit of a WMA in a metric that mixes": (lambda: limit(FLAT, Distillation(1, Uniform(), MIXED)), "run discrete"),
+    "limit of a WMA in a metric that mixes": (lambda: limit(FLAT, Distillation(1, Uniform(), MIXED)), "run gradient_descent"),
     "limit of an EMA that needs its step": (
         lambda: limit(FLAT, Distillation(1, Exponential(0.9), MIXED)),
         "give limit a learning_rate",
     ),
-    "bias of a metric that does not commute": (lambda: anchor_bias(FLAT, Distillation(1, Static(), MIXED)), "use discrete"),
+    "bias of a metric that does not commute": (lambda: anchor_bias(FLAT, Distillation(1, Static(), MIXED)), "use gradient_descent"),
     "stability without a horizon": (
         lambda: max_learning_rate(PROBLEM, Distillation(1, Exponential(time_constant_progress=0.1))),
         "give total_steps",

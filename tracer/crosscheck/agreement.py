@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracer.crosscheck.history import Agreement
+from tracer.crosscheck.history import Agreement, deviation
 from tracer.crosscheck.training import train
 from tracer.theory import Problem, Strategy, gradient_descent
 
@@ -16,19 +16,13 @@ def compare(problem: Problem, strategy: Strategy, *, learning_rate: float, steps
         problem, strategy, learning_rate, steps, stepping: as for `train`.
 
     Raises:
-        UserError: as `train` and `discrete` do.
+        UserError: as `train` and `gradient_descent` do.
     """
     path = gradient_descent(problem, strategy, learning_rate=learning_rate, steps=steps, **stepping)
     run = train(problem, strategy, learning_rate=learning_rate, steps=steps, **stepping)
     times = np.arange(steps + 1)
     errors = deviation(path.student(times), run.student), deviation(path.teacher(times), run.teacher)
     return Agreement(max(errors), deviation(run.student[0], run.student[-1]))
-
-
-def deviation(predicted: np.ndarray, measured: np.ndarray) -> float:
-    """Largest relative error of predicted weights (..., k, d), by the norm of the measured ones."""
-    size = np.linalg.norm(measured, axis=(-2, -1))
-    return float(np.max(np.linalg.norm(predicted - measured, axis=(-2, -1)) / size))
 
 
 def small_logit_errors(
@@ -55,8 +49,3 @@ def small_logit_errors(
         run = train(problem, strategy, learning_rate=learning_rate, steps=steps, logit_scale=scale)
         errors.append(np.linalg.norm(run.student - predicted, axis=(1, 2)).max() / moved)
     return np.array(errors)
-
-
-def fitted_order(sizes: Sequence[float], errors: Sequence[float]) -> float:
-    """Slope of log error against log size, by least squares: 1 for an error of first order."""
-    return float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])

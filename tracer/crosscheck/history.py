@@ -1,5 +1,6 @@
 """What a run of the trainer did to the weights of a linear model."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,3 +29,14 @@ class Agreement(NamedTuple):
 
     error: float
     nothing_moves: float
+
+
+def deviation(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Largest relative error of predicted weights (..., k, d), by the norm of the measured ones."""
+    size = np.linalg.norm(measured, axis=(-2, -1))
+    return float(np.max(np.linalg.norm(predicted - measured, axis=(-2, -1)) / size))
+
+
+def fitted_order(sizes: Sequence[float], errors: Sequence[float]) -> float:
+    """Slope of log error against log size, by least squares: 1 for an error of first order."""
+    return float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])

@@ -276,7 +276,7 @@ def _embedded(architecture: str, pretrained: str | None, batch_norm: BatchNorm, 
     # wider than open_clip's 0.02, which suits 49,408 tokens: with 44 words it halves the steps to the same loss
     nn.init.normal_(model.token_embedding.weight, std=0.1)
     open_clip.set_model_preprocess_cfg(
-        model, asdict(PreprocessCfg(size=model.SIZE, mean=(small_clip.MEAN,) * 3, std=(small_clip.DEVIATION,) * 3))
+        model, asdict(PreprocessCfg(size=small_clip.SIZE, mean=(small_clip.MEAN,) * 3, std=(small_clip.DEVIATION,) * 3))
     )
     clip = Clip(model, Blueprint(architecture, small_clip.CONFIGURATION), batch_norm)
     if pretrained is not None:

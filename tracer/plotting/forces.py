@@ -38,8 +38,8 @@ def two_forces(
 ) -> Figure:
     """The force l_j |gap_j| of an EMA and of a power-law teacher on some modes, over their initial error.
 
-    Lines are the closed forms of gradient descent and, thin, of its flow; circles are `discrete`, crosses are the trainer's runs.
-    On the left an exponential is a straight line, on the right a power law is.
+    Lines are the closed forms of gradient descent and, thin, of its flow; circles are `gradient_descent`, crosses are the trainer's
+    runs. On the left an exponential is a straight line, on the right a power law is.
 
     Args:
         problem: what is learned.

@@ -53,7 +53,7 @@ def trajectories(paths: Mapping[str, WeightPath], runs: Mapping[str, WeightHisto
     Lines are the theory's, markers where the trainer's run ended, dots its steps 1, 2, 4, 8 ...
 
     Args:
-        paths: of `theory.discrete`, by the strategies' names.
+        paths: of `theory.gradient_descent`, by the strategies' names.
         runs: of the trainer, by the same names.
     """
     with canvas(9.5, 4.2, columns=2) as (figure, axes):
@@ -76,7 +76,7 @@ def film(paths: Mapping[str, WeightPath], frames: Sequence[int]) -> str:
     Each frame shows where the strategies stand after so many steps, and the way they came.
 
     Args:
-        paths: of `theory.discrete`, by the strategies' names.
+        paths: of `theory.gradient_descent`, by the strategies' names.
         frames: steps to show, one a frame.
     """
     with canvas(7.8, 3.4, columns=2) as (figure, axes):
@@ -133,7 +133,7 @@ def replay(paths: Mapping[str, Mapping[float, WeightPath]], runs: Mapping[str, M
     Lines are the theory's at the end of the run, dotted ones as time goes on, where that has a closed form; markers the trainer's.
 
     Args:
-        paths: of `theory.discrete`, by strategy and angle in degrees; 0 lies in the task subspace, 90 in its complement.
+        paths: of `theory.gradient_descent`, by strategy and angle in degrees; 0 lies in the task subspace, 90 in its complement.
         runs: of the trainer, by strategy and angle.
     """
     with canvas(6.5, 4) as (figure, axis):

@@ -1,7 +1,7 @@
 """The theory of robust contrastive fine-tuning, as a library one computes with (numpy and scipy; sympy for the proofs).
 
     problem = theory.Problem.from_pairs(images, texts, initial_weights)  # (n, d), (n, k), (k, d)
-    path = theory.discrete(problem, theory.Distillation(0.9), learning_rate=0.1, steps=1000)
+    path = theory.gradient_descent(problem, theory.Distillation(0.9), learning_rate=0.1, steps=1000)
     path.weights(1000), path.gap(np.arange(0, 1001, 10)), path.limit()
 
 Linearised, contrastive fine-tuning is matrix least squares against the contrastive target matrix; each strategy's solution splits

@@ -98,10 +98,10 @@ def residual(problem: Problem, weights: np.ndarray) -> float:
 def measure(
     problem: Problem, pull: Distillation, *, learning_rate: float, steps: int, update_every: int = 1, schedule: Schedule = constant
 ) -> Point:
-    """Residual and impulse of one teacher after a run of `discrete`.
+    """Residual and impulse of one teacher after a run of `gradient_descent`.
 
     Raises:
-        UserError: as `discrete` does.
+        UserError: as `gradient_descent` does.
     """
     path = gradient_descent(problem, pull, learning_rate=learning_rate, steps=steps, update_every=update_every, schedule=schedule)
     return Point(pull.kernel, residual(problem, path.weights(steps)), float(np.linalg.norm(path.impulse(steps))))
@@ -127,7 +127,7 @@ def frontier(
         0.450 33.3
 
     Raises:
-        UserError: as `discrete` does.
+        UserError: as `gradient_descent` does.
     """
     return [
         measure(problem, Distillation(strength, kernel, metric), learning_rate=learning_rate, steps=steps) for kernel in kernels

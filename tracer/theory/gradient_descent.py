@@ -34,7 +34,7 @@ def gradient_descent(
         >>> import numpy as np
         >>> from tracer import theory
         >>> problem = theory.Problem.from_pairs(np.eye(3), np.eye(3)[:, :2], np.zeros((2, 3)))
-        >>> path = theory.discrete(problem, theory.FineTuning(), learning_rate=1.0, steps=200)
+        >>> path = theory.gradient_descent(problem, theory.FineTuning(), learning_rate=1.0, steps=200)
         >>> bool(np.allclose(path.weights(200), path.limit()))
         True
 

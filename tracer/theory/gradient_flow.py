@@ -40,13 +40,13 @@ def gradient_flow(problem: Problem, strategy: Strategy, *, duration: float) -> W
         W' = -(gradient of L at W) - strength (W - Wbar) D,   Wbar' = h(p) (W - Wbar) / duration,   p = time / duration,
 
     with the kernel's hazard h: 0 (static), 1 / time constant (exponential), beta / p (power law), f(p) / F(p) (Beta). What
-    `discrete` gives with steps T and learning rate duration / T differs from it by O(duration / T). Integrated to
+    `gradient_descent` gives with steps T and learning rate duration / T differs from it by O(duration / T). Integrated to
     about 1e-9 of the initial error.
 
         >>> import numpy as np
         >>> from tracer import theory
         >>> problem = theory.Problem.from_pairs(np.eye(3), np.eye(3)[:, :2], np.zeros((2, 3)))
-        >>> path = theory.flow(problem, theory.FineTuning(), duration=6.0)
+        >>> path = theory.gradient_flow(problem, theory.FineTuning(), duration=6.0)
         >>> round(float(path.weights(6.0)[0, 0] / path.limit()[0, 0]), 6)  # curvature 1/3: 1 - exp(-2) of the way
         0.864665
 
@@ -115,7 +115,7 @@ def hazard(kernel: Kernel) -> Hazard:
         return _beta_hazard(kernel.a, kernel.b)
     raise UserError(
         f"{kernel!r} has no limit of small steps: give the exponential kernel a time_constant_progress and no warm-up, "
-        "or use discrete"
+        "or use gradient_descent"
     )
 
 

@@ -69,7 +69,7 @@ def teacher_curvatures(problem: Problem, pull: Distillation) -> np.ndarray:
     if spectrum is None:
         raise UserError(
             "the metric is not diagonal in the second moment's eigenvectors, so it has no value per mode: "
-            "use discrete, which follows it"
+            "use gradient_descent, which follows it"
         )
     return pull.strength * spectrum
 
@@ -90,7 +90,7 @@ def _orthogonal_shift(problem: Problem, pull: Distillation, end: np.ndarray, lea
     if learning_rate is None:
         raise UserError(
             "where the metric mixes the subspaces, an EMA's limit depends on the step size: give limit a learning_rate, "
-            "or run discrete for as long as you need"
+            "or run gradient_descent for as long as you need"
         )
     force = learning_rate * pull.strength * momentum / ((1 - momentum) * (1 - heavy_ball))
     outside = problem.task_subspace.orthogonal_projector
@@ -103,4 +103,6 @@ def _orthogonal_shift(problem: Problem, pull: Distillation, end: np.ndarray, lea
 def _constant_momentum(kernel: Kernel) -> float:
     if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
         return kernel.momentum
-    raise UserError(f"{kernel!r} has no closed limit where the metric mixes the subspaces: run discrete for as long as you need")
+    raise UserError(
+        f"{kernel!r} has no closed limit where the metric mixes the subspaces: run gradient_descent for as long as you need"
+    )

@@ -66,7 +66,9 @@ class Modes:
 
 @dataclass(frozen=True, eq=False)
 class WeightPath:
-    """Weights of student and teacher over time; made by `discrete`, `proximal` (time in steps) and `flow` (learning rate x steps).
+    """Weights of student and teacher over time.
+
+    Made by `gradient_descent` and `proximal` (time in steps) and by `gradient_flow` (time in learning rate x steps).
 
     Times are a scalar, giving (k, d), or an array of m times, giving (m, k, d).
 

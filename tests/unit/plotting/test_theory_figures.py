@@ -11,7 +11,7 @@ from PIL import Image
 from tests.tolerances import FLOAT64, POWER
 from tracer import theory
 from tracer.averaging import Beta, Exponential, PowerLaw, Static
-from tracer.crosscheck.agreement import Agreement
+from tracer.crosscheck.history import Agreement
 from tracer.crosscheck.training import train
 from tracer.errors import UserError
 from tracer.evaluation.intervals import Interval

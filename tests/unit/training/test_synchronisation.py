@@ -101,6 +101,6 @@ def test_a_wait_would_be_seen(monkeypatch, read):
     """The null."""
     model = TinyDualEncoder()
     with Waits(monkeypatch) as waits:
-        monkeypatch.setattr(small_clip, "clamp_logit_scale", lambda maximum: read(model.log_scale.detach()))
+        monkeypatch.setattr(model, "clamp_logit_scale", lambda maximum: read(model.log_scale.detach()))
         train(model, RandomBatches(STEPS), waits.step_done)
     assert all(quiet_steps(waits))
