@@ -44,7 +44,7 @@ images, texts = theory.Population.named("power_law", features=8, embedding=4).sa
 problem = theory.Problem.from_pairs(images, texts, initial_weights=np.zeros((4, 8)))
 ema, wma = theory.Distillation(0.9, Exponential(0.9), "parameter"), theory.Distillation(0.9, PowerLaw(0.5), "parameter")
 stepping = {"learning_rate": 0.5 / (problem.curvatures[0] + 0.9), "steps": 300}
-runs = [training.train(problem, pull, **stepping) for pull in (ema, wma)]
+runs = [training.train(problem, distillation, **stepping) for distillation in (ema, wma)]
 print("curvatures:", np.round(problem.curvatures, 3))
 
 # %% [markdown]
@@ -102,12 +102,12 @@ persisting = [(wma, runs[1]), (flatter, training.train(problem, flatter, **stepp
 forces.decays(problem, collapsing, persisting, stepping["learning_rate"])
 
 # %%
-for pull, run in collapsing:
-    predicted, measured = gaps.rates(problem, pull, run, stepping["learning_rate"])
-    print(f"m = {pull.kernel.momentum}: largest relative error of a rate {np.max(np.abs(measured / predicted - 1)):.1e}")
-for pull, run in persisting:
-    predicted, measured = gaps.exponents(problem, pull, run)
-    print(f"beta = {pull.kernel.beta}: largest error of an exponent {np.max(np.abs(measured - predicted)):.1e}")
+for distillation, run in collapsing:
+    predicted, measured = gaps.rates(problem, distillation, run, stepping["learning_rate"])
+    print(f"m = {distillation.kernel.momentum}: largest relative error of a rate {np.max(np.abs(measured / predicted - 1)):.1e}")
+for distillation, run in persisting:
+    predicted, measured = gaps.exponents(problem, distillation, run)
+    print(f"beta = {distillation.kernel.beta}: largest error of an exponent {np.max(np.abs(measured - predicted)):.1e}")
 
 # %% [markdown]
 # ## A finite budget
@@ -120,9 +120,9 @@ for pull, run in persisting:
 forces.budgets(problem, collapsing, persisting, modes=(0, 4, 7))
 
 # %%
-for pull, run in (*collapsing, *persisting):
+for distillation, run in (*collapsing, *persisting):
     spent = gaps.modal_shares(problem, run.student - run.teacher).sum(axis=0)
-    print(f"{pull.kernel.kind:12} gap summed up, by direction: {np.round(spent, 2)}")
+    print(f"{distillation.kernel.kind:12} gap summed up, by direction: {np.round(spent, 2)}")
 
 # %% [markdown]
 # ## An identity that needs no theory of the student

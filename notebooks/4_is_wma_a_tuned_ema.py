@@ -51,9 +51,9 @@ STEPS = 1000
 forever = np.arange(200_000)
 print("momentum   sigma     l    sum of gaps      -m/(1-m)")
 for momentum in (0.9, 0.99, 0.999):
-    for curvature, pull in ((1.0, 0.9), (0.1, 0.09), (0.1, 1.0)):
-        total = ema.gap(curvature, pull, 0.5, momentum, forever).sum()
-        print(f"{momentum:8}  {curvature:6}{pull:6}  {total:13.6f} {ema.budget(momentum):13.6f}")
+    for curvature, teacher_curvature in ((1.0, 0.9), (0.1, 0.09), (0.1, 1.0)):
+        total = ema.gap(curvature, teacher_curvature, 0.5, momentum, forever).sum()
+        print(f"{momentum:8}  {curvature:6}{teacher_curvature:6}  {total:13.6f} {ema.budget(momentum):13.6f}")
 
 # %% [markdown]
 # Any teacher obeys the identity behind it, $\sum_n \frac{r_n}{1-r_n}(W_n - \bar W_n) = \bar W_T - W_0$: where the rate $r_n$ is
@@ -110,14 +110,14 @@ for metric, run in runs.items():
     strength = STRENGTHS[metric]
     own = design_rules.measure(problem, theory.Distillation(strength, WMA, metric), **run)
     print(f"{metric:9}  {'(WMA itself)':38}{'':12}{own.residual:9.3f}{1:12.2f}")
-    pulls = strength * (problem.curvatures if metric == "data" else np.ones(64))
+    teacher_curvatures = strength * (problem.curvatures if metric == "data" else np.ones(64))
     rules = {"mean age": design_rules.momentum_of_equal_mean_age(WMA, Clock(STEPS))}
     for name, mode in (("budget, fastest mode", 0), ("budget, middle mode", 32)):
         rules[name] = design_rules.momentum_of_equal_budget(
             WMA,
             Clock(STEPS),
             curvature=problem.curvatures[mode],
-            pull=pulls[mode],
+            teacher_curvature=teacher_curvatures[mode],
             learning_rate=run["learning_rate"],
         )
     rules["residual"] = design_rules.momentum_of_equal_residual(problem, theory.Distillation(strength, WMA, metric), **run)
@@ -196,9 +196,9 @@ for cell in committed["equal_residual"]:
 spectrum = np.logspace(0, -3, 9)
 metrics = {"data": (0.9 * spectrum, 0.5), "parameter": (np.full(9, 0.1), 0.9)}
 memory_curves, exponent_curves = [], []
-for metric, (pulls, learning_rate) in metrics.items():
-    momenta = momentum_that_leaves(0.5, spectrum, pulls, learning_rate, 3000)
-    exponents = exponent_that_leaves(0.5, spectrum, pulls, learning_rate, 3000)
+for metric, (teacher_curvatures, learning_rate) in metrics.items():
+    momenta = momentum_that_leaves(0.5, spectrum, teacher_curvatures, learning_rate, 3000)
+    exponents = exponent_that_leaves(0.5, spectrum, teacher_curvatures, learning_rate, 3000)
     memory, line = (1 - momenta) * 3000, "o-" if metric == "data" else "o--"
     memory_curves.append(Curve("ema_distillation", spectrum, memory, f"{metric} metric", line))
     exponent_curves.append(Curve("tracer", spectrum, exponents, f"{metric} metric", line))

@@ -93,13 +93,13 @@ def last_layer(features: int, embedding: int, pairs: int) -> tuple[np.ndarray, n
 
 def simulate(path: theory.WeightPath, total_steps: int, steps: int) -> np.ndarray:
     """The student after the first steps of gradient descent on the moments, with the teacher averaged as it goes, (k, d)."""
-    problem, pull = path.posed, path.strategy.distillation
+    problem, distillation = path.posed, path.strategy.distillation
     student, teacher = problem.initial_weights.copy(), problem.initial_weights.copy()
-    metric = pull.strength * pull.measured_by.matrix(problem)
-    rates = pull.kernel.rates(Clock(total_steps), np.arange(1, steps + 1))
+    metric = distillation.strength * distillation.measured_by.matrix(problem)
+    rates = distillation.kernel.rates(Clock(total_steps), np.arange(1, steps + 1))
     for rate in rates:
         gradient = student @ problem.curvature_matrix - problem.cross_covariance
-        if pull.strength:
+        if distillation.strength:
             gradient += (student - teacher) @ metric
         student = student - path.learning_rate * gradient
         teacher += rate * (student - teacher)

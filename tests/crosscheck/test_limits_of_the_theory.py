@@ -91,12 +91,12 @@ class TestFlow:
     @pytest.mark.parametrize("strategy", ["distillation", "weight_decay"])
     def test_descent_is_first_order_in_the_step(self, kernel, strategy):
         problem = theory.Problem.from_pairs(*pairs(), weight_decay=0.1 if strategy == "weight_decay" else 0.0)
-        pull, duration = theory.Distillation(0.7, kernel), 12.0
-        flowing = theory.gradient_flow(problem, pull, duration=duration)
+        distillation, duration = theory.Distillation(0.7, kernel), 12.0
+        flowing = theory.gradient_flow(problem, distillation, duration=duration)
         end = flowing.weights(duration), flowing.teacher(duration)
         steps, errors = 4000 * 2 ** np.arange(4), []
         for count in steps:
-            path = theory.gradient_descent(problem, pull, learning_rate=duration / count, steps=int(count))
+            path = theory.gradient_descent(problem, distillation, learning_rate=duration / count, steps=int(count))
             errors.append(
                 np.hypot(*(np.linalg.norm(a - b) for a, b in zip((path.weights(count), path.teacher(count)), end, strict=True)))
             )

@@ -25,8 +25,8 @@ def missed(predicted, measured):
 
 
 def is_well_conditioned(problem, strategy):
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    curvatures = np.linalg.eigvalsh(posed.curvature_matrix + pull.strength * pull.measured_by.matrix(posed))
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    curvatures = np.linalg.eigvalsh(posed.curvature_matrix + distillation.strength * distillation.measured_by.matrix(posed))
     seen = curvatures[curvatures > 1e-10 * curvatures[-1]]
     return seen[-1] <= WIDEST_CURVATURES * seen[0]
 

@@ -25,17 +25,17 @@ from tracer.theory.design_rules import (
 )
 
 KERNELS = [Uniform(), PowerLaw(0.4), PowerLaw(3.0), Beta(0.5, 0.5), Beta(2.0, 0.5), Exponential(0.8)]
-MODE = {"curvature": 0.7, "pull": 0.9, "learning_rate": 0.3}
+MODE = {"curvature": 0.7, "teacher_curvature": 0.9, "learning_rate": 0.3}
 RUN = {"learning_rate": 0.3, "steps": 150}
 
 
-def summed_gap(kernel, clock, curvature, pull, learning_rate):
+def summed_gap(kernel, clock, curvature, teacher_curvature, learning_rate):
     """Sum over a run of teacher minus student of one mode, step by step."""
     student = teacher = 1.0
     total = 0.0
     for step in range(1, clock.total_steps + 1):
         total += teacher - student
-        student -= learning_rate * (curvature * student + pull * (student - teacher))
+        student -= learning_rate * (curvature * student + teacher_curvature * (student - teacher))
         if clock.updates_at(step):
             teacher += kernel.rate(clock, step // clock.update_every) * (student - teacher)
     return total
@@ -54,7 +54,7 @@ class TestEqualBudget:
 
     def test_of_a_teacher_without_a_gap_is_zero(self):
         assert momentum_of_equal_budget(Exponential(0.0), Clock(60), **MODE) == pytest.approx(0, abs=CLOSED_FORM)
-        assert momentum_of_equal_budget(Uniform(), Clock(60), curvature=0.0, pull=0.9, learning_rate=0.3) == 0
+        assert momentum_of_equal_budget(Uniform(), Clock(60), curvature=0.0, teacher_curvature=0.9, learning_rate=0.3) == 0
 
     def test_of_an_ema_that_has_run_for_long_is_its_own(self):
         assert momentum_of_equal_budget(Exponential(0.8), Clock(2000), **MODE) == pytest.approx(0.8, rel=BUDGET)
@@ -108,8 +108,8 @@ class TestMeasure:
     @pytest.mark.parametrize("metric", ["data", "parameter", Inputs(random_moment(0, 5))], ids=["data", "parameter", "inputs"])
     def test_by_stepping(self, metric):
         problem, kernel = random_problem(1, "rank-deficient"), Beta(0.5, 0.5)
-        pull = Distillation(0.8, kernel, metric)
-        weight, clock, schedule = pull.measured_by.matrix(problem), Clock(40, 3), cosine(40)
+        distillation = Distillation(0.8, kernel, metric)
+        weight, clock, schedule = distillation.measured_by.matrix(problem), Clock(40, 3), cosine(40)
         student = teacher = problem.initial_weights
         summed = 0 * student
         for step in range(1, 41):
@@ -120,7 +120,7 @@ class TestMeasure:
                 teacher = teacher + kernel.rate(clock, step // 3) * (student - teacher)
         away, before = student - nearest_minimiser(problem), problem.initial_weights - nearest_minimiser(problem)
         left = np.sqrt(quadratic(away, problem.second_moment) / quadratic(before, problem.second_moment))
-        found = measure(problem, pull, learning_rate=0.3, steps=40, update_every=3, schedule=schedule)
+        found = measure(problem, distillation, learning_rate=0.3, steps=40, update_every=3, schedule=schedule)
         assert found.kernel == kernel
         nulls = {"no teacher": measure(problem, Distillation(0.0), learning_rate=0.3, steps=40, schedule=schedule)[1:]}
         assert_agrees(np.array(found[1:]), np.array([left, np.linalg.norm(summed)]), DESIGN, nulls=nulls)

@@ -17,7 +17,7 @@ from tracer.theory.gradient_flow import _Modes
 from tracer.theory.gradient_flow import hazard as hazard_of
 
 EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
-PULLS = np.array([0.9, 0.02, 0.6, 1e-3])
+TEACHER_CURVATURES = np.array([0.9, 0.02, 0.6, 1e-3])
 SHARES = np.concatenate([[0], np.geomspace(1e-14, 1, 43), [0.3, 0.77, 0.999, 1 - 1e-9]])
 DURATIONS = [1e-4, 1.0, 40.0, 1e4, 1e10]
 
@@ -30,11 +30,11 @@ def problem_and_start(weight_decay=0.0):
 
 def exponential(time_constant, duration):
     speed = 1 / (time_constant * duration)
-    return lambda form, times: getattr(ema, f"flow_{form}")(EIGENVALUES, PULLS, speed, times)
+    return lambda form, times: getattr(ema, f"flow_{form}")(EIGENVALUES, TEACHER_CURVATURES, speed, times)
 
 
 def power_law(beta):
-    return lambda form, times: getattr(wma, f"flow_{form}")(EIGENVALUES, PULLS, beta, times)
+    return lambda form, times: getattr(wma, f"flow_{form}")(EIGENVALUES, TEACHER_CURVATURES, beta, times)
 
 
 def share_left(path, form, times):
@@ -47,7 +47,10 @@ def share_left(path, form, times):
 def assert_follows(kernel, closed, wrong, duration):
     """What was learned, what the teacher took over, and the gap; in short runs, relative to their duration."""
     problem, _ = problem_and_start()
-    path, times = gradient_flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration), duration * SHARES
+    path, times = (
+        gradient_flow(problem, Distillation(1.0, kernel, commuting(TEACHER_CURVATURES, problem)), duration=duration),
+        duration * SHARES,
+    )
 
     def learned(left):
         student, teacher, gap = (left(form) for form in ("student", "teacher", "gap"))
@@ -73,8 +76,8 @@ class TestClosedForms:
 
     def test_static(self, duration):
         def closed(form, times):
-            total = EIGENVALUES + PULLS
-            student = (PULLS + EIGENVALUES * np.exp(-total * times)) / total
+            total = EIGENVALUES + TEACHER_CURVATURES
+            student = (TEACHER_CURVATURES + EIGENVALUES * np.exp(-total * times)) / total
             gap = EIGENVALUES / total * np.expm1(-total * times)
             return {"student": student, "teacher": np.ones_like(student), "gap": gap}[form]
 
@@ -96,13 +99,13 @@ class TestClosedForms:
 def test_first_moments_of_the_run(kernel, lag, time):
     """Before the teacher pulls, the student goes down the gradient G and the teacher lags behind: -G t, and its share of that."""
     problem, _ = problem_and_start()
-    path = gradient_flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=20.0)
+    path = gradient_flow(problem, Distillation(1.0, kernel, commuting(TEACHER_CURVATURES, problem)), duration=20.0)
     gradient = problem.gradient(problem.initial_weights)
     nulls = {"half": -gradient / 2}
     assert_agrees(path.course.student(np.array([time]))[0] / time, -gradient, FLOW, nulls=nulls)
     assert_agrees(path.course.teacher(np.array([time]))[0] / time, -lag * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
     assert_agrees(path.gap(time) / time, -(1 - lag) * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
-    summed = -PULLS * gradient * (1 - lag) / 2
+    summed = -TEACHER_CURVATURES * gradient * (1 - lag) / 2
     assert_agrees(path.impulse(time) / time**2, summed, FLOW, nulls={"twice": 2 * summed})
 
 
@@ -111,9 +114,9 @@ class TestWithoutATeacher:
     def test_decays_exponentially(self, strategy):
         problem, _ = problem_and_start(0.05)
         path, times = gradient_flow(problem, strategy, duration=50.0), 50 * SHARES
-        pull = 0.4 if isinstance(strategy, L2SP) else 0.0
-        rates = EIGENVALUES + 0.05 + pull + (0.2 if isinstance(strategy, WeightDecay) else 0.0)
-        end = (problem.cross_covariance + pull * problem.initial_weights) / rates
+        distillation = 0.4 if isinstance(strategy, L2SP) else 0.0
+        rates = EIGENVALUES + 0.05 + distillation + (0.2 if isinstance(strategy, WeightDecay) else 0.0)
+        end = (problem.cross_covariance + distillation * problem.initial_weights) / rates
         share = 0.3 if isinstance(strategy, WiSEFT) else 1.0
         moved = (end - problem.initial_weights) * -np.expm1(-rates * times[:, None, None])
         nulls = {"half": problem.initial_weights + share * moved / 2}
@@ -176,20 +179,20 @@ class TestImpulse:
         """The teacher moves by its speed times the gap: the integral of the gap is (ubar - 1) / speed."""
         problem, before = problem_and_start()
         kernel, times = Exponential(time_constant_progress=0.2), duration * np.array([0.0, 1e-3, 0.1, 0.7, 1.0])
-        path = gradient_flow(problem, Distillation(1.0, kernel, commuting(PULLS, problem)), duration=duration)
+        path = gradient_flow(problem, Distillation(1.0, kernel, commuting(TEACHER_CURVATURES, problem)), duration=duration)
         speed = 1 / (0.2 * duration)
-        teacher = ema.flow_teacher(EIGENVALUES, PULLS, speed, times[:, None])
+        teacher = ema.flow_teacher(EIGENVALUES, TEACHER_CURVATURES, speed, times[:, None])
         summed = before * ((teacher - 1) / speed)[:, None, :]
         scale = 0.2 * duration
-        nulls = {"no pulls": summed / scale} if duration > 1 else {}
-        assert_agrees(path.impulse(times) / scale, PULLS * summed / scale, FLOW, nulls=nulls)
+        nulls = {"no teacher": summed / scale} if duration > 1 else {}
+        assert_agrees(path.impulse(times) / scale, TEACHER_CURVATURES * summed / scale, FLOW, nulls=nulls)
 
     def test_static(self):
         problem, before = problem_and_start()
-        path = gradient_flow(problem, Distillation(1.0, Static(), commuting(PULLS, problem)), duration=30.0)
-        times, total = np.array([1e-3, 0.5, 30.0]), EIGENVALUES + PULLS
+        path = gradient_flow(problem, Distillation(1.0, Static(), commuting(TEACHER_CURVATURES, problem)), duration=30.0)
+        times, total = np.array([1e-3, 0.5, 30.0]), EIGENVALUES + TEACHER_CURVATURES
         summed = -EIGENVALUES / total * (times[:, None] + np.expm1(-total * times[:, None]) / total)
-        expected = PULLS * before * summed[:, None, :]
+        expected = TEACHER_CURVATURES * before * summed[:, None, :]
         assert_agrees(path.impulse(times), expected, FLOW, nulls={"teacher = student": 0 * expected})
 
 
@@ -205,7 +208,7 @@ def integrated(a, b, duration, progress):
         density = p ** (a - 1) * left ** (b - 1) / special.beta(a, b)
         mass = special.betainc(a, b, p) if p < 0.5 else special.betaincc(b, a, left)
         gap = student - teacher
-        moved = np.concatenate([-EIGENVALUES * student - PULLS * gap, density / mass / duration * gap, gap])
+        moved = np.concatenate([-EIGENVALUES * student - TEACHER_CURVATURES * gap, density / mass / duration * gap, gap])
         return duration * per_log * moved
 
     def solve(function, ends, state, at):
@@ -215,7 +218,7 @@ def integrated(a, b, duration, progress):
 
     first, last = 1e-11, 1e-15 ** (1 / min(b, 0.5))
     seconds = first * duration
-    start = np.concatenate([1 - EIGENVALUES * seconds, 1 - EIGENVALUES * seconds * a / (a + 1), 0 * PULLS])
+    start = np.concatenate([1 - EIGENVALUES * seconds, 1 - EIGENVALUES * seconds * a / (a + 1), 0 * TEACHER_CURVATURES])
     early = np.append(np.log(progress[progress < 0.5]), np.log(0.5))
     half = solve(lambda z, y: slopes(y, np.exp(z), -np.expm1(z), np.exp(z)), (np.log(first), np.log(0.5)), start, early)
     late = np.log(np.maximum(1 - progress[progress >= 0.5], last))
@@ -230,11 +233,11 @@ class TestBetaKernel:
     @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (0.3, 0.7), (2.5, 0.4), (0.5, 0.1), (0.5, 2.0), (3.0, 3.0), (1.0, 1.0)])
     def test_equals_an_integrator(self, a, b, duration):
         problem, before = problem_and_start()
-        path = gradient_flow(problem, Distillation(1.0, Beta(a, b), commuting(PULLS, problem)), duration=duration)
+        path = gradient_flow(problem, Distillation(1.0, Beta(a, b), commuting(TEACHER_CURVATURES, problem)), duration=duration)
         reference = integrated(a, b, duration, self.PROGRESS)
         times = duration * self.PROGRESS
         other = integrated(1.05 * a, b, duration, self.PROGRESS)
-        summed = path.impulse(times) / before / PULLS / duration
+        summed = path.impulse(times) / before / TEACHER_CURVATURES / duration
         for i, found in enumerate((share_left(path, "student", times), share_left(path, "teacher", times), summed)):
             expected, null = (solved[:, None, i] / (duration if i == 2 else 1) + 0 * found for solved in (reference, other))
             assert_agrees(found, expected, FLOW, nulls={"a": null})
@@ -261,8 +264,8 @@ class TestBetaKernel:
 @pytest.mark.parametrize("kernel", [PowerLaw(0.5), Beta(0.5, 0.5), Exponential(time_constant_progress=0.2)], ids=repr)
 def test_an_initial_error_decays_by_what_its_gradient_brings(kernel):
     """A start y_0 moves as 0 does under the gradient sigma y_0, at first and later: decay = start - sigma response."""
-    curvatures, pulls, duration = np.array([1.0, 0.3, 0.0]), np.array([0.5, 0.5, 0.2]), 20.0
-    found = _Modes(curvatures, pulls, hazard_of(kernel), duration).respond(np.array([1e-30, 6.0, 20.0]))
+    curvatures, teacher_curvatures, duration = np.array([1.0, 0.3, 0.0]), np.array([0.5, 0.5, 0.2]), 20.0
+    found = _Modes(curvatures, teacher_curvatures, hazard_of(kernel), duration).respond(np.array([1e-30, 6.0, 20.0]))
     for decay, response, start in (
         (found.student_decay, found.student_response, 1.0),
         (found.teacher_decay, found.teacher_response, 1.0),

@@ -43,10 +43,10 @@ def test_what_holds_arrays_is_itself_alone():
 
 
 def test_strategies_are_what_their_settings_are():
-    pull = theory.Distillation(0.5, averaging.Beta(), "data")
-    assert pull == theory.Distillation(0.5)
-    assert hash(pull) == hash(theory.Distillation(0.5))
-    assert pull != theory.Distillation(0.9)
-    assert pull != theory.Distillation(0.5, averaging.Static())
-    assert pull != theory.Distillation(0.5, metric="parameter")
+    distillation = theory.Distillation(0.5, averaging.Beta(), "data")
+    assert distillation == theory.Distillation(0.5)
+    assert hash(distillation) == hash(theory.Distillation(0.5))
+    assert distillation != theory.Distillation(0.9)
+    assert distillation != theory.Distillation(0.5, averaging.Static())
+    assert distillation != theory.Distillation(0.5, metric="parameter")
     assert theory.L2SP(0.5) != theory.L2SP(0.9)

@@ -130,12 +130,14 @@ class TestMinimisers:
         """Pulls that span 24 decades and more: the smallest is still weighed against its own curvature."""
         eigenvalues = np.array([1.0, 1e-3, 1e-8])
         problem, strength = diagonal_problem(eigenvalues), 0.5
-        pulls = strength * eigenvalues ** (1 - alpha)
-        expected = (problem.cross_covariance + pulls * problem.initial_weights) / (eigenvalues + pulls)
+        teacher_curvatures = strength * eigenvalues ** (1 - alpha)
+        expected = (problem.cross_covariance + teacher_curvatures * problem.initial_weights) / (eigenvalues + teacher_curvatures)
         strategy = Distillation(strength, Static(), Spectral(alpha))
-        nulls = {"no pull on the first": np.where(pulls > 1, expected, problem.cross_covariance)}
+        nulls = {"no pull on the first": np.where(teacher_curvatures > 1, expected, problem.cross_covariance)}
         assert_agrees(limit(problem, strategy), expected, LIMIT, nulls=nulls)
-        np.testing.assert_allclose(anchor_bias(problem, strategy), pulls / (eigenvalues + pulls), rtol=CLOSED_FORM)
+        np.testing.assert_allclose(
+            anchor_bias(problem, strategy), teacher_curvatures / (eigenvalues + teacher_curvatures), rtol=CLOSED_FORM
+        )
 
     @pytest.mark.parametrize("metric", ["none", "parameter", "data", "inputs"])
     def test_descent_on_the_loss_finds_the_same(self, metric):
@@ -339,9 +341,12 @@ class TestAnchorBias:
     def test_spectrum_weighted(self, kind, alpha):
         problem = random_problem(8, kind, embedding_penalty=0.4)
         seen = problem.eigenvalues[: problem.rank]
-        pull = self.STRENGTH * seen ** (1 - alpha)
-        strategy, expected = Distillation(self.STRENGTH, Static(), Spectral(alpha)), pull / (0.4 * seen + pull)
-        nulls = {"none": 0 * expected, "no penalty": pull / (seen + pull)}
+        teacher_curvature = self.STRENGTH * seen ** (1 - alpha)
+        strategy, expected = (
+            Distillation(self.STRENGTH, Static(), Spectral(alpha)),
+            teacher_curvature / (0.4 * seen + teacher_curvature),
+        )
+        nulls = {"none": 0 * expected, "no penalty": teacher_curvature / (seen + teacher_curvature)}
         assert_agrees(self.measured(problem, strategy), expected, LIMIT, nulls=nulls)
         assert_agrees(anchor_bias(problem, strategy)[: problem.rank], expected, CLOSED_FORM, nulls=nulls)
 

@@ -200,11 +200,11 @@ class TestVanishingGap:
     @pytest.mark.parametrize("momentum", [0.3, 0.9])
     def test_in_modes(self, metric, momentum):
         problem = diagonal_problem([1.0, 0.4, 0.02, 1e-4, 1e-7])
-        pulls = 0.9 * (problem.eigenvalues if metric == "data" else np.ones(5))
+        teacher_curvatures = 0.9 * (problem.eigenvalues if metric == "data" else np.ones(5))
         path = gradient_descent(problem, Distillation(0.9, Exponential(momentum), metric), learning_rate=0.5, steps=10_000)
         times = np.unique(np.geomspace(1, 10_000, 60).astype(int))
         start = problem.initial_weights - problem.cross_covariance / problem.eigenvalues
-        expected = start * ema.gap(problem.eigenvalues, pulls, 0.5, momentum, times[:, None])[:, None, :]
+        expected = start * ema.gap(problem.eigenvalues, teacher_curvatures, 0.5, momentum, times[:, None])[:, None, :]
         self.compare(path.gap(times), expected, path.weights(times) - path.teacher(times))
         force = 0.9 * expected * (problem.eigenvalues if metric == "data" else 1.0)
         large = np.abs(force) > 1e-300
@@ -274,8 +274,8 @@ class TestDisplacementIdentity:
 def energy(problem, path, metric, strength, times):
     """L(W) - L(W*) + strength / 2 |W - Wbar|^2 in the metric."""
     away = path.weights(times) - nearest_minimiser(problem)
-    pull = quadratic(path.gap(times), matrix_of(metric, problem))
-    return 0.5 * quadratic(away, problem.curvature_matrix) + strength / 2 * pull
+    teacher_curvature = quadratic(path.gap(times), matrix_of(metric, problem))
+    return 0.5 * quadratic(away, problem.curvature_matrix) + strength / 2 * teacher_curvature
 
 
 class TestEnergyFalls:

@@ -20,7 +20,7 @@ from tracer.theory.recursion import Stepping, respond
 KERNELS = [Static(), Exponential(0.0), Exponential(0.9), Uniform(), PowerLaw(0.4), Beta(0.5, 0.5), Beta(2.0, 0.6)]
 METRICS = ["data", Parameter(), Spectral(0.4), Inputs(random_moment(0, 5)), Inputs(random_moment(1, 5, rank=4))]
 CURVATURES = np.array([1.0, 1.0, 1e-9, 1.0, 1.0])
-PULLS = np.array([0.9, 1e-9, 1.0, 9.0, 0.0])
+TEACHER_CURVATURES = np.array([0.9, 1e-9, 1.0, 9.0, 0.0])
 
 
 def minimised(problem, strategy, rates):
@@ -122,9 +122,9 @@ class TestSharedModes:
     @given(problems(), st.sampled_from(["data", "parameter", "mixing"]), seeds)
     def test_both_are_diagonal(self, problem, name, seed):
         d = len(problem.eigenvalues)
-        pull = Distillation(0.7, metric=Inputs(random_moment(seed, d)) if name == "mixing" else name)
-        modes = shared_modes(problem, pull.strength, pull.measured_by)
-        whole = problem.curvature_matrix + 0.7 * pull.measured_by.matrix(problem)
+        distillation = Distillation(0.7, metric=Inputs(random_moment(seed, d)) if name == "mixing" else name)
+        modes = shared_modes(problem, distillation.strength, distillation.measured_by)
+        whole = problem.curvature_matrix + 0.7 * distillation.measured_by.matrix(problem)
         seen = np.diag(modes.basis.T @ whole @ modes.basis)
         seen = np.where(seen > 0.5, 1.0, 0.0)
         assert_agrees(modes.basis.T @ whole @ modes.basis, np.diag(seen), LIMIT, nulls={"nothing": np.zeros((d, d))})
@@ -175,27 +175,30 @@ class TestClosedForms:
     def test_power_law_keeps_its_digits_to_a_million_steps(self, beta):
         exact = []
         with mpmath.workdps(50):
-            for curvature, pull in zip(map(mpmath.mpf, CURVATURES), map(mpmath.mpf, PULLS), strict=True):
-                p, b = pull / (curvature + pull), mpmath.mpf(beta)
+            for curvature, teacher_curvature in zip(map(mpmath.mpf, CURVATURES), map(mpmath.mpf, TEACHER_CURVATURES), strict=True):
+                p, b = teacher_curvature / (curvature + teacher_curvature), mpmath.mpf(beta)
                 for t in map(int, self.STEPS):
                     teacher = mpmath.gammaprod([b + 1, t + 1 + b * p], [1 + b * p, t + 1 + b])
                     student = mpmath.rf(b * p, t) / mpmath.rf(b, t)
                     exact.append([float(value) for value in (student, teacher, student - teacher)])
         exact = np.array(exact).reshape(len(CURVATURES), len(self.STEPS), 3)
-        arguments = CURVATURES[:, None], PULLS[:, None], beta, self.STEPS
+        arguments = CURVATURES[:, None], TEACHER_CURVATURES[:, None], beta, self.STEPS
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             found = np.stack([form(*arguments) for form in (wma.proximal_student, wma.proximal_teacher, wma.proximal_gap)], axis=-1)
         there = exact != 0
         assert np.all(found[~there] == 0)
-        null = wma.proximal_teacher(CURVATURES[:, None], PULLS[:, None], beta * (1 + 1e-10), self.STEPS)[..., None] + 0 * exact
+        null = (
+            wma.proximal_teacher(CURVATURES[:, None], TEACHER_CURVATURES[:, None], beta * (1 + 1e-10), self.STEPS)[..., None]
+            + 0 * exact
+        )
         assert_agrees(found[there], exact[there], MEANS, nulls={"beta off by 1e-10": null[there]}, relative=True)
 
     @pytest.mark.parametrize("momentum", [0.0, 1e-9, 0.5, 0.9, 0.999, 1 - 1e-6])
     def test_ema_keeps_its_digits(self, momentum):
         exact, found, nulls = [], [], []
-        for curvature, pull in [*zip(CURVATURES, PULLS, strict=True), (0.0, 1.0), (0.0, 0.0)]:
+        for curvature, teacher_curvature in [*zip(CURVATURES, TEACHER_CURVATURES, strict=True), (0.0, 1.0), (0.0, 0.0)]:
             with mpmath.workdps(50):
-                c, total, m = mpmath.mpf(curvature), mpmath.mpf(curvature) + mpmath.mpf(pull), mpmath.mpf(momentum)
+                c, total, m = mpmath.mpf(curvature), mpmath.mpf(curvature) + mpmath.mpf(teacher_curvature), mpmath.mpf(momentum)
                 q = c / total if total else mpmath.mpf(0)
                 kept = 1 - q * (1 - m)
                 for t in map(int, self.STEPS):
@@ -204,8 +207,8 @@ class TestClosedForms:
             with np.errstate(divide="raise", invalid="raise", over="raise"):
                 for t in self.STEPS:
                     forms = ema.proximal_student, ema.proximal_teacher, ema.proximal_gap
-                    found += [form(curvature, pull, momentum, t) for form in forms]
-                    nulls += [form(curvature * (1 + 1e-9), pull + 1e-6, momentum, t) for form in forms]
+                    found += [form(curvature, teacher_curvature, momentum, t) for form in forms]
+                    nulls += [form(curvature * (1 + 1e-9), teacher_curvature + 1e-6, momentum, t) for form in forms]
         exact, found, nulls = (np.array([float(value) for value in values]) for values in (exact, found, nulls))
         there = np.abs(exact) > 1e-290
         assert np.all(np.abs(found[~there]) <= 1e-290)
@@ -213,7 +216,7 @@ class TestClosedForms:
 
     @given(st.floats(0.05, 0.95), st.floats(0.1, 3.0), st.floats(0.0, 0.95))
     def test_against_the_recursion(self, share, beta, momentum):
-        curvatures, pulls, times = (
+        curvatures, teacher_curvatures, times = (
             np.array([share, 0.0, 0.0]),
             np.array([1 - share, 1.0, 0.0]),
             np.array([0, 1, 2, 3, 10, 30, 100, 300]),
@@ -221,8 +224,8 @@ class TestClosedForms:
         for kernel, forms, parameter in ((PowerLaw(beta), wma, beta), (Exponential(momentum), ema, momentum)):
             # the modes of `proximal` are scaled to sigma + l = 1; those that nothing drives count as the teacher's
             run = respond(curvatures, 1 - curvatures, Stepping(1.0, Clock(300), kernel), times)
-            arguments = curvatures, pulls, parameter, times[:, None]
-            other = curvatures, pulls, parameter + 0.02, times[:, None]
+            arguments = curvatures, teacher_curvatures, parameter, times[:, None]
+            other = curvatures, teacher_curvatures, parameter + 0.02, times[:, None]
             measured = run.student_decay, run.teacher_decay, run.student_decay - run.teacher_decay
             named = forms.proximal_student, forms.proximal_teacher, forms.proximal_gap
             for form, truth in zip(named, measured, strict=True):

@@ -66,8 +66,8 @@ class Case(NamedTuple):
         """Spectral radius of the map of student, teacher and velocity over a period; teachers whose rate goes to 0 stand still."""
         momentum = self.kernel.momentum if isinstance(self.kernel, Exponential) else 1.0
         problem = self.problem
-        pull, one, none = 1.5 * self.strategy.measured_by.matrix(problem), np.eye(5), np.zeros((5, 5))
-        velocity = [problem.curvature_matrix + pull, -pull, self.heavy_ball * one]
+        distillation, one, none = 1.5 * self.strategy.measured_by.matrix(problem), np.eye(5), np.zeros((5, 5))
+        velocity = [problem.curvature_matrix + distillation, -distillation, self.heavy_ball * one]
         moved = [kept - learning_rate * part for kept, part in zip((one, none, none), velocity, strict=True)]
         step = np.block([moved, [none, one, none], velocity])
         update = np.block([[one, none, none], [(1 - momentum) * one, momentum * one, none], [none, none, one]])

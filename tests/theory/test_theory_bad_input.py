@@ -218,7 +218,7 @@ RESULTS = {
     "risk in another space": (lambda: ood_risk(START, START, np.eye(4), Subspace(np.eye(3))), "subspace must lie in"),
     "age of a teacher that never moves": (lambda: design_rules.momentum_of_equal_mean_age(Static(), Clock(10)), "static teacher"),
     "negative curvature": (
-        lambda: design_rules.momentum_of_equal_budget(Beta(), Clock(10), curvature=-1, pull=1, learning_rate=0.1),
+        lambda: design_rules.momentum_of_equal_budget(Beta(), Clock(10), curvature=-1, teacher_curvature=1, learning_rate=0.1),
         "curvature must be",
     ),
     "residual above one": (lambda: design_rules.largest_strength(PROBLEM, Beta(), 1.5, **RUN), "residual must lie between 0 and 1"),

@@ -7,7 +7,7 @@ from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.theory import Distillation, Problem
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.limits import teacher_curvatures
+from tracer.theory.limits import teacher_spectrum
 from tracer.theory.optima import optimum
 
 ROUND_OFF = 1e-9
@@ -51,49 +51,49 @@ def modal_shares(problem: Problem, differences: np.ndarray) -> np.ndarray:
     return np.divide(sizes, initial, out=np.zeros_like(sizes), where=learned & (initial > 0))
 
 
-def rates(problem: Problem, pull: Distillation, run: WeightHistory, learning_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def rates(problem: Problem, distillation: Distillation, run: WeightHistory, learning_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and measured rates of decay of the gap to an EMA, by mode of the task, (r,) each, in 1 / steps.
 
     Measured over the second half of the steps before the gap is lost in round-off.
     """
-    curvatures, spectrum = problem.curvatures[: problem.rank], teacher_curvatures(problem, pull)[: problem.rank]
-    predicted = -np.log(ema.eigenvalues(curvatures, spectrum, learning_rate, momentum_of(pull))[0])
+    curvatures, spectrum = problem.curvatures[: problem.rank], teacher_spectrum(problem, distillation)[: problem.rank]
+    predicted = -np.log(ema.eigenvalues(curvatures, spectrum, learning_rate, momentum_of(distillation))[0])
     shares = modal_shares(problem, run.student - run.teacher)[:, : problem.rank]
     last = len(shares) - 1 - np.argmax(shares[::-1] > ROUND_OFF, axis=0)
     modes = np.arange(problem.rank)
     return predicted, np.log(shares[last // 2, modes] / shares[last, modes]) / (last - last // 2)
 
 
-def exponents(problem: Problem, pull: Distillation, run: WeightHistory) -> tuple[np.ndarray, np.ndarray]:
+def exponents(problem: Problem, distillation: Distillation, run: WeightHistory) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and measured exponents of the gap to a power-law teacher, by mode of the task, (r,) each.
 
     Measured between the middle and the end of the run.
     """
-    curvatures, spectrum = problem.curvatures[: problem.rank], teacher_curvatures(problem, pull)[: problem.rank]
-    predicted = wma.persistence_exponent(curvatures, spectrum, exponent_of(pull))
+    curvatures, spectrum = problem.curvatures[: problem.rank], teacher_spectrum(problem, distillation)[: problem.rank]
+    predicted = wma.persistence_exponent(curvatures, spectrum, exponent_of(distillation))
     shares = modal_shares(problem, run.student - run.teacher)[:, : problem.rank]
     end = len(shares) - 1
     return predicted, np.log(shares[end // 2] / shares[end]) / np.log(end / (end // 2))
 
 
-def momentum_of(pull: Distillation) -> float:
+def momentum_of(distillation: Distillation) -> float:
     """Momentum of its EMA.
 
     Raises:
         UserError: if the kernel is no exponential one with a constant momentum.
     """
-    kernel = pull.kernel
+    kernel = distillation.kernel
     if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
         return kernel.momentum
     raise UserError(f"the closed forms of an EMA need an Exponential kernel of constant momentum, not {kernel!r}")
 
 
-def exponent_of(pull: Distillation) -> float:
+def exponent_of(distillation: Distillation) -> float:
     """Exponent beta of its power-law teacher.
 
     Raises:
         UserError: if the kernel is no power law.
     """
-    if isinstance(pull.kernel, PowerLaw):
-        return pull.kernel.beta
-    raise UserError(f"the closed forms of a WMA need a PowerLaw kernel, not {pull.kernel!r}")
+    if isinstance(distillation.kernel, PowerLaw):
+        return distillation.kernel.beta
+    raise UserError(f"the closed forms of a WMA need a PowerLaw kernel, not {distillation.kernel!r}")

@@ -105,8 +105,8 @@ def train(
     """
     if logit_scale is not None and logit_scale <= 0:
         raise UserError(f"logit_scale must be positive, not {logit_scale:g}")
-    pull, decay = strategy.distillation, strategy.prepare(problem).weight_decay
-    batches = PairBatches(problem, steps, draws, _replay(problem, pull))
+    distillation, decay = strategy.distillation, strategy.prepare(problem).weight_decay
+    batches = PairBatches(problem, steps, draws, _replay(problem, distillation))
     start = problem.initial_weights
     start = _trained_probe(problem) @ start if isinstance(strategy, LPFT) else start.copy()
     model, anchor = (LinearDualEncoder(torch.from_numpy(start), logit_scale or 1.0) for _ in range(2))
@@ -115,7 +115,7 @@ def train(
         return WeightHistory(still, still, start)
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=heavy_ball, weight_decay=decay)
     _precondition(optimizer, preconditioner)
-    teacher = Teacher(model, pull.kernel, Clock(steps, update_every))
+    teacher = Teacher(model, distillation.kernel, Clock(steps, update_every))
     history = [(_weights(model), _weights(teacher.module))]
     Trainer(
         model,
@@ -141,8 +141,8 @@ def train_proximal(problem: Problem, strategy: Strategy, *, steps: int, update_e
     Raises:
         UserError: as `train` does.
     """
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    curvature = posed.curvature_matrix + pull.strength * pull.measured_by.matrix(posed)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    curvature = posed.curvature_matrix + distillation.strength * distillation.measured_by.matrix(posed)
     inverse = np.linalg.pinv(curvature, rcond=RANK_TOLERANCE, hermitian=True)
     return train(problem, strategy, learning_rate=1.0, steps=steps, update_every=update_every, preconditioner=inverse)
 
@@ -173,22 +173,22 @@ def _contrast(logit_scale: float | None) -> dict[str, float]:
 
 def _pull(problem: Problem, strategy: Strategy) -> dict[str, float]:
     """The trainer's terms for a strategy's pull. FD is a mean over n k elements, so that strength lambda is weight lambda k / 2."""
-    pull = strategy.distillation
-    if pull.strength == 0:
+    distillation = strategy.distillation
+    if distillation.strength == 0:
         return {}
     if isinstance(strategy, L2SP):
-        return {"l2_sp": pull.strength}
-    if isinstance(pull.measured_by, Parameter):
-        return {"l2_teacher": pull.strength}
-    on_data = pull.measured_by == Spectral(0.0)
-    return {"fd" if on_data else "replay_fd": pull.strength * len(problem.initial_weights) / 2}
+        return {"l2_sp": distillation.strength}
+    if isinstance(distillation.measured_by, Parameter):
+        return {"l2_teacher": distillation.strength}
+    on_data = distillation.measured_by == Spectral(0.0)
+    return {"fd" if on_data else "replay_fd": distillation.strength * len(problem.initial_weights) / 2}
 
 
-def _replay(problem: Problem, pull: Distillation) -> Tensor | None:
+def _replay(problem: Problem, distillation: Distillation) -> Tensor | None:
     """Images (d, d) whose second moment is the metric, where that is neither the data's nor the parameters'."""
-    if pull.measured_by == Spectral(0.0) or isinstance(pull.measured_by, Parameter):
+    if distillation.measured_by == Spectral(0.0) or isinstance(distillation.measured_by, Parameter):
         return None
-    values, vectors = np.linalg.eigh(pull.measured_by.matrix(problem))
+    values, vectors = np.linalg.eigh(distillation.measured_by.matrix(problem))
     return torch.from_numpy((vectors * np.sqrt(np.maximum(values, 0) * len(values))).T)
 
 

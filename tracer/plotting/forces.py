@@ -13,7 +13,7 @@ from tracer.errors import UserError
 from tracer.plotting.style import COLORS, LABELS, canvas
 from tracer.theory import Distillation, Population, Problem, gradient_descent
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.limits import teacher_curvatures
+from tracer.theory.limits import teacher_spectrum
 
 TEACHERS = "ema_distillation", "tracer"
 SHADES = "-", "--", ":"
@@ -24,12 +24,12 @@ PERSISTENT = 500
 """Range of the right-hand panel, in which a power law's slope is seen and an exponential falls out."""
 Taught = tuple[Distillation, WeightHistory]
 SHARE_OF_STABLE = 0.5
-"""Step size of the explorer, times curvature and pull of the stiffest mode."""
+"""Step size of the explorer, times curvature and teacher curvature of the stiffest mode."""
 
 
 def two_forces(
     problem: Problem,
-    pulls: tuple[Distillation, Distillation],
+    teacher_curvatures: tuple[Distillation, Distillation],
     *,
     learning_rate: float,
     steps: int,
@@ -43,7 +43,7 @@ def two_forces(
 
     Args:
         problem: what is learned.
-        pulls: distillation with an Exponential kernel, and with a PowerLaw kernel.
+        teacher_curvatures: distillation with an Exponential kernel, and with a PowerLaw kernel.
         learning_rate, steps: of the runs.
         modes: eigendirections to draw, at most three.
         runs: of the trainer, one for each pull.
@@ -51,18 +51,18 @@ def two_forces(
     Raises:
         UserError: if the kernels are others or more than three modes are asked for.
     """
-    momentum_of(pulls[0]), exponent_of(pulls[1])  # refuses other kernels
+    momentum_of(teacher_curvatures[0]), exponent_of(teacher_curvatures[1])  # refuses other kernels
     if len(modes) > len(SHADES):
         raise UserError(f"the figure has {len(SHADES)} kinds of lines, so ask for at most that many modes, not {len(modes)}")
     spaced = np.linspace(1, steps, 16).astype(int), np.unique(np.geomspace(1, steps, 20).astype(int))
     with canvas(9, 4, columns=2) as (figure, axes):
-        for pull, name, run in zip(pulls, TEACHERS, runs or (None, None), strict=True):
-            path = gradient_descent(problem, pull, learning_rate=learning_rate, steps=steps)
+        for teacher_curvature, name, run in zip(teacher_curvatures, TEACHERS, runs or (None, None), strict=True):
+            path = gradient_descent(problem, teacher_curvature, learning_rate=learning_rate, steps=steps)
             for axis, times in zip(axes, spaced, strict=True):
                 points = {"o": path.gap(times), **({"+": (run.student - run.teacher)[times]} if run else {})}
                 for mode, shade in zip(modes, SHADES, strict=False):
-                    felt = teacher_curvatures(problem, pull)[mode]
-                    _draw_lines(axis, problem, pull, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
+                    felt = teacher_spectrum(problem, teacher_curvature)[mode]
+                    _draw_lines(axis, problem, teacher_curvature, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
                     for marker, gap in points.items():
                         color = COLORS[name] if marker == "o" else "black"
                         axis.plot(times, felt * modal_shares(problem, gap)[:, mode], marker, mfc="none", color=color)
@@ -71,17 +71,23 @@ def two_forces(
 
 
 def _draw_lines(
-    axis: Axes, problem: Problem, pull: Distillation, mode: int, look: tuple[str, str, str], learning_rate: float, steps: int
+    axis: Axes,
+    problem: Problem,
+    distillation: Distillation,
+    mode: int,
+    look: tuple[str, str, str],
+    learning_rate: float,
+    steps: int,
 ) -> None:
     """The closed forms of a mode's force, and what a power-law teacher's comes to in the long run."""
     color, shade, label = look
-    curvature, felt = problem.curvatures[mode], teacher_curvatures(problem, pull)[mode]
+    curvature, felt = problem.curvatures[mode], teacher_spectrum(problem, distillation)[mode]
     times = np.unique(np.geomspace(1, steps, 300).astype(int))
-    descended, flowed = (felt * np.abs(gap) for gap in closed_gaps(pull, curvature, felt, learning_rate, times))
+    descended, flowed = (felt * np.abs(gap) for gap in closed_gaps(distillation, curvature, felt, learning_rate, times))
     axis.plot(times, descended, color=color, linestyle=shade, label=f"{label}, s = {problem.eigenvalues[mode]:.2g}")
     axis.plot(times, flowed, color=color, linewidth=0.6, alpha=0.7)
-    if isinstance(pull.kernel, PowerLaw):
-        beta, late = pull.kernel.beta, times[times >= steps / 20]
+    if isinstance(distillation.kernel, PowerLaw):
+        beta, late = distillation.kernel.beta, times[times >= steps / 20]
         law = wma.persistence_constant(curvature, felt, beta) * (learning_rate * (curvature + felt) * late) ** -(
             wma.persistence_exponent(curvature, felt, beta)
         )
@@ -89,14 +95,14 @@ def _draw_lines(
 
 
 def closed_gaps(
-    pull: Distillation, curvature: float, strength: float, learning_rate: float, steps: np.ndarray
+    distillation: Distillation, curvature: float, strength: float, learning_rate: float, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gap of a mode by the closed forms of gradient descent and of its flow, over the initial error; in the shape of the steps."""
-    if isinstance(pull.kernel, PowerLaw):
-        beta = exponent_of(pull)
+    if isinstance(distillation.kernel, PowerLaw):
+        beta = exponent_of(distillation)
         descended = wma.gap(curvature, strength, learning_rate, beta, steps)
         return descended, wma.flow_gap(curvature, strength, beta, learning_rate * steps)
-    momentum = momentum_of(pull)
+    momentum = momentum_of(distillation)
     descended = ema.gap(curvature, strength, learning_rate, momentum, steps)
     return descended, ema.flow_gap(curvature, strength, (1 - momentum) / learning_rate, learning_rate * steps)
 
@@ -119,10 +125,13 @@ def explore_forces(
     """
     images, texts = Population.named(spectrum, FEATURES, EMBEDDING).sample(PAIRS)
     problem = Problem.from_pairs(images, texts, np.zeros((EMBEDDING, FEATURES)))
-    pulls = Distillation(strength, Exponential(momentum), "parameter"), Distillation(strength, PowerLaw(beta), "parameter")
+    teacher_curvatures = (
+        Distillation(strength, Exponential(momentum), "parameter"),
+        Distillation(strength, PowerLaw(beta), "parameter"),
+    )
     learning_rate = SHARE_OF_STABLE / (problem.curvatures[0] + strength)
     modes = 0, (problem.rank - 1) // 2, problem.rank - 1
-    return two_forces(problem, pulls, learning_rate=learning_rate, steps=steps, modes=modes)
+    return two_forces(problem, teacher_curvatures, learning_rate=learning_rate, steps=steps, modes=modes)
 
 
 def decays(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence[Taught], learning_rate: float) -> Figure:
@@ -135,13 +144,13 @@ def decays(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence[
         learning_rate: of the runs.
     """
     with canvas(9, 4, columns=2) as (figure, axes):
-        for (pull, run), marker in zip(collapsing, "^v<>", strict=False):
-            predicted, measured = rates(problem, pull, run, learning_rate)
-            label = f"{LABELS[TEACHERS[0]]}, m = {momentum_of(pull):g}"
+        for (distillation, run), marker in zip(collapsing, "^v<>", strict=False):
+            predicted, measured = rates(problem, distillation, run, learning_rate)
+            label = f"{LABELS[TEACHERS[0]]}, m = {momentum_of(distillation):g}"
             axes[0].loglog(predicted, measured, marker, mfc="none", color=COLORS[TEACHERS[0]], label=label)
-        for (pull, run), marker in zip(persisting, "osDp", strict=False):
-            predicted, measured = exponents(problem, pull, run)
-            label = f"{LABELS[TEACHERS[1]]}, β = {exponent_of(pull):g}"
+        for (distillation, run), marker in zip(persisting, "osDp", strict=False):
+            predicted, measured = exponents(problem, distillation, run)
+            label = f"{LABELS[TEACHERS[1]]}, β = {exponent_of(distillation):g}"
             axes[1].plot(predicted, measured, marker, mfc="none", color=COLORS[TEACHERS[1]], label=label)
         axes[0].set(xlabel=r"predicted rate, $-\ln\,\theta_+$ per step", ylabel="rate of the trainer's gap")
         axes[1].set(xlabel=r"predicted exponent, $\kappa = \beta\sigma/(\sigma + \ell)$", ylabel="exponent of the trainer's gap")
@@ -161,12 +170,12 @@ def budgets(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence
     """
     with canvas(6.5, 4) as (figure, axis):
         for taught, name in ((collapsing, TEACHERS[0]), (persisting, TEACHERS[1])):
-            for (pull, run), shade in zip(taught, SHADES, strict=False):
+            for (distillation, run), shade in zip(taught, SHADES, strict=False):
                 sums = np.cumsum(modal_shares(problem, run.student - run.teacher)[:, list(modes)], axis=0)
                 lines = axis.loglog(np.arange(1, len(sums)), sums[1:], shade, color=COLORS[name], linewidth=1.1)
-                lines[0].set_label(f"{LABELS[name]}, {_setting(pull)}")
-        for pull, _ in collapsing:
-            bound = -float(ema.budget(momentum_of(pull)))
+                lines[0].set_label(f"{LABELS[name]}, {_setting(distillation)}")
+        for distillation, _ in collapsing:
+            bound = -float(ema.budget(momentum_of(distillation)))
             axis.axhline(bound, color="black", linewidth=0.8)
             axis.annotate(f"m/(1 - m) = {bound:.3g}", (1, bound), xytext=(3, 3), textcoords="offset points", fontsize=8)
         axis.set(xlabel="step", ylabel="sum of |gap| up to here\nover the initial error")
@@ -174,8 +183,12 @@ def budgets(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence
     return figure
 
 
-def _setting(pull: Distillation) -> str:
-    return f"m = {momentum_of(pull):g}" if isinstance(pull.kernel, Exponential) else f"β = {exponent_of(pull):g}"
+def _setting(distillation: Distillation) -> str:
+    return (
+        f"m = {momentum_of(distillation):g}"
+        if isinstance(distillation.kernel, Exponential)
+        else f"β = {exponent_of(distillation):g}"
+    )
 
 
 def _finish(axes: Sequence[Axes], trained: bool) -> None:

@@ -35,13 +35,15 @@ class Point(NamedTuple):
     impulse: float
 
 
-def momentum_of_equal_budget(kernel: Kernel, clock: Clock, *, curvature: float, pull: float, learning_rate: float) -> float:
+def momentum_of_equal_budget(
+    kernel: Kernel, clock: Clock, *, curvature: float, teacher_curvature: float, learning_rate: float
+) -> float:
     """Momentum of the EMA (updated at every step) whose gap adds up, for ever, to what the kernel's adds up to over its run.
 
         m / (1 - m) = sum over the kernel's run of (ubar_t - u_t) / u_0.
 
         >>> from tracer.averaging import Beta
-        >>> mode = {"curvature": 1.0, "pull": 0.9, "learning_rate": 0.1}
+        >>> mode = {"curvature": 1.0, "teacher_curvature": 0.9, "learning_rate": 0.1}
         >>> [round(momentum_of_equal_budget(Beta(0.5, 0.5), Clock(steps), **mode), 4) for steps in (100, 1000)]
         [0.9619, 0.9939]
 
@@ -49,15 +51,15 @@ def momentum_of_equal_budget(kernel: Kernel, clock: Clock, *, curvature: float, 
 
     Args:
         kernel, clock: the teacher to match, and its run.
-        curvature, pull: sigma and l of the mode on which budgets are compared.
+        curvature, teacher_curvature: sigma and l of the mode on which budgets are compared.
         learning_rate: eta.
 
     Raises:
-        UserError: if curvature or pull is negative, or the learning rate not positive.
+        UserError: if a curvature is negative, or the learning rate not positive.
     """
-    not_negative(curvature=curvature, pull=pull)
+    not_negative(curvature=curvature, teacher_curvature=teacher_curvature)
     stepping = Stepping(learning_rate, clock, kernel)
-    summed = respond(np.array([curvature]), np.array([pull]), stepping, np.array([clock.total_steps]))
+    summed = respond(np.array([curvature]), np.array([teacher_curvature]), stepping, np.array([clock.total_steps]))
     budget = max(0.0, -float(summed.decay_impulse[0, 0]) / learning_rate)
     return budget / (1 + budget)
 
@@ -96,15 +98,23 @@ def residual(problem: Problem, weights: np.ndarray) -> float:
 
 
 def measure(
-    problem: Problem, pull: Distillation, *, learning_rate: float, steps: int, update_every: int = 1, schedule: Schedule = constant
+    problem: Problem,
+    distillation: Distillation,
+    *,
+    learning_rate: float,
+    steps: int,
+    update_every: int = 1,
+    schedule: Schedule = constant,
 ) -> Point:
     """Residual and impulse of one teacher after a run of `gradient_descent`.
 
     Raises:
         UserError: as `gradient_descent` does.
     """
-    path = gradient_descent(problem, pull, learning_rate=learning_rate, steps=steps, update_every=update_every, schedule=schedule)
-    return Point(pull.kernel, residual(problem, path.weights(steps)), float(np.linalg.norm(path.impulse(steps))))
+    path = gradient_descent(
+        problem, distillation, learning_rate=learning_rate, steps=steps, update_every=update_every, schedule=schedule
+    )
+    return Point(distillation.kernel, residual(problem, path.weights(steps)), float(np.linalg.norm(path.impulse(steps))))
 
 
 def frontier(
@@ -134,7 +144,7 @@ def frontier(
     ]
 
 
-def momentum_of_equal_residual(problem: Problem, pull: Distillation, *, learning_rate: float, steps: int) -> float:
+def momentum_of_equal_residual(problem: Problem, distillation: Distillation, *, learning_rate: float, steps: int) -> float:
     """Momentum of the EMA that leaves, at the same strength and metric, the residual that the given teacher leaves after the run.
 
         >>> import numpy as np
@@ -142,18 +152,20 @@ def momentum_of_equal_residual(problem: Problem, pull: Distillation, *, learning
         >>> from tracer.averaging import Beta
         >>> start = 0.3 * np.random.default_rng(0).standard_normal((4, 16))
         >>> problem = theory.Population.named("decades", features=16, embedding=4).problem(start)
-        >>> pull = Distillation(0.9, Beta(0.5, 0.5))
-        >>> [round(momentum_of_equal_residual(problem, pull, learning_rate=0.5, steps=steps), 4) for steps in (100, 300)]
+        >>> distillation = Distillation(0.9, Beta(0.5, 0.5))
+        >>> [round(momentum_of_equal_residual(problem, distillation, learning_rate=0.5, steps=steps), 4) for steps in (100, 300)]
         [0.9797, 0.9924]
 
     Raises:
         UserError: if no momentum does, or the step size is unstable.
     """
-    target = measure(problem, pull, learning_rate=learning_rate, steps=steps).residual
+    target = measure(problem, distillation, learning_rate=learning_rate, steps=steps).residual
 
     def left(log_rate: float) -> float:
         kernel = Exponential(float(-np.expm1(log_rate)))
-        return measure(problem, Distillation(pull.strength, kernel, pull.metric), learning_rate=learning_rate, steps=steps).residual
+        return measure(
+            problem, Distillation(distillation.strength, kernel, distillation.metric), learning_rate=learning_rate, steps=steps
+        ).residual
 
     return float(1 - _crossing(left, target, (1e-3 / steps, 1.0), "rate 1 - momentum"))
 
@@ -182,8 +194,8 @@ def largest_strength(
     """
 
     def left(log_strength: float) -> float:
-        pull = Distillation(float(np.exp(log_strength)), kernel, metric)
-        return measure(problem, pull, learning_rate=learning_rate, steps=steps).residual
+        distillation = Distillation(float(np.exp(log_strength)), kernel, metric)
+        return measure(problem, distillation, learning_rate=learning_rate, steps=steps).residual
 
     bounds = STRENGTHS[0], _stable_strength(problem, kernel, metric, learning_rate)
     return _crossing(left, tolerated, bounds, "strength")
@@ -204,8 +216,8 @@ def smallest_exponent(
     """
 
     def left(log_beta: float) -> float:
-        pull = Distillation(strength, PowerLaw(float(np.exp(log_beta))), metric)
-        return measure(problem, pull, learning_rate=learning_rate, steps=steps).residual
+        distillation = Distillation(strength, PowerLaw(float(np.exp(log_beta))), metric)
+        return measure(problem, distillation, learning_rate=learning_rate, steps=steps).residual
 
     return _crossing(left, tolerated, EXPONENTS, "exponent")
 

@@ -53,19 +53,19 @@ def gradient_descent(
         UserError: if a number is out of its range, the schedule is of another length, or the largest step size is not stable.
     """
     clock = Clock(steps, update_every)
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    stepping = Stepping(learning_rate, clock, pull.kernel, schedule, heavy_ball)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    stepping = Stepping(learning_rate, clock, distillation.kernel, schedule, heavy_ball)
     if not allow_unstable:
         _require_stable(problem, strategy, stepping)
-    metric = pull.measured_by
+    metric = distillation.measured_by
     spectrum = metric.spectrum(posed)
     course: Course
     if spectrum is None:
         basis = posed.eigenvectors
-        turned = basis.T @ (pull.strength * metric.matrix(posed)) @ basis
+        turned = basis.T @ (distillation.strength * metric.matrix(posed)) @ basis
         course = Coupled(posed.initial_modes, posed.curvatures, turned, basis, stepping)
     else:
-        propagators = partial(respond, posed.curvatures, pull.strength * spectrum, stepping)
+        propagators = partial(respond, posed.curvatures, distillation.strength * spectrum, stepping)
         course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, propagators)
     steady = schedule is constant and update_every == 1
     return WeightPath(problem, strategy, steps, course, learning_rate if steady else None, heavy_ball)

@@ -10,7 +10,7 @@ from scipy import special
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, number
-from tracer.theory.limits import teacher_curvatures
+from tracer.theory.limits import teacher_spectrum
 from tracer.theory.path import Modes, WeightPath
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Response
@@ -61,8 +61,8 @@ def gradient_flow(problem: Problem, strategy: Strategy, *, duration: float) -> W
             second moment, or (when asked) a time lies outside the run.
     """
     number("duration", duration, POSITIVE)
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    modes = _Modes(posed.curvatures, teacher_curvatures(posed, pull), hazard(pull.kernel), duration)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    modes = _Modes(posed.curvatures, teacher_spectrum(posed, distillation), hazard(distillation.kernel), duration)
     course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.respond)
     return WeightPath(problem, strategy, duration, course)
 
@@ -140,9 +140,9 @@ class _Modes:
     The stiff equations of fast modes ask for an L-stable method; being linear, they need one solution of a 6 x 6 system a step.
     """
 
-    def __init__(self, curvatures: np.ndarray, pulls: np.ndarray, hazard: Hazard, duration: float):
-        self._curvatures, self._pulls, self._hazard, self._duration = curvatures, pulls, hazard, duration
-        self._first = FIRST_TIME / max(1.0, duration * float(np.max(curvatures + pulls))) / hazard.stretch
+    def __init__(self, curvatures: np.ndarray, teacher_curvatures: np.ndarray, hazard: Hazard, duration: float):
+        self._curvatures, self._teacher_curvatures, self._hazard, self._duration = curvatures, teacher_curvatures, hazard, duration
+        self._first = FIRST_TIME / max(1.0, duration * float(np.max(curvatures + teacher_curvatures))) / hazard.stretch
 
     def respond(self, times: np.ndarray) -> Response:
         """Propagators at the given times, (m, d) each.
@@ -190,8 +190,8 @@ class _Modes:
         hazards = np.array([self._hazard.per_log_x(at) for at in x])
         d = len(self._curvatures)
         matrices = np.empty((d, 3, 2, 2))
-        matrices[:, :, 0, 0] = -np.outer(self._curvatures + self._pulls, speeds)
-        matrices[:, :, 0, 1] = np.outer(self._pulls, speeds)
+        matrices[:, :, 0, 0] = -np.outer(self._curvatures + self._teacher_curvatures, speeds)
+        matrices[:, :, 0, 1] = np.outer(self._teacher_curvatures, speeds)
         matrices[:, :, 1] = hazards[:, None] * np.array([1.0, -1.0])
         start = state[:2].transpose(2, 0, 1)
         known = matrices @ start[:, None]

@@ -32,13 +32,13 @@ def limit(problem: Problem, strategy: Strategy, learning_rate: float | None = No
     if learning_rate is not None:
         number("learning_rate", learning_rate, POSITIVE)
     number("heavy_ball", heavy_ball, BELOW_ONE)
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    if _is_static(pull):
-        end = held_optimum(posed, pull.strength, pull.measured_by)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    if _is_static(distillation):
+        end = held_optimum(posed, distillation.strength, distillation.measured_by)
     else:
         end = optimum(posed)
-        if posed.weight_decay == 0 and _mixes(posed, pull.measured_by):
-            end = end + _orthogonal_shift(posed, pull, end, learning_rate, heavy_ball)
+        if posed.weight_decay == 0 and _mixes(posed, distillation.measured_by):
+            end = end + _orthogonal_shift(posed, distillation, end, learning_rate, heavy_ball)
     return posed.initial_weights + strategy.interpolation * (end - posed.initial_weights)
 
 
@@ -53,29 +53,33 @@ def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
     Raises:
         UserError: if the metric does not commute with the second moment.
     """
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    pulls = felt(posed, teacher_curvatures(posed, pull))
-    left = share(pulls, task_curvatures(posed) + pulls) if _is_static(pull) else np.zeros_like(pulls)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    teacher_curvatures = felt(posed, teacher_spectrum(posed, distillation))
+    left = (
+        share(teacher_curvatures, task_curvatures(posed) + teacher_curvatures)
+        if _is_static(distillation)
+        else np.zeros_like(teacher_curvatures)
+    )
     return 1.0 - strategy.interpolation * (1.0 - left)
 
 
-def teacher_curvatures(problem: Problem, pull: Distillation) -> np.ndarray:
+def teacher_spectrum(problem: Problem, distillation: Distillation) -> np.ndarray:
     """Pulls l_j = strength D_j of the teacher in the eigenbasis of the second moment, (d,).
 
     Raises:
         UserError: if the metric does not commute with the second moment.
     """
-    spectrum = pull.measured_by.spectrum(problem)
+    spectrum = distillation.measured_by.spectrum(problem)
     if spectrum is None:
         raise UserError(
             "the metric is not diagonal in the second moment's eigenvectors, so it has no value per mode: "
             "use gradient_descent, which follows it"
         )
-    return pull.strength * spectrum
+    return distillation.strength * spectrum
 
 
-def _is_static(pull: Distillation) -> bool:
-    return pull.strength == 0 or isinstance(pull.kernel, Static)
+def _is_static(distillation: Distillation) -> bool:
+    return distillation.strength == 0 or isinstance(distillation.kernel, Static)
 
 
 def _mixes(problem: Problem, metric: Metric) -> bool:
@@ -84,17 +88,19 @@ def _mixes(problem: Problem, metric: Metric) -> bool:
     return bool(np.abs(space.orthogonal(space.task(weight).T)).max() > COMMUTING * np.abs(weight).max())
 
 
-def _orthogonal_shift(problem: Problem, pull: Distillation, end: np.ndarray, learning_rate, heavy_ball: float) -> np.ndarray:
+def _orthogonal_shift(
+    problem: Problem, distillation: Distillation, end: np.ndarray, learning_rate, heavy_ball: float
+) -> np.ndarray:
     """-kappa' (W* - W_0) P D_PQ (I + kappa' D_QQ)^-1 with kappa' = eta strength m / ((1 - m)(1 - h)), by the EMA's budget."""
-    momentum = _constant_momentum(pull.kernel)
+    momentum = _constant_momentum(distillation.kernel)
     if learning_rate is None:
         raise UserError(
             "where the metric mixes the subspaces, an EMA's limit depends on the step size: give limit a learning_rate, "
             "or run gradient_descent for as long as you need"
         )
-    force = learning_rate * pull.strength * momentum / ((1 - momentum) * (1 - heavy_ball))
+    force = learning_rate * distillation.strength * momentum / ((1 - momentum) * (1 - heavy_ball))
     outside = problem.task_subspace.orthogonal_projector
-    metric = pull.measured_by.matrix(problem)
+    metric = distillation.measured_by.matrix(problem)
     moved = problem.task_subspace.task(end - problem.initial_weights)
     system = np.eye(len(metric)) + force * outside @ metric @ outside
     return -force * np.linalg.solve(system.T, (moved @ metric @ outside).T).T

@@ -16,12 +16,14 @@ EXPONENTS = 1e-6, 1e3
 _HALVINGS = 50  # of the logarithm's range
 
 
-def momentum_that_leaves(share: float, curvature: ArrayLike, pull: ArrayLike, learning_rate: float, steps: int) -> np.ndarray:
+def momentum_that_leaves(
+    share: float, curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float, steps: int
+) -> np.ndarray:
     """Momentum m of the EMA whose student has, after a run, that share of the error that the static teacher's has.
 
     Args:
         share: between 0 and 1; the same for all modes.
-        curvature, pull: sigma and l of the modes, broadcast to (modes,).
+        curvature, teacher_curvature: sigma and l of the modes, broadcast to (modes,).
         learning_rate: eta.
         steps: length of the run.
 
@@ -31,14 +33,18 @@ def momentum_that_leaves(share: float, curvature: ArrayLike, pull: ArrayLike, le
     Raises:
         UserError: if the share does not lie between 0 and 1.
     """
-    static = ema.student(curvature, pull, learning_rate, 1.0, steps)
-    return 1 - _crossing(lambda rate: ema.student(curvature, pull, learning_rate, 1 - rate, steps), share, static, RATES)
+    static = ema.student(curvature, teacher_curvature, learning_rate, 1.0, steps)
+    return 1 - _crossing(
+        lambda rate: ema.student(curvature, teacher_curvature, learning_rate, 1 - rate, steps), share, static, RATES
+    )
 
 
-def exponent_that_leaves(share: float, curvature: ArrayLike, pull: ArrayLike, learning_rate: float, steps: int) -> np.ndarray:
+def exponent_that_leaves(
+    share: float, curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float, steps: int
+) -> np.ndarray:
     """Exponent beta of the power-law teacher that leaves that share; everything else as in `momentum_that_leaves`."""
-    static = ema.student(curvature, pull, learning_rate, 1.0, steps)
-    return _crossing(lambda beta: wma.student(curvature, pull, learning_rate, beta, steps), share, static, EXPONENTS)
+    static = ema.student(curvature, teacher_curvature, learning_rate, 1.0, steps)
+    return _crossing(lambda beta: wma.student(curvature, teacher_curvature, learning_rate, beta, steps), share, static, EXPONENTS)
 
 
 def _crossing(

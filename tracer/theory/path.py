@@ -126,8 +126,8 @@ class WeightPath:
         return limit(self.problem, self.strategy, self.learning_rate, self.heavy_ball)
 
     def _pulled(self, weights: np.ndarray) -> np.ndarray:
-        pull = self.strategy.distillation
-        return pull.strength * weights @ pull.measured_by.matrix(self.posed)
+        distillation = self.strategy.distillation
+        return distillation.strength * weights @ distillation.measured_by.matrix(self.posed)
 
     @staticmethod
     def _at(displacement: Callable[[np.ndarray], np.ndarray], t: Times) -> np.ndarray:

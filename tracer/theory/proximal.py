@@ -24,9 +24,9 @@ class ProximalPath(WeightPath):
         see goes to the optimum. In a metric that mixes the task subspace with its complement the orthogonal part moves too, by the
         same for all moving teachers. Source: this project.
         """
-        posed, pull = self.posed, self.strategy.distillation
-        modes = shared_modes(posed, pull.strength, pull.measured_by)
-        reached = np.ones_like(modes.data_shares) if isinstance(pull.kernel, Static) else modes.data_shares
+        posed, distillation = self.posed, self.strategy.distillation
+        modes = shared_modes(posed, distillation.strength, distillation.measured_by)
+        reached = np.ones_like(modes.data_shares) if isinstance(distillation.kernel, Static) else modes.data_shares
         moved = share(modes.gradient, reached) @ modes.basis.T
         return posed.initial_weights - self.strategy.interpolation * moved
 
@@ -62,9 +62,9 @@ def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: 
     Raises:
         UserError: if a number is out of its range.
     """
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    stepping = Stepping(1.0, Clock(steps, update_every), pull.kernel)
-    modes = shared_modes(posed, pull.strength, pull.measured_by)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    stepping = Stepping(1.0, Clock(steps, update_every), distillation.kernel)
+    modes = shared_modes(posed, distillation.strength, distillation.measured_by)
     propagators = partial(respond, modes.data_shares, modes.teacher_shares, stepping)
     course = Modes(modes.gradient, modes.data_shares, modes.basis, propagators)
     return ProximalPath(problem, strategy, steps, course)

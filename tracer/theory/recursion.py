@@ -1,7 +1,7 @@
 """The recursion of one eigenmode under gradient descent with a moving teacher, for all modes at once.
 
-With W_t = W_0 + Y_t and G the gradient of the undistilled loss at W_0, a mode of curvature sigma and pull l (strength times what
-the metric sees there) obeys
+With W_t = W_0 + Y_t and G the gradient of the undistilled loss at W_0, a mode of curvature sigma and teacher curvature l (strength
+times what the metric sees there) obeys
 
     y_{t+1} = y_t - eta_t (sigma y_t + l (y_t - ybar_t) + g),    ybar_{t+1} = ybar_t + r_{t+1} (y_{t+1} - ybar_t).
 
@@ -99,14 +99,14 @@ class Response(NamedTuple):
         return np.where(converged, from_decay, self.student_response - self.teacher_response)
 
 
-def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Response:
+def respond(curvatures: np.ndarray, teacher_curvatures: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Response:
     """Propagators after each of the given numbers of steps, by the recursion itself: exact for every kernel and schedule.
 
     Source: theory of moving teachers, this project (the convention of `tracer.training.trainer`).
 
     Args:
         curvatures: sigma, (modes,).
-        pulls: l, (modes,).
+        teacher_curvatures: l, (modes,).
         stepping: learning rates and teacher.
         steps: integers in [0, total_steps], (m,), in any order.
 
@@ -116,10 +116,15 @@ def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps
     Raises:
         UserError: if a step lies outside the run, or a mode's numbers are not finite or in arrays of different shapes.
     """
-    curvatures, pulls = real("curvatures", curvatures), real("pulls", pulls)
-    if curvatures.ndim != 1 or curvatures.shape != pulls.shape or not np.isfinite([curvatures, pulls]).all():
+    curvatures, teacher_curvatures = real("curvatures", curvatures), real("teacher_curvatures", teacher_curvatures)
+    if (
+        curvatures.ndim != 1
+        or curvatures.shape != teacher_curvatures.shape
+        or not np.isfinite([curvatures, teacher_curvatures]).all()
+    ):
         raise UserError(
-            f"curvatures and pulls must be finite and one each for every mode, not {curvatures!r:.80} and {pulls!r:.80}"
+            "curvatures and teacher_curvatures must be finite and one each for every mode, not "
+            f"{curvatures!r:.80} and {teacher_curvatures!r:.80}"
         )
     steps = whole_steps(steps, stepping.clock.total_steps)
     last = int(steps.max(initial=0))
@@ -132,7 +137,7 @@ def respond(curvatures: np.ndarray, pulls: np.ndarray, stepping: Stepping, steps
     wanted = set(steps.tolist())
     for step in range(last):
         gap = student - teacher
-        gradient = curvatures * student + pulls * gap
+        gradient = curvatures * student + teacher_curvatures * gap
         gradient[1] -= 1.0
         velocity = stepping.heavy_ball * velocity + gradient
         student = student - learning_rates[step] * velocity
@@ -156,15 +161,20 @@ class Coupled:
     Args:
         gradient: G_0, (k, d), in the eigenbasis.
         curvatures: diagonal of K there, (d,).
-        pull: L there, (d, d).
+        teacher_curvature: L there, (d, d).
         eigenvectors: of the second moment, (d, d), one a column.
         stepping: learning rates and teacher.
     """
 
     def __init__(
-        self, gradient: np.ndarray, curvatures: np.ndarray, pull: np.ndarray, eigenvectors: np.ndarray, stepping: Stepping
+        self,
+        gradient: np.ndarray,
+        curvatures: np.ndarray,
+        teacher_curvature: np.ndarray,
+        eigenvectors: np.ndarray,
+        stepping: Stepping,
     ):
-        self._gradient, self._curvatures, self._pull, self._stepping = gradient, curvatures, pull, stepping
+        self._gradient, self._curvatures, self._pull, self._stepping = gradient, curvatures, teacher_curvature, stepping
         self._eigenvectors = eigenvectors
         self._solve = lru_cache(maxsize=4)(self._run)
 

@@ -36,16 +36,16 @@ def max_learning_rate(
     number("heavy_ball", heavy_ball, BELOW_ONE)
     if total_steps is not None:
         whole_number("total_steps", total_steps)
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    momentum = _momentum(pull, update_every, total_steps)
-    spectrum = pull.measured_by.spectrum(posed)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    momentum = _momentum(distillation, update_every, total_steps)
+    spectrum = distillation.measured_by.spectrum(posed)
     if spectrum is not None:
-        pulls = pull.strength * spectrum
+        teacher_curvatures = distillation.strength * spectrum
         if momentum is None:
-            return float(np.min(wma.max_learning_rate(posed.curvatures, pulls, heavy_ball)))
-        return float(np.min(ema.max_learning_rate(posed.curvatures, pulls, momentum, update_every, heavy_ball)))
+            return float(np.min(wma.max_learning_rate(posed.curvatures, teacher_curvatures, heavy_ball)))
+        return float(np.min(ema.max_learning_rate(posed.curvatures, teacher_curvatures, momentum, update_every, heavy_ball)))
     felt = 1.0 if momentum is None or update_every > 1 else 2 * momentum / (1 + momentum)
-    largest = np.linalg.eigvalsh(posed.curvature_matrix + felt * pull.strength * pull.measured_by.matrix(posed))[-1]
+    largest = np.linalg.eigvalsh(posed.curvature_matrix + felt * distillation.strength * distillation.measured_by.matrix(posed))[-1]
     return float(2 * (1 + heavy_ball) / largest) if largest > 0 else np.inf
 
 
@@ -58,23 +58,23 @@ def resonates(problem: Problem, strategy: Strategy, learning_rate: float, clock:
         UserError: if learning_rate or heavy_ball is out of its range.
     """
     number("learning_rate", learning_rate, POSITIVE)
-    posed, pull = strategy.prepare(problem), strategy.distillation
-    momentum = _momentum(pull, clock.update_every, clock.total_steps)
-    spectrum = pull.measured_by.spectrum(posed)
+    posed, distillation = strategy.prepare(problem), strategy.distillation
+    momentum = _momentum(distillation, clock.update_every, clock.total_steps)
+    spectrum = distillation.measured_by.spectrum(posed)
     if momentum is None or spectrum is None or number("heavy_ball", heavy_ball, BELOW_ONE) == 0 or clock.update_every == 1:
         return False
-    growth = ema.growth(posed.curvatures, pull.strength * spectrum, learning_rate, momentum, clock.update_every, heavy_ball)
+    growth = ema.growth(posed.curvatures, distillation.strength * spectrum, learning_rate, momentum, clock.update_every, heavy_ball)
     return bool(np.max(growth) > 1 + ROUND_OFF)
 
 
-def _momentum(pull: Distillation, update_every: int, total_steps: int | None) -> float | None:
+def _momentum(distillation: Distillation, update_every: int, total_steps: int | None) -> float | None:
     """The momentum at which an exponential kernel settles; None for kernels whose rate goes to 0."""
-    if not isinstance(pull.kernel, Exponential):
+    if not isinstance(distillation.kernel, Exponential):
         return None
-    if pull.kernel.momentum is None and total_steps is None:
+    if distillation.kernel.momentum is None and total_steps is None:
         raise UserError("a momentum given as a time constant depends on the horizon: give total_steps")
     try:
         clock = Clock(update_every if total_steps is None else total_steps, update_every)
     except ValueError as error:
         raise UserError(f"{error}") from None
-    return 1.0 - pull.kernel.rate(clock, clock.updates)
+    return 1.0 - distillation.kernel.rate(clock, clock.updates)

@@ -17,7 +17,7 @@ from tracer.theory.validation import not_negative
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to fine-tune: what it starts from, which teacher pulls, and how far towards its result one goes."""
+    """A way to fine-tune: what it starts from, which teacher teacher_curvatures, and how far towards its result one goes."""
 
     def prepare(self, problem: Problem) -> Problem:
         """The problem as the strategy poses it."""

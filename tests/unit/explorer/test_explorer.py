@@ -148,7 +148,7 @@ def columns(text):
 
 
 def spectrum(settings):
-    """Curvatures and pulls, each (modes,)."""
+    """Curvatures and teacher_curvatures, each (modes,)."""
     curvatures = np.logspace(0, -settings["decades"], settings["modes"])
     return curvatures, settings["strength"] * (curvatures if settings["metric"] == "data" else np.ones_like(curvatures))
 
@@ -169,8 +169,8 @@ def task_error(decays):
 
 def pulled(settings, gaps):
     """Norm of the force over that of the initial task gradient."""
-    curvatures, pulls = spectrum(settings)
-    return np.linalg.norm(pulls / np.sqrt(curvatures) * gaps, axis=-1) / np.linalg.norm(np.sqrt(curvatures))
+    curvatures, teacher_curvatures = spectrum(settings)
+    return np.linalg.norm(teacher_curvatures / np.sqrt(curvatures) * gaps, axis=-1) / np.linalg.norm(np.sqrt(curvatures))
 
 
 def by_recursion(settings, kernel, times):
@@ -224,12 +224,12 @@ def test_curves_and_numbers_are_those_of_the_recursion(visit):
 
 def test_curves_are_those_of_the_closed_forms(visit):
     settings, _, drawn = visit
-    times, (curvatures, pulls), rate = drawn["step"][1:, None], spectrum(settings), settings["learning_rate"]
+    times, (curvatures, teacher_curvatures), rate = drawn["step"][1:, None], spectrum(settings), settings["learning_rate"]
     for strategy, form, parameter in (("ema_distillation", ema, "momentum"), ("power_law", wma, "beta")):
         right, wrong = (of[parameter] for of in (settings, elsewhere(settings)))
 
         def predict(value, form=form):
-            arguments = curvatures, pulls, rate, value, times
+            arguments = curvatures, teacher_curvatures, rate, value, times
             return task_error(form.student(*arguments)), pulled(settings, form.gap(*arguments))
 
         residual, force = predict(right)
@@ -240,19 +240,19 @@ def test_curves_are_those_of_the_closed_forms(visit):
 
 def test_memory_fading_and_stability(visit):
     settings, table, _ = visit
-    clock, (curvatures, pulls), other = Clock(settings["horizon"]), spectrum(settings), elsewhere(settings)
+    clock, (curvatures, teacher_curvatures), other = Clock(settings["horizon"]), spectrum(settings), elsewhere(settings)
     problem = theory.Problem(np.diag(curvatures), np.zeros((1, settings["modes"])), np.zeros((1, settings["modes"])))
     for strategy, kernel in kernels(settings).items():
         shown = table[strategy]
         memory, another = ([of.anchor_weight(clock), 100 * of.mean_age(clock)] for of in (kernel, kernels(other)[strategy]))
         nulls = {} if strategy == "static_distillation" else {"another kernel": another}
         assert_shows([*shown["anchor-weight"], *shown["mean-age"]], memory, nulls)
-        pull = theory.Distillation(settings["strength"], kernel, settings["metric"])
-        null = {"twice the strength": 2 / np.max(curvatures + 2 * pulls)} if settings["strength"] > 0 else {}
-        assert_shows(shown["largest"], [theory.max_learning_rate(problem, pull, total_steps=settings["horizon"])], null)
+        distillation = theory.Distillation(settings["strength"], kernel, settings["metric"])
+        null = {"twice the strength": 2 / np.max(curvatures + 2 * teacher_curvatures)} if settings["strength"] > 0 else {}
+        assert_shows(shown["largest"], [theory.max_learning_rate(problem, distillation, total_steps=settings["horizon"])], null)
     rate, ends = settings["learning_rate"], np.array([0, -1])
-    half_lives = [ema.half_life_steps(curvatures, pulls, rate, of["momentum"])[ends] for of in (settings, other)]
-    exponents = [wma.persistence_exponent(curvatures, pulls, of["beta"])[ends] for of in (settings, other)]
+    half_lives = [ema.half_life_steps(curvatures, teacher_curvatures, rate, of["momentum"])[ends] for of in (settings, other)]
+    exponents = [wma.persistence_exponent(curvatures, teacher_curvatures, of["beta"])[ends] for of in (settings, other)]
     momentum_matters = settings["strength"] > 0 or settings["momentum"] > 0.9
     for strategy, name, (right, wrong) in (
         ("ema_distillation", "half-life", half_lives),
@@ -272,9 +272,9 @@ def test_numbers_are_those_of_a_whole_problem(page):
     problem = theory.Problem(np.diag(curvatures), np.sqrt(curvatures / 6)[None], np.zeros((1, 6)))
     gradient = np.linalg.norm(problem.cross_covariance)
     for strategy, kernel in kernels(settings).items():
-        pull = theory.Distillation(settings["strength"], kernel, settings["metric"])
-        point = design_rules.measure(problem, pull, learning_rate=settings["learning_rate"], steps=200)
-        path = theory.gradient_descent(problem, pull, learning_rate=settings["learning_rate"], steps=200)
+        distillation = theory.Distillation(settings["strength"], kernel, settings["metric"])
+        point = design_rules.measure(problem, distillation, learning_rate=settings["learning_rate"], steps=200)
+        path = theory.gradient_descent(problem, distillation, learning_rate=settings["learning_rate"], steps=200)
         force, early = np.linalg.norm(path.force([200, 20]), axis=(1, 2)) / gradient
         shown = [table[strategy][name][0] for name in ("residual", "force", "impulse")]
         impulse = point.impulse / settings["learning_rate"] / gradient

@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 import yaml
 from PIL import Image
@@ -318,7 +317,7 @@ class TestRunning:
         def full(*args, **kwargs):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(safetensors.torch, "save_file", full)
+        monkeypatch.setattr(tensor_files, "save_file", full)
         assert_told(train(), "the disk is full")
         assert remains(output) == []
 

@@ -5,11 +5,10 @@ import resource
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
 from tests.models import RandomBatches, TinyDualEncoder
+from tracer import tensor_files
 from tracer.averaging import Beta, Clock
 from tracer.errors import UserError
 from tracer.tensor_files import load_metadata, load_tensors, save_tensors
@@ -223,8 +222,8 @@ class TestFullDisk:
     @pytest.mark.parametrize(
         ("module", "function", "failure"),
         [
-            (safetensors.torch, "save_file", full),
-            (safetensors.torch, "save_file", half_written),
+            (tensor_files, "save_file", full),
+            (tensor_files, "save_file", half_written),
             (os, "replace", full),
             (os, "fsync", full),
         ],
@@ -296,7 +295,7 @@ class TestStorage:
         def fail(*arguments, **named):
             raise failure
 
-        monkeypatch.setattr(safetensors.torch, "save_file", fail)
+        monkeypatch.setattr(tensor_files, "save_file", fail)
         with pytest.raises(UserError, match=rf"^cannot write [^\n]*x.safetensors: {told}[^\n]*$"):
             save_tensors(tmp_path / "x.safetensors", {}, {})
 

@@ -137,8 +137,8 @@ def _force_check(rng: np.random.Generator) -> Check:
     inputs, strength = rng.standard_normal((5, case.images.shape[1])), rng.uniform(0.5, 1.5)
     students, _ = solve(case, kernel.all_rates, strength, inputs)
     gradients = np.array([case.problem.gradient(student) for student in students[1:]])
-    pull = theory.Distillation(strength, kernel, theory.Inputs(inputs.T @ inputs / len(inputs)))
-    path, rates = theory.proximal(case.problem, pull, steps=STEPS), kernel.all_rates[:, None, None]
+    distillation = theory.Distillation(strength, kernel, theory.Inputs(inputs.T @ inputs / len(inputs)))
+    path, rates = theory.proximal(case.problem, distillation, steps=STEPS), kernel.all_rates[:, None, None]
     return compare(path.force(np.arange(1, STEPS + 1)), -(1 - rates) * gradients, EXACT, -gradients, -rates * gradients)
 
 
@@ -223,8 +223,8 @@ def _rate_check(rng: np.random.Generator) -> Check:
     _, teachers = simulate(mode, [1 - momentum] * 30)
     share = mode.data_share
     bounds = [(1 - share * exponent / (exponent + steps)) ** steps for steps in (100_000, 200_000)]
-    kept = ema.proximal_teacher(mode.curvature, mode.pull, momentum, 30)
-    truth = wma.proximal_teacher(mode.curvature, mode.pull, exponent, 200_000)
+    kept = ema.proximal_teacher(mode.curvature, mode.teacher_curvature, momentum, 30)
+    truth = wma.proximal_teacher(mode.curvature, mode.teacher_curvature, exponent, 200_000)
     measured = teachers[-1], extrapolated(*bounds)
     return compare((kept, np.exp(-share * exponent)), measured, SUMMED, (kept, truth), (momentum**30, measured[1]))
 

@@ -51,16 +51,16 @@ def wma_residues(exponent: sp.Expr) -> list[sp.Expr]:
 
 def _decaying(rng: np.random.Generator) -> tuple[Instance, float, float]:
     """An instance with weight decay, a strength, and a stable learning rate for a pull in the weights."""
-    case, pull = random_instance(rng, rng.uniform(0.3, 0.6)), float(rng.uniform(0.5, 1.0))
-    return case, pull, stable_learning_rate(case, pull)
+    case, teacher_curvature = random_instance(rng, rng.uniform(0.3, 0.6)), float(rng.uniform(0.5, 1.0))
+    return case, teacher_curvature, stable_learning_rate(case, teacher_curvature)
 
 
 def _fine_tuning_check(rng: np.random.Generator) -> Check:
     """Fine-tuning, and an EMA teacher in the data's metric, which does not feel those weights."""
-    case, pull, eta = _decaying(rng)
-    strategies = FineTuning(), Distillation(pull, Exponential(0.8))
+    case, teacher_curvature, eta = _decaying(rng)
+    strategies = FineTuning(), Distillation(teacher_curvature, Exponential(0.8))
     alone = descend(case, [0.0] * 20, eta)[0]
-    taught = descend(case, [0.2] * 20, eta, pull, case.second_moment)[0]
+    taught = descend(case, [0.2] * 20, eta, teacher_curvature, case.second_moment)[0]
     measured = case.off_task(np.stack([alone, taught]))
     paths = [gradient_descent(case.problem, strategy, learning_rate=eta, steps=20).weights(20) for strategy in strategies]
     formula = (1 - eta * case.weight_decay) ** 20 * case.off_task(case.initial_weights)
@@ -69,35 +69,39 @@ def _fine_tuning_check(rng: np.random.Generator) -> Check:
 
 
 def _l2_sp_check(rng: np.random.Generator) -> Check:
-    case, pull, eta = _decaying(rng)
-    kept, start = case.off_task(descend(case, [0.0] * 600, eta, pull)[0]), case.off_task(case.initial_weights)
+    case, teacher_curvature, eta = _decaying(rng)
+    kept, start = case.off_task(descend(case, [0.0] * 600, eta, teacher_curvature)[0]), case.off_task(case.initial_weights)
     forgotten = case.off_task(descend(case, [0.0] * 600, eta)[0])
-    share = pull / (pull + case.weight_decay)
+    share = teacher_curvature / (teacher_curvature + case.weight_decay)
     plain = case.problem.with_weight_decay(0.0)
-    limits = limit(case.problem, L2SP(pull)), limit(plain, WeightDecay(case.weight_decay))
+    limits = limit(case.problem, L2SP(teacher_curvature)), limit(plain, WeightDecay(case.weight_decay))
     predicted = np.stack([case.off_task(limits[0]), share * start, case.off_task(limits[1])])
-    return compare(predicted, np.stack([kept, kept, forgotten]), EXACT, start, 0.0, limit(plain, L2SP(pull)))
+    return compare(predicted, np.stack([kept, kept, forgotten]), EXACT, start, 0.0, limit(plain, L2SP(teacher_curvature)))
 
 
 def _ema_check(rng: np.random.Generator) -> Check:
-    (case, pull, eta), momentum, steps = _decaying(rng), rng.uniform(0.5, 0.9), 20
-    measured = case.off_task(descend(case, [1 - momentum] * steps, eta, pull)[0])
-    path = gradient_descent(case.problem, Distillation(pull, Exponential(momentum), "parameter"), learning_rate=eta, steps=steps)
-    start, mode = case.off_task(case.initial_weights), (case.weight_decay, pull, eta)
+    (case, teacher_curvature, eta), momentum, steps = _decaying(rng), rng.uniform(0.5, 0.9), 20
+    measured = case.off_task(descend(case, [1 - momentum] * steps, eta, teacher_curvature)[0])
+    path = gradient_descent(
+        case.problem, Distillation(teacher_curvature, Exponential(momentum), "parameter"), learning_rate=eta, steps=steps
+    )
+    start, mode = case.off_task(case.initial_weights), (case.weight_decay, teacher_curvature, eta)
     predicted = np.stack([case.off_task(path.weights(steps)), ema.student(*mode, momentum, steps) * start])
-    held = pull / (pull + case.weight_decay) * start
+    held = teacher_curvature / (teacher_curvature + case.weight_decay) * start
     return compare(predicted, np.stack([measured] * 2), EXACT, start, held, (1 - eta * case.weight_decay) ** steps * start)
 
 
 def _wma_check(rng: np.random.Generator) -> Check:
     """Slopes of what is left after 1000, 2000 and 4000 steps, extrapolated; the nulls are a share that stays and no pull."""
-    (case, pull, eta), exponent = _decaying(rng), rng.uniform(0.5, 1.4)
+    (case, teacher_curvature, eta), exponent = _decaying(rng), rng.uniform(0.5, 1.4)
     times = np.array([1000, 2000, 4000])
-    path = gradient_descent(case.problem, Distillation(pull, PowerLaw(exponent), "parameter"), learning_rate=eta, steps=times[-1])
-    ends = [descend(case, power_law_rates(exponent, steps), eta, pull)[0] for steps in times]
+    path = gradient_descent(
+        case.problem, Distillation(teacher_curvature, PowerLaw(exponent), "parameter"), learning_rate=eta, steps=times[-1]
+    )
+    ends = [descend(case, power_law_rates(exponent, steps), eta, teacher_curvature)[0] for steps in times]
     left = np.linalg.norm(case.off_task(np.stack([ends, path.weights(times)])), axis=(2, 3))
     measured = extrapolated(*-np.diff(np.log2(left)).T)
-    return compare(wma.persistence_exponent(case.weight_decay, pull, exponent), measured, ASYMPTOTIC, 0.0, exponent)
+    return compare(wma.persistence_exponent(case.weight_decay, teacher_curvature, exponent), measured, ASYMPTOTIC, 0.0, exponent)
 
 
 def _wma_exponent() -> sp.Rel:

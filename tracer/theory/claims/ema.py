@@ -161,7 +161,7 @@ def _path_check(form):
 
 def _eigenvalue_check(rng: np.random.Generator) -> Check:
     mode, momentum = _draw(rng)
-    kept, held = 1 - mode.x, mode.learning_rate * mode.pull
+    kept, held = 1 - mode.x, mode.learning_rate * mode.teacher_curvature
     step = [[kept, held], [(1 - momentum) * kept, momentum + (1 - momentum) * held]]
     measured = np.sort(np.linalg.eigvals(step))[::-1]
     return compare(np.array(ema.eigenvalues(*mode, momentum)), measured, EXACT, [momentum, kept])
@@ -204,13 +204,15 @@ def _stability_check(rng: np.random.Generator) -> Check:
 
     def growth(learning_rate: float) -> float:
         """Logarithm of the spectral radius."""
-        kept, held = 1 - learning_rate * (mode.curvature + mode.pull), learning_rate * mode.pull
+        kept, held = 1 - learning_rate * (mode.curvature + mode.teacher_curvature), learning_rate * mode.teacher_curvature
         step = [[kept, held], [(1 - momentum) * kept, momentum + (1 - momentum) * held]]
         return float(np.log(np.abs(np.linalg.eigvals(step)).max()))
 
-    measured = brentq(growth, 0.5 / (mode.curvature + mode.pull), 4 / mode.curvature, xtol=1e-14)
-    bounds = (ema.max_learning_rate(mode.curvature, pull, momentum) for pull in (mode.pull, 0.0))
-    static = 2 / (mode.curvature + mode.pull)
+    measured = brentq(growth, 0.5 / (mode.curvature + mode.teacher_curvature), 4 / mode.curvature, xtol=1e-14)
+    bounds = (
+        ema.max_learning_rate(mode.curvature, teacher_curvature, momentum) for teacher_curvature in (mode.teacher_curvature, 0.0)
+    )
+    static = 2 / (mode.curvature + mode.teacher_curvature)
     predicted, without = bounds
     return compare(predicted, measured, EXACT, without, static)
 
@@ -218,10 +220,10 @@ def _stability_check(rng: np.random.Generator) -> Check:
 def _flow_check(rng: np.random.Generator) -> Check:
     mode, speed = random_mode(rng), rng.uniform(0.3, 1.5)
     times = np.linspace(0, 6, 13)
-    equations = np.array([[-mode.curvature - mode.pull, mode.pull], [speed, -speed]])
+    equations = np.array([[-mode.curvature - mode.teacher_curvature, mode.teacher_curvature], [speed, -speed]])
     measured = np.array([np.diff((linalg.expm(equations * time) @ [1, 1])[::-1])[0] for time in times])
     without = ema.flow_gap(mode.curvature, 0.0, speed, times)
-    return compare(ema.flow_gap(mode.curvature, mode.pull, speed, times), measured, EXACT, without, 0 * times)
+    return compare(ema.flow_gap(mode.curvature, mode.teacher_curvature, speed, times), measured, EXACT, without, 0 * times)
 
 
 def _collapse() -> sp.Rel:

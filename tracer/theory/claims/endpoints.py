@@ -37,14 +37,14 @@ def limit_residues(value: sp.Expr, penalty: sp.Expr) -> list[sp.Expr]:
     return [loss.diff(w).subs(w, value), loss.diff(w, 3), loss.subs(unseen).diff(w).subs(w, value.subs(unseen))]
 
 
-def held(pull: sp.Expr) -> sp.Expr:
+def held(teacher_curvature: sp.Expr) -> sp.Expr:
     """Minimiser in one mode when a pull holds it to the pretrained weights."""
-    return (cross + pull * start) / (rho * s + mu + pull)
+    return (cross + teacher_curvature * start) / (rho * s + mu + teacher_curvature)
 
 
-def held_penalty(pull: sp.Expr) -> sp.Expr:
+def held_penalty(teacher_curvature: sp.Expr) -> sp.Expr:
     """What that pull adds to the loss, with weight decay."""
-    return mu * w**2 / 2 + pull * (w - start) ** 2 / 2
+    return mu * w**2 / 2 + teacher_curvature * (w - start) ** 2 / 2
 
 
 def descended(case: Instance, strength: float = 0.0, metric: np.ndarray | None = None, rate: float = 0.0) -> np.ndarray:
@@ -69,11 +69,13 @@ def _held_check(strategy: Callable[[float], Strategy], exponent: float | None, *
     """A check of a static teacher: its strategy by strength, the power of Sigma that it is held by (None: the identity)."""
 
     def check(rng: np.random.Generator) -> Check:
-        case, pull = random_instance(rng, rng.uniform(0.1, 0.5)), rng.uniform(0.5, 2.0)
+        case, teacher_curvature = random_instance(rng, rng.uniform(0.1, 0.5)), rng.uniform(0.5, 2.0)
         metric = None if exponent is None else case.power(exponent)
-        measured = descended(case, pull, metric)
-        others = [limit(case.problem, null(pull)) for null in nulls]
-        return compare(limit(case.problem, strategy(pull)), measured, EXACT, limit(case.problem, FineTuning()), *others)
+        measured = descended(case, teacher_curvature, metric)
+        others = [limit(case.problem, null(teacher_curvature)) for null in nulls]
+        return compare(
+            limit(case.problem, strategy(teacher_curvature)), measured, EXACT, limit(case.problem, FineTuning()), *others
+        )
 
     return check
 
@@ -92,8 +94,8 @@ def _wise_ft_check(rng: np.random.Generator) -> Check:
 
 def moving_teacher_residues(value: sp.Expr) -> list[sp.Expr]:
     """At a fixed point of student and teacher (rate r > 0) both stand at the optimum, and no other point is fixed."""
-    r, pull, teacher = sp.symbols("r ell wbar", positive=True)
-    slope = (rho * s + mu) * w - cross + pull * (w - teacher)
+    r, teacher_curvature, teacher = sp.symbols("r ell wbar", positive=True)
+    slope = (rho * s + mu) * w - cross + teacher_curvature * (w - teacher)
     steps = sp.Matrix([w - eta * slope, teacher + r * (w - eta * slope - teacher)])
     still = (steps - sp.Matrix([w, teacher])).subs({w: value, teacher: value})
     apart = (sp.eye(2) - steps.jacobian([w, teacher])).det()
@@ -101,33 +103,34 @@ def moving_teacher_residues(value: sp.Expr) -> list[sp.Expr]:
 
 
 def _moving_teacher_check(rng: np.random.Generator) -> Check:
-    case, pull, momentum = random_instance(rng), rng.uniform(0.5, 1.5), rng.uniform(0.2, 0.7)
-    measured = descended(case, pull, case.second_moment, 1 - momentum)
-    predicted = limit(case.problem, Distillation(pull, Exponential(momentum)))
-    return compare(predicted, measured, EXACT, limit(case.problem, static(pull)), case.initial_weights)
+    case, teacher_curvature, momentum = random_instance(rng), rng.uniform(0.5, 1.5), rng.uniform(0.2, 0.7)
+    measured = descended(case, teacher_curvature, case.second_moment, 1 - momentum)
+    predicted = limit(case.problem, Distillation(teacher_curvature, Exponential(momentum)))
+    return compare(predicted, measured, EXACT, limit(case.problem, static(teacher_curvature)), case.initial_weights)
 
 
-def anchor_bias_residues(pull: sp.Expr, factor: sp.Expr) -> list[sp.Expr]:
+def anchor_bias_residues(teacher_curvature: sp.Expr, factor: sp.Expr) -> list[sp.Expr]:
     """(W_inf - W*) v_j less the factor times (W_0 - W*) v_j, for a pull in one mode, without weight decay."""
     optimum = cross / (rho * s)
-    return [held(pull).subs(mu, 0) - optimum - factor * (start - optimum)]
+    return [held(teacher_curvature).subs(mu, 0) - optimum - factor * (start - optimum)]
 
 
 def _bias_check(strategy: Callable[[float], Strategy], exponent: float | None):
     """Shares left by descent, by eigendirection of the images; the nulls are no bias and another metric's."""
 
     def check(rng: np.random.Generator) -> Check:
-        case, pull = random_instance(rng), rng.uniform(0.5, 2.0)
+        case, teacher_curvature = random_instance(rng), rng.uniform(0.5, 2.0)
         metric = None if exponent is None else case.power(exponent)
         problem, kept = case.problem, slice(0, 4)
         optimum, directions = descended(case), problem.eigenvectors[:, kept]
         left, initial = (
-            weights @ directions for weights in (descended(case, pull, metric) - optimum, case.initial_weights - optimum)
+            weights @ directions
+            for weights in (descended(case, teacher_curvature, metric) - optimum, case.initial_weights - optimum)
         )
         measured = np.sum(left * initial, axis=0) / np.sum(initial**2, axis=0)
-        other = static(pull) if exponent is None else L2SP(pull)
+        other = static(teacher_curvature) if exponent is None else L2SP(teacher_curvature)
         nulls = np.zeros(4), np.ones(4), anchor_bias(problem, other)[kept]
-        return compare(anchor_bias(problem, strategy(pull))[kept], measured, EXACT, *nulls)
+        return compare(anchor_bias(problem, strategy(teacher_curvature))[kept], measured, EXACT, *nulls)
 
     return check
 
@@ -156,7 +159,7 @@ def _decomposition() -> sp.Rel:
     return sp.Eq(whole**2, task**2 + rest**2, evaluate=False)
 
 
-def _bias(pull: sp.Expr, factor: sp.Expr) -> sp.Rel:
+def _bias(teacher_curvature: sp.Expr, factor: sp.Expr) -> sp.Rel:
     left, initial = sp.Symbol(r"{(W_\infty - W^*)v_j}"), sp.Symbol("{(W_0 - W^*)v_j}")
     return sp.Eq(left / initial, factor, evaluate=False)
 
@@ -217,7 +220,7 @@ CLAIMS = (
         "A metric that is the second moment to the power 1 - alpha leads from distillation (alpha = 0) to L2-SP (alpha = 1).",
         TRACER,
         lambda: ends_at(held(SPECTRAL_PULL)),
-        _held_check(lambda pull: static(pull, 0.4), 0.6, L2SP, static),
+        _held_check(lambda teacher_curvature: static(teacher_curvature, 0.4), 0.6, L2SP, static),
         lambda: [
             *limit_residues(held(SPECTRAL_PULL), held_penalty(SPECTRAL_PULL)),
             held(SPECTRAL_PULL).subs(alpha, 0) - held(strength * s),
@@ -263,7 +266,7 @@ CLAIMS = (
         "Under a metric that is the second moment to the power 1 - alpha, alpha decides in which modes the initial error stays.",
         TRACER,
         lambda: _bias(SPECTRAL_PULL, SPECTRAL_BIAS),
-        _bias_check(lambda pull: static(pull, 0.4), 0.6),
+        _bias_check(lambda teacher_curvature: static(teacher_curvature, 0.4), 0.6),
         lambda: anchor_bias_residues(SPECTRAL_PULL, SPECTRAL_BIAS),
     ),
 )

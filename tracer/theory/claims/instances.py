@@ -14,23 +14,23 @@ class Mode(NamedTuple):
     """One eigenmode: sigma, l and eta, the first arguments of the closed forms."""
 
     curvature: float
-    pull: float
+    teacher_curvature: float
     learning_rate: float
 
     @property
     def x(self) -> float:
         """eta (sigma + l)."""
-        return self.learning_rate * (self.curvature + self.pull)
+        return self.learning_rate * (self.curvature + self.teacher_curvature)
 
     @property
     def data_share(self) -> float:
         """q = sigma / (sigma + l)."""
-        return self.curvature / (self.curvature + self.pull)
+        return self.curvature / (self.curvature + self.teacher_curvature)
 
     @property
     def teacher_share(self) -> float:
         """p = l / (sigma + l)."""
-        return self.pull / (self.curvature + self.pull)
+        return self.teacher_curvature / (self.curvature + self.teacher_curvature)
 
 
 def random_mode(rng: np.random.Generator, x: tuple[float, float] = (0.2, 0.8), share: tuple[float, float] = (0.3, 0.7)) -> Mode:
@@ -44,7 +44,7 @@ def simulate(mode: Mode, rates: Iterable[float]) -> tuple[np.ndarray, np.ndarray
     student = teacher = 1.0
     path = [(student, teacher)]
     for rate in rates:
-        student -= mode.learning_rate * (mode.curvature * student + mode.pull * (student - teacher))
+        student -= mode.learning_rate * (mode.curvature * student + mode.teacher_curvature * (student - teacher))
         teacher += rate * (student - teacher)
         path.append((student, teacher))
     students, teachers = np.array(path).T
@@ -155,12 +155,12 @@ def descend(
     metric: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Student and teacher after as many steps as there are rates of the teacher, by the loss's definition, (k, d) each."""
-    pull = strength * (np.eye(instance.images.shape[1]) if metric is None else metric)
+    teacher_curvature = strength * (np.eye(instance.images.shape[1]) if metric is None else metric)
     sigma, cross = instance.second_moment, instance.cross_covariance
     student, teacher = instance.initial_weights, instance.initial_weights
     for rate in rates:
         slope = instance.embedding_penalty * student @ sigma + instance.weight_decay * student - cross
-        student = student - learning_rate * (slope + (student - teacher) @ pull)
+        student = student - learning_rate * (slope + (student - teacher) @ teacher_curvature)
         teacher = teacher + rate * (student - teacher)
     return student, teacher
 
@@ -179,14 +179,14 @@ def solve(
     The least change from where the student is; held to its teacher on the given inputs (m, d), by default on the images.
     """
     held = instance.images if inputs is None else inputs
-    data, pull = np.sqrt(instance.embedding_penalty / len(instance.images)), np.sqrt(strength / len(held))
+    data, teacher_curvature = np.sqrt(instance.embedding_penalty / len(instance.images)), np.sqrt(strength / len(held))
     decay = np.sqrt(instance.weight_decay) * np.eye(held.shape[1])
-    rows = np.concatenate([data * instance.images, decay, pull * held])
+    rows = np.concatenate([data * instance.images, decay, teacher_curvature * held])
     asked = data * (instance.texts - instance.texts.mean(axis=0)) / instance.embedding_penalty
     student = teacher = instance.initial_weights
     path = [(student, teacher)]
     for rate in rates:
-        wanted = np.concatenate([asked, np.zeros((held.shape[1], len(student))), pull * held @ teacher.T])
+        wanted = np.concatenate([asked, np.zeros((held.shape[1], len(student))), teacher_curvature * held @ teacher.T])
         student = student + np.linalg.lstsq(rows, wanted - rows @ student.T, rcond=1e-9)[0].T
         teacher = teacher + rate * (student - teacher)
         path.append((student, teacher))

@@ -110,26 +110,31 @@ def _budget_check(rng: np.random.Generator) -> Check:
     mode = random_mode(rng, x=(0.5, 1.5), share=(0.6, 0.9))
     exponent = rng.uniform(4.0, 5.0) / mode.data_share
     gaps = np.subtract(*simulate(mode, power_law_rates(exponent, 20_000)))
-    predicted, alone = (wma.budget(mode.curvature, pull, mode.learning_rate, exponent) for pull in (mode.pull, 0.0))
+    predicted, alone = (
+        wma.budget(mode.curvature, teacher_curvature, mode.learning_rate, exponent)
+        for teacher_curvature in (mode.teacher_curvature, 0.0)
+    )
     return compare(predicted, gaps.sum(), SUMMED, alone, 0.0)
 
 
 def _stability_check(rng: np.random.Generator) -> Check:
     """Where the student is as large after a run as after half of it, which lies O(1 / steps) above the bound; extrapolated."""
     mode, exponent = draw(rng)
-    total = mode.curvature + mode.pull
+    total = mode.curvature + mode.teacher_curvature
 
     def growth(learning_rate: float, steps: int) -> float:
         students, _ = simulate(mode._replace(learning_rate=learning_rate), power_law_rates(exponent, steps))
         return float(np.log(np.abs(students[-1] / students[steps // 2])))
 
     measured = extrapolated(*(brentq(growth, 1.9 / total, 2.1 / total, (steps,), xtol=1e-7) for steps in (2000, 4000)))
-    predicted, alone = (wma.max_learning_rate(mode.curvature, pull) for pull in (mode.pull, 0.0))
+    predicted, alone = (
+        wma.max_learning_rate(mode.curvature, teacher_curvature) for teacher_curvature in (mode.teacher_curvature, 0.0)
+    )
     return compare(predicted, measured, BOUNDARY, alone, predicted / 2)
 
 
 def _passive_check(rng: np.random.Generator) -> Check:
-    mode = random_mode(rng)._replace(pull=0.0)
+    mode = random_mode(rng)._replace(teacher_curvature=0.0)
     _, teachers = simulate(mode, power_law_rates(1.0, 100))
     steps = np.arange(101)
     return compare(wma.teacher(*mode, 1.0, steps), teachers, EXACT, wma.teacher(*mode, 1.05, steps), wma.student(*mode, 1.0, steps))

@@ -21,12 +21,12 @@ def pareto_residues(margin: sp.Expr) -> list[sp.Expr]:
     The margin is not negative. So at equal loss no weights are closer, and of two families the one that minimises the distance is;
     strengths from infinity to 0 reach every loss from that of the pretrained weights to the smallest.
     """
-    pull = strength * metric_value
+    teacher_curvature = strength * metric_value
 
     def total(at):
-        return -cross * at + (rho * s + mu) * at**2 / 2 + pull * (at - start) ** 2 / 2
+        return -cross * at + (rho * s + mu) * at**2 / 2 + teacher_curvature * (at - start) ** 2 / 2
 
-    return [total(w) - total(held(pull)) - margin]
+    return [total(w) - total(held(teacher_curvature)) - margin]
 
 
 def pareto_margin(best: sp.Expr) -> sp.Expr:
@@ -38,11 +38,13 @@ def _pareto_check(own: Callable[[float], Strategy], other: Callable[[float], Str
     """The other strategy against one's own of equal task loss, in one's own distance; the null exchanges the two."""
 
     def check(rng: np.random.Generator) -> Check:
-        case, pull = random_instance(rng), rng.uniform(0.5, 2.0)
+        case, teacher_curvature = random_instance(rng), rng.uniform(0.5, 2.0)
         problem = case.problem
-        rival = descended(case, pull, None if other is L2SP else case.second_moment)
+        rival = descended(case, teacher_curvature, None if other is L2SP else case.second_moment)
         matched = brentq(
-            lambda log: problem.loss(limit(problem, own(np.exp(log)))) - problem.loss(rival), np.log(pull) - 3, np.log(pull) + 3
+            lambda log: problem.loss(limit(problem, own(np.exp(log)))) - problem.loss(rival),
+            np.log(teacher_curvature) - 3,
+            np.log(teacher_curvature) + 3,
         )
         metric = np.eye(len(problem.second_moment)) if in_weights else problem.second_moment
         moved = [forgetting(weights, case.initial_weights, metric) for weights in (limit(problem, own(np.exp(matched))), rival)]

@@ -127,7 +127,7 @@ def _exponent_check(rng: np.random.Generator) -> Check:
     mode, exponent = _draw(rng)
     slopes = -np.diff(np.log2(np.abs(_paths(mode, exponent))), axis=1)
     measured = extrapolated(*slopes.T)
-    return compare(wma.persistence_exponent(mode.curvature, mode.pull, exponent), measured, ASYMPTOTIC, exponent, 0.0)
+    return compare(wma.persistence_exponent(mode.curvature, mode.teacher_curvature, exponent), measured, ASYMPTOTIC, exponent, 0.0)
 
 
 def _constant_check(rng: np.random.Generator) -> Check:
@@ -135,7 +135,7 @@ def _constant_check(rng: np.random.Generator) -> Check:
     kappa, times = exponent * mode.data_share, np.array([STEPS // 2, STEPS])
     scaled = _paths(mode, exponent)[:, 1:] * (mode.x * times) ** kappa
     measured = extrapolated(*scaled.T)
-    teacher = wma.persistence_constant(mode.curvature, mode.pull, exponent)
+    teacher = wma.persistence_constant(mode.curvature, mode.teacher_curvature, exponent)
     shares = np.array([mode.teacher_share, 1.0, -mode.data_share])
     return compare(teacher * shares, measured, ASYMPTOTIC, teacher * np.array([1.0, 1.0, 0.0]), np.zeros(3))
 
@@ -147,7 +147,12 @@ def _impulse_check(rng: np.random.Generator) -> Check:
     gaps = np.abs(np.subtract(*simulate(mode, power_law_rates(exponent, STEPS))))
     sums = np.concatenate([[0.0], np.cumsum(gaps)])
     half, whole = (np.diff(sums[[end // 2, end]])[0] / end ** (1 - kappa) for end in (STEPS // 2, STEPS))
-    constant = wma.persistence_constant(mode.curvature, mode.pull, exponent) * mode.x**-kappa * (1 - 2 ** (kappa - 1)) / (1 - kappa)
+    constant = (
+        wma.persistence_constant(mode.curvature, mode.teacher_curvature, exponent)
+        * mode.x**-kappa
+        * (1 - 2 ** (kappa - 1))
+        / (1 - kappa)
+    )
     return compare(mode.data_share * constant, extrapolated(half, whole), ASYMPTOTIC, 0.0, constant)
 
 
@@ -192,8 +197,8 @@ def _limit(name: str, factor: sp.Expr, value: sp.Expr) -> sp.Rel:
 
 
 def _exponent() -> sp.Rel:
-    curvature, pull = sp.symbols("sigma ell", positive=True)
-    return sp.Eq(KAPPA, beta * curvature / (curvature + pull), evaluate=False)
+    curvature, teacher_curvature = sp.symbols("sigma ell", positive=True)
+    return sp.Eq(KAPPA, beta * curvature / (curvature + teacher_curvature), evaluate=False)
 
 
 def _impulse() -> sp.Rel:

@@ -55,9 +55,9 @@ def metric_residues(claimed: sp.Matrix) -> list[sp.Expr]:
     turn = sp.Matrix(2, 2, sp.symbols("R_1:5", real=True))
     shares = sp.diag(*sp.symbols("q_1:3", positive=True))
     teacher = sp.Matrix(1, 2, sp.symbols("y_1:3", real=True))
-    curvature, pull = turn.T * shares * turn, turn.T * (sp.eye(2) - shares) * turn
+    curvature, teacher_curvature = turn.T * shares * turn, turn.T * (sp.eye(2) - shares) * turn
     student = teacher * claimed
-    return list(sp.simplify(student * turn.T.inv() * (curvature + pull) - teacher * turn.T.inv() * pull))
+    return list(sp.simplify(student * turn.T.inv() * (curvature + teacher_curvature) - teacher * turn.T.inv() * teacher_curvature))
 
 
 def teacher_shares() -> sp.Matrix:
@@ -204,7 +204,10 @@ def _divergence_check(rng: np.random.Generator) -> Check:
     share = rng.uniform(0.3, 0.7)
     rates = [*(random_weights(rng, 60).all_rates for _ in range(40)), np.ones(5), np.full(5, 1e-6)]
     kept = np.array(
-        [simulate(random_mode(rng)._replace(curvature=share, pull=1 - share, learning_rate=1.0), each)[1][-1] for each in rates]
+        [
+            simulate(random_mode(rng)._replace(curvature=share, teacher_curvature=1 - share, learning_rate=1.0), each)[1][-1]
+            for each in rates
+        ]
     )
     summed = np.array([each.sum() for each in rates])
 
@@ -238,17 +241,19 @@ def _limit_check(rng: np.random.Generator) -> Check:
 def _power_law_check(rng: np.random.Generator) -> Check:
     """By the recursion, relative to itself; the nulls are a tenth more exponent, and gradient descent at half the step."""
     mode, exponent, steps = random_mode(rng), rng.uniform(0.3, 2.0), np.arange(400)
-    curvature, pull = mode.curvature, mode.pull
-    _, teachers = simulate(mode._replace(learning_rate=1 / (curvature + pull)), power_law_rates(exponent, 399))
+    curvature, teacher_curvature = mode.curvature, mode.teacher_curvature
+    _, teachers = simulate(mode._replace(learning_rate=1 / (curvature + teacher_curvature)), power_law_rates(exponent, 399))
 
     def ratio(prediction):
         return prediction / teachers
 
     nulls = (
-        wma.proximal_teacher(curvature, pull, 1.1 * exponent, steps),
-        wma.teacher(curvature, pull, 0.5 / (curvature + pull), exponent, steps),
+        wma.proximal_teacher(curvature, teacher_curvature, 1.1 * exponent, steps),
+        wma.teacher(curvature, teacher_curvature, 0.5 / (curvature + teacher_curvature), exponent, steps),
     )
-    return compare(ratio(wma.proximal_teacher(curvature, pull, exponent, steps)), np.ones(400), EXACT, *map(ratio, nulls))
+    return compare(
+        ratio(wma.proximal_teacher(curvature, teacher_curvature, exponent, steps)), np.ones(400), EXACT, *map(ratio, nulls)
+    )
 
 
 def _horizon_check(rng: np.random.Generator) -> Check:
@@ -265,7 +270,7 @@ def _horizon_check(rng: np.random.Generator) -> Check:
 
 def _ema_check(rng: np.random.Generator) -> Check:
     mode, momentum, steps = random_mode(rng), rng.uniform(0.7, 0.95), np.arange(60)
-    each = mode.curvature, mode.pull
+    each = mode.curvature, mode.teacher_curvature
     _, teachers = simulate(mode._replace(learning_rate=1 / sum(each)), [1 - momentum] * 59)
     predicted = ema.proximal_teacher(*each, momentum, steps)
     return compare(predicted, teachers, EXACT, momentum**steps, ema.teacher(*mode, momentum, steps))

@@ -51,8 +51,8 @@ def ema_shift_residues(budget: sp.Expr) -> list[sp.Expr]:
     """
     system = sp.Symbol("K", commutative=False)
     shift, metric = ema_shift(system), (system - 1) / force
-    pull = eta * strength * budget
-    return [(shift + pull * (task * mixed + shift * metric)).subs(strength, force * (1 - m) / (eta * m))]
+    teacher_curvature = eta * strength * budget
+    return [(shift + teacher_curvature * (task * mixed + shift * metric)).subs(strength, force * (1 - m) / (eta * m))]
 
 
 def _replayed(rng: np.random.Generator, momentum: float):
@@ -91,8 +91,8 @@ def _schur_check(rng: np.random.Generator) -> Check:
 def _ema_shift_check(rng: np.random.Generator) -> Check:
     momentum = rng.uniform(0.3, 0.8)
     case, metric, strength, learning_rate, end, tuned = _replayed(rng, momentum)
-    pull = Distillation(strength, Exponential(momentum), Inputs(metric))
-    found = limit(case.problem, pull, learning_rate) - case.initial_weights
+    distillation = Distillation(strength, Exponential(momentum), Inputs(metric))
+    found = limit(case.problem, distillation, learning_rate) - case.initial_weights
     static = limit(case.problem, Distillation(strength, Static(), Inputs(metric))) - case.initial_weights
     measured = end - case.initial_weights
     return compare(found, measured, EXACT, tuned - case.initial_weights, static)

@@ -38,7 +38,7 @@ def limit_residues(end: sp.Expr, weak: sp.Expr, strong: sp.Expr) -> list[sp.Expr
 def _l2_sp_limits_check(rng: np.random.Generator) -> Check:
     """The nulls are the limits swapped, and strengths that are merely small and large."""
     case = random_instance(rng)
-    weak, strong, small, large = (limit(case.problem, L2SP(pull)) for pull in (WEAK, STRONG, 1e-3, 1e3))
+    weak, strong, small, large = (limit(case.problem, L2SP(teacher_curvature)) for teacher_curvature in (WEAK, STRONG, 1e-3, 1e3))
     measured = np.stack([descended(case), case.initial_weights])
     return compare(np.stack([weak, strong]), measured, EXACT, np.stack([strong, weak]), np.stack([small, large]))
 
@@ -59,15 +59,19 @@ def interpolation_residues(share: sp.Expr) -> list[sp.Expr]:
 def _interpolation_check(rng: np.random.Generator) -> Check:
     """Descent at three strengths; the nulls are the share for rho = 1, and L2-SP."""
     case = random_instance(rng)
-    pulls = rng.uniform(0.2, 3.0, 3)
-    measured = np.stack([descended(case, pull, case.second_moment) for pull in pulls])
+    teacher_curvatures = rng.uniform(0.2, 3.0, 3)
+    measured = np.stack([descended(case, teacher_curvature, case.second_moment) for teacher_curvature in teacher_curvatures])
 
     def ends(*strategies) -> np.ndarray:
         return np.stack([limit(case.problem, strategy) for strategy in strategies])
 
     penalty = case.embedding_penalty
-    predicted = ends(*(WiSEFT(penalty / (penalty + pull)) for pull in pulls))
-    nulls = ends(*(WiSEFT(1 / (1 + pull)) for pull in pulls)), ends(*map(L2SP, pulls)), ends(*map(static, [*pulls[1:], pulls[0]]))
+    predicted = ends(*(WiSEFT(penalty / (penalty + teacher_curvature)) for teacher_curvature in teacher_curvatures))
+    nulls = (
+        ends(*(WiSEFT(1 / (1 + teacher_curvature)) for teacher_curvature in teacher_curvatures)),
+        ends(*map(L2SP, teacher_curvatures)),
+        ends(*map(static, [*teacher_curvatures[1:], teacher_curvatures[0]])),
+    )
     return compare(predicted, measured, EXACT, *nulls)
 
 
@@ -89,13 +93,13 @@ def _kept_by_l2_sp_check(rng: np.random.Generator) -> Check:
     case = random_instance(rng)
     size, begin = case.images.shape[1], case.off_task(case.initial_weights)
     measured, shares = [], []
-    for pull in STRENGTHS:
-        curvature = case.embedding_penalty * case.second_moment + pull * np.eye(size)
-        solved = np.linalg.solve(curvature, (case.cross_covariance + pull * case.initial_weights).T).T
-        walked = descend(case, [0.0] * 50, stable_learning_rate(case, pull), pull)[0]
+    for teacher_curvature in STRENGTHS:
+        curvature = case.embedding_penalty * case.second_moment + teacher_curvature * np.eye(size)
+        solved = np.linalg.solve(curvature, (case.cross_covariance + teacher_curvature * case.initial_weights).T).T
+        walked = descend(case, [0.0] * 50, stable_learning_rate(case, teacher_curvature), teacher_curvature)[0]
         measured += [case.off_task(solved), case.off_task(walked)]
-        shares += [pull / (1 + pull)] * 2
-    ends = [case.off_task(limit(case.problem, L2SP(pull))) for pull in np.repeat(STRENGTHS, 2)]
+        shares += [teacher_curvature / (1 + teacher_curvature)] * 2
+    ends = [case.off_task(limit(case.problem, L2SP(teacher_curvature))) for teacher_curvature in np.repeat(STRENGTHS, 2)]
     predicted = np.stack([ends, [begin] * 6])
     weaker = np.multiply.outer(shares, begin)
     return compare(predicted, np.stack([measured] * 2), EXACT, np.stack([weaker] * 2), 0.0)
@@ -116,7 +120,7 @@ def second_moment(images: sp.Matrix) -> sp.Matrix:
     return images * images.T / images.cols
 
 
-def _feature_distilled(case: Instance, rates: list[float], eta: float, pull: float) -> np.ndarray:
+def _feature_distilled(case: Instance, rates: list[float], eta: float, teacher_curvature: float) -> np.ndarray:
     """The student by descent on the loss and the mean squared distance of normalised embeddings to a moving teacher's."""
     student = teacher = case.initial_weights
     for rate in rates:
@@ -125,7 +129,7 @@ def _feature_distilled(case: Instance, rates: list[float], eta: float, pull: flo
         here, there = embedded / norms, aimed / np.linalg.norm(aimed, axis=1, keepdims=True)
         slopes = 2 * (here * np.sum(here * there, axis=1, keepdims=True) - there) / norms
         slope = case.embedding_penalty * student @ case.second_moment - case.cross_covariance
-        student = student - eta * (slope + pull * slopes.T @ case.images / len(case.images))
+        student = student - eta * (slope + teacher_curvature * slopes.T @ case.images / len(case.images))
         teacher = teacher + rate * (student - teacher)
     return student
 
@@ -140,14 +144,20 @@ def _force_check(rng: np.random.Generator) -> Check:
     sigma, other = case.second_moment, random_second_moment(rng, case.images.shape[1])
     rates = rng.uniform(0, 1, 30).tolist()
     predicted, measured, shares, elsewhere = [], [], [], []
-    for pull in STRENGTHS:
-        eta = stable_learning_rate(case, pull, sigma)
-        walked = descend(case, power_law_rates(exponent, 30), eta, pull, sigma)[0]
-        measured += [walked, descend(case, rates, eta, pull, sigma)[0], _feature_distilled(case, rates, eta, pull)]
-        path = gradient_descent(case.problem, Distillation(pull, PowerLaw(exponent)), learning_rate=eta, steps=30)
+    for teacher_curvature in STRENGTHS:
+        eta = stable_learning_rate(case, teacher_curvature, sigma)
+        walked = descend(case, power_law_rates(exponent, 30), eta, teacher_curvature, sigma)[0]
+        measured += [
+            walked,
+            descend(case, rates, eta, teacher_curvature, sigma)[0],
+            _feature_distilled(case, rates, eta, teacher_curvature),
+        ]
+        path = gradient_descent(case.problem, Distillation(teacher_curvature, PowerLaw(exponent)), learning_rate=eta, steps=30)
         predicted += [case.off_task(path.weights(30)), begin, begin]
-        shares += [pull / (case.embedding_penalty + pull)] * 3
-        elsewhere += [case.off_task(descend(case, rates, stable_learning_rate(case, pull, other), pull, other)[0])] * 3
+        shares += [teacher_curvature / (case.embedding_penalty + teacher_curvature)] * 3
+        elsewhere += [
+            case.off_task(descend(case, rates, stable_learning_rate(case, teacher_curvature, other), teacher_curvature, other)[0])
+        ] * 3
     return compare(
         np.stack(predicted), case.off_task(np.stack(measured)), EXACT, np.multiply.outer(shares, begin), np.stack(elsewhere)
     )

@@ -98,16 +98,20 @@ def _published_optimum(case: Instance, pulled: np.ndarray) -> np.ndarray:
 
 def _scale_check(rng: np.random.Generator) -> Check:
     """By least squares in the published scale; the nulls keep the strength, and keep rho."""
-    case, pull = random_instance(rng), rng.uniform(0.5, 2.0)
+    case, teacher_curvature = random_instance(rng), rng.uniform(0.5, 2.0)
     pairs, features = case.images.shape
-    measured = [_published_optimum(case, np.sqrt(pull) * inputs) for inputs in (case.images, np.eye(features))]
+    measured = [_published_optimum(case, np.sqrt(teacher_curvature) * inputs) for inputs in (case.images, np.eye(features))]
 
     def ends(embedding_penalty: float, distillation: float, l2_sp: float) -> np.ndarray:
         problem = case._replace(embedding_penalty=embedding_penalty).problem
         return np.stack([limit(problem, Distillation(distillation, Static())), limit(problem, L2SP(l2_sp))])
 
-    nulls = ends(1 / pairs, pull, pull), ends(1 / pairs, pull / pairs, pull / pairs), ends(1.0, pull, pull / pairs)
-    return compare(ends(1 / pairs, pull / pairs, pull / pairs**2), np.stack(measured), EXACT, *nulls)
+    nulls = (
+        ends(1 / pairs, teacher_curvature, teacher_curvature),
+        ends(1 / pairs, teacher_curvature / pairs, teacher_curvature / pairs),
+        ends(1.0, teacher_curvature, teacher_curvature / pairs),
+    )
+    return compare(ends(1 / pairs, teacher_curvature / pairs, teacher_curvature / pairs**2), np.stack(measured), EXACT, *nulls)
 
 
 def growth_residues(growth: sp.Expr) -> list[sp.Expr]:

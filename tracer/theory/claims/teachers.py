@@ -83,7 +83,7 @@ def _update_period_check(rng: np.random.Generator) -> Check:
     updates = np.arange(13)
 
     def predicted(size):
-        each = mode.curvature, mode.pull, size, momentum, updates
+        each = mode.curvature, mode.teacher_curvature, size, momentum, updates
         return np.stack([ema.student(*each), ema.teacher(*each)])
 
     nulls = mode.learning_rate, period * mode.learning_rate
@@ -136,15 +136,15 @@ def energy_residues(student_loss: Callable, teacher_loss: Callable) -> list[sp.E
 def _energy_check(rng: np.random.Generator) -> Check:
     """The largest rise of the energy at the extremes allowed; the nulls allow teacher's rates, or step sizes, above them."""
     case = random_instance(rng, rng.uniform(0.0, 0.5))
-    problem, metric, pull = case.problem, random_second_moment(rng, case.images.shape[1]), rng.uniform(0.5, 1.5)
-    largest = 2 / np.linalg.norm(problem.curvature_matrix + pull * metric, 2)
+    problem, metric, teacher_curvature = case.problem, random_second_moment(rng, case.images.shape[1]), rng.uniform(0.5, 1.5)
+    largest = 2 / np.linalg.norm(problem.curvature_matrix + teacher_curvature * metric, 2)
 
     def rise(rates, learning_rate) -> float:
         student, mean, energies = case.initial_weights, case.initial_weights, []
         for rate in rates:
             gap = student - mean
-            energies.append(problem.loss(student) + pull * np.sum(gap @ metric * gap) / 2)
-            student = student - learning_rate * (problem.gradient(student) + pull * gap @ metric)
+            energies.append(problem.loss(student) + teacher_curvature * np.sum(gap @ metric * gap) / 2)
+            student = student - learning_rate * (problem.gradient(student) + teacher_curvature * gap @ metric)
             mean = mean + rate * (student - mean)
         return float(max(0.0, np.diff(energies).max()) / np.ptp(energies))
 
@@ -159,7 +159,7 @@ def _gap_bound_check(rng: np.random.Generator) -> Check:
     runs = [simulate(mode, rng.uniform(0, 2, 40)) for _ in range(40)]
     error = max(np.abs(students).max() for students, _ in runs)
     gap = max(np.abs(students - teachers).max() for students, teachers in runs)
-    bound = np.sqrt(mode.curvature / mode.pull)
+    bound = np.sqrt(mode.curvature / mode.teacher_curvature)
     return Check(float(max(error - 1, gap / bound - 1, 0.0)), EXACT, float(max(gap / mode.data_share - 1, 0.0)))
 
 

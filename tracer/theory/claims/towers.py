@@ -65,11 +65,13 @@ def _towers(rng: np.random.Generator) -> TwoTowers:
     return TwoTowers((left * [2.0, 1.4, 0.8, 0.5]) @ right.T, float(rng.uniform(0.7, 1.3)))
 
 
-def _alternated(towers: TwoTowers, rng: np.random.Generator, anchor: np.ndarray | None = None, pull: float = 0.0) -> np.ndarray:
+def _alternated(
+    towers: TwoTowers, rng: np.random.Generator, anchor: np.ndarray | None = None, teacher_curvature: float = 0.0
+) -> np.ndarray:
     """The product of two maps into RANK dimensions, from random ones, each in turn where the slope of loss and pull in it is 0."""
-    weight, towards = towers.embedding_penalty + pull, towers.cross_covariance
+    weight, towards = towers.embedding_penalty + teacher_curvature, towers.cross_covariance
     if anchor is not None:
-        towards = towards + pull * anchor
+        towards = towards + teacher_curvature * anchor
     text = rng.standard_normal((RANK, towards.shape[1]))
     for _ in range(300):
         image = np.linalg.solve(weight * text @ text.T, text @ towards.T)
@@ -87,12 +89,12 @@ def _optimum_check(rng: np.random.Generator) -> Check:
 
 def _distilled_check(rng: np.random.Generator) -> Check:
     """The nulls are the mean of the undistilled optimum and the pretrained product, and these two."""
-    towers, pull = _towers(rng), float(rng.uniform(0.1, 0.3))
+    towers, teacher_curvature = _towers(rng), float(rng.uniform(0.1, 0.3))
     anchor = np.linalg.qr(rng.standard_normal((5, RANK)))[0] @ rng.standard_normal((RANK, 4)) / 3
     optimum = towers.optimum(RANK)
-    mean = (towers.embedding_penalty * optimum + pull * anchor) / (towers.embedding_penalty + pull)
-    measured = _alternated(towers, rng, anchor, pull)
-    return compare(towers.distilled_optimum(RANK, anchor, pull), measured, SUMMED, mean, optimum, anchor)
+    mean = (towers.embedding_penalty * optimum + teacher_curvature * anchor) / (towers.embedding_penalty + teacher_curvature)
+    measured = _alternated(towers, rng, anchor, teacher_curvature)
+    return compare(towers.distilled_optimum(RANK, anchor, teacher_curvature), measured, SUMMED, mean, optimum, anchor)
 
 
 def _logistic_check(rng: np.random.Generator) -> Check:

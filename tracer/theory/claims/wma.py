@@ -104,17 +104,17 @@ def _flow_check(rng: np.random.Generator) -> Check:
 
     def slopes(at, state):
         student, teacher = state
-        return [-mode.curvature * student - mode.pull * (student - teacher), exponent / at * (student - teacher)]
+        return [-mode.curvature * student - mode.teacher_curvature * (student - teacher), exponent / at * (student - teacher)]
 
     start = [1 - mode.curvature * early, 1 - mode.curvature * early * exponent / (exponent + 1)]
     solved = integrate.solve_ivp(slopes, (early, 8), start, "Radau", times, rtol=1e-10, atol=1e-13)
 
-    def predicted(curvature, pull, value):
-        each = curvature, pull, value, times
+    def predicted(curvature, teacher_curvature, value):
+        each = curvature, teacher_curvature, value, times
         return np.stack([wma.flow_student(*each), wma.flow_teacher(*each)])
 
-    nulls = predicted(mode.curvature, mode.pull, exponent + 0.05), predicted(mode.curvature, 0.0, exponent)
-    return compare(predicted(mode.curvature, mode.pull, exponent), solved.y, INTEGRATED, *nulls)
+    nulls = predicted(mode.curvature, mode.teacher_curvature, exponent + 0.05), predicted(mode.curvature, 0.0, exponent)
+    return compare(predicted(mode.curvature, mode.teacher_curvature, exponent), solved.y, INTEGRATED, *nulls)
 
 
 def by_time(name: str, value: sp.Expr) -> sp.Rel:

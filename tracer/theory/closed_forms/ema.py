@@ -1,6 +1,6 @@
 """A mode with an exponential teacher: the gap collapses at a geometric rate, and its sum over time is set by the momentum alone.
 
-In units of the mode's initial error, u_0 = ubar_0 = 1, with curvature sigma, pull l, step size eta and momentum m,
+In units of the mode's initial error, u_0 = ubar_0 = 1, with curvature sigma, teacher curvature l, step size eta and momentum m,
 
     u_{t+1} = (1 - eta sigma - eta l) u_t + eta l ubar_t,    ubar_{t+1} = m ubar_t + (1 - m) u_{t+1},    gap g = u - ubar,
 
@@ -25,7 +25,7 @@ from tracer.theory.closed_forms.stiffness import stiffness
 
 
 def eigenvalues(
-    curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two factors (theta_plus, theta_minus) by which a mode's student and teacher shrink per step; always real.
 
@@ -36,25 +36,27 @@ def eigenvalues(
 
     Args:
         curvature: sigma >= 0.
-        pull: l >= 0.
+        teacher_curvature: l >= 0.
         learning_rate: eta > 0.
         momentum: m in [0, 1]. All broadcast.
     """
-    pair = factors(curvature, pull, learning_rate, momentum)
+    pair = factors(curvature, teacher_curvature, learning_rate, momentum)
     return pair.plus, pair.minus
 
 
-def decay_rate(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> np.ndarray:
+def decay_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> np.ndarray:
     """Share of the error that the slow factor takes off per step, without cancellation.
 
         1 - theta_plus = (1 - m) eta sigma / (1 - theta_minus)
 
     Source: this project. Arguments as for `eigenvalues`.
     """
-    return factors(curvature, pull, learning_rate, momentum).left_plus
+    return factors(curvature, teacher_curvature, learning_rate, momentum).left_plus
 
 
-def student(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def student(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike
+) -> np.ndarray:
     """The student's error after t steps, as a share of the initial one.
 
         u_t = [(a + b - theta_minus) theta_plus^t + (theta_plus - a - b) theta_minus^t] / (theta_plus - theta_minus)
@@ -62,15 +64,17 @@ def student(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
     Source: this project.
 
     Args:
-        curvature, pull, learning_rate, momentum: as for `eigenvalues`.
+        curvature, teacher_curvature, learning_rate, momentum: as for `eigenvalues`.
         steps: t, whole numbers >= 0, broadcast with the others.
     """
     steps = numbers("steps", steps, WHOLE)
-    pair = factors(curvature, pull, learning_rate, momentum)
+    pair = factors(curvature, teacher_curvature, learning_rate, momentum)
     return pair.minus_power(steps) + pair.left_minus * pair.lift * pair.power_difference(steps)
 
 
-def teacher(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def teacher(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike
+) -> np.ndarray:
     """The teacher's error after t steps, as a share of the initial one.
 
         ubar_t = [(1 - theta_minus) theta_plus^{t+1} - (1 - theta_plus) theta_minus^{t+1}] / (theta_plus - theta_minus)
@@ -78,11 +82,13 @@ def teacher(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
     Source: this project. Arguments as for `student`.
     """
     after = numbers("steps", steps, WHOLE) + 1
-    pair = factors(curvature, pull, learning_rate, momentum)
+    pair = factors(curvature, teacher_curvature, learning_rate, momentum)
     return pair.plus_power(after) + pair.left_plus * pair.power_difference(after)
 
 
-def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def gap(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike
+) -> np.ndarray:
     """Student minus teacher after t steps, as a share of the initial error.
 
         g_t = -m eta sigma (theta_plus^t - theta_minus^t) / (theta_plus - theta_minus)
@@ -92,12 +98,12 @@ def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentu
 
     Source: TRACER, arXiv 2605.29380 (that it vanishes exponentially); this project (the formula). Arguments as for `student`.
     """
-    pair = factors(curvature, pull, learning_rate, momentum)
+    pair = factors(curvature, teacher_curvature, learning_rate, momentum)
     drive = np.asarray(momentum, dtype=float) * np.asarray(learning_rate, dtype=float) * np.asarray(curvature, dtype=float)
     return -drive * pair.power_difference(numbers("steps", steps, WHOLE))
 
 
-def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
     """The teacher's error after t steps at each of which the student is solved exactly, as a share of the initial one.
 
         ubar_t = (1 - q (1 - m))^t = (p + q m)^t
@@ -108,9 +114,9 @@ def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike,
     Source: TRACER, arXiv 2605.29380 (theorem C.8, and corollary C.9 with equality).
 
     Args:
-        curvature, pull, momentum, steps: as for `student`.
+        curvature, teacher_curvature, momentum, steps: as for `student`.
     """
-    _, q, p = stiffness(curvature, pull)
+    _, q, p = stiffness(curvature, teacher_curvature)
     momentum, steps = numbers("momentum", momentum, SHARE), numbers("steps", steps, WHOLE)
     taken = q * (1 - momentum)
     quick = taken > 0.5
@@ -119,7 +125,7 @@ def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike,
     return np.where(quick, np.exp(special.xlogy(steps, p + q * momentum)), np.exp(steps * log_kept))[()]
 
 
-def proximal_student(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
     """The student's error after t steps at each of which it is solved exactly, as a share of the initial one.
 
         u_t = p (1 - q (1 - m))^(t - 1),   u_0 = 1
@@ -127,11 +133,11 @@ def proximal_student(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike,
     Source: TRACER, arXiv 2605.29380 (theorem C.8). Arguments as for `proximal_teacher`.
     """
     steps = numbers("steps", steps, WHOLE)
-    before = proximal_teacher(curvature, pull, momentum, np.maximum(steps - 1, 0))
-    return np.where(steps > 0, stiffness(curvature, pull).teacher_share * before, 1.0)[()]
+    before = proximal_teacher(curvature, teacher_curvature, momentum, np.maximum(steps - 1, 0))
+    return np.where(steps > 0, stiffness(curvature, teacher_curvature).teacher_share * before, 1.0)[()]
 
 
-def proximal_gap(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
     """Student minus teacher after t steps at each of which the student is solved exactly, as a share of the initial error.
 
         g_t = -q m (1 - q (1 - m))^(t - 1),   g_0 = 0
@@ -139,11 +145,13 @@ def proximal_gap(curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, ste
     Over all steps it adds up to `budget`, as gradient descent's does. Source: this project. Arguments as for `proximal_teacher`.
     """
     steps, momentum = numbers("steps", steps, WHOLE), numbers("momentum", momentum, SHARE)
-    before = proximal_teacher(curvature, pull, momentum, np.maximum(steps - 1, 0))
-    return np.where(steps > 0, -stiffness(curvature, pull).data_share * momentum * before, 0.0)[()]
+    before = proximal_teacher(curvature, teacher_curvature, momentum, np.maximum(steps - 1, 0))
+    return np.where(steps > 0, -stiffness(curvature, teacher_curvature).data_share * momentum * before, 0.0)[()]
 
 
-def half_life_steps(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> np.ndarray:
+def half_life_steps(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike
+) -> np.ndarray:
     """Steps in which errors and gap halve once the faster factor has died out; infinite where they do not decay.
 
         ln 2 / -ln max(theta_plus, |theta_minus|)
@@ -153,7 +161,7 @@ def half_life_steps(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayL
 
     Source: this project. Arguments as for `eigenvalues`.
     """
-    pair = factors(curvature, pull, learning_rate, momentum)
+    pair = factors(curvature, teacher_curvature, learning_rate, momentum)
     with np.errstate(divide="ignore"):
         smooth = -np.where(pair.left_plus < 0.5, np.log1p(-np.minimum(pair.left_plus, 0.5)), np.log(pair.plus))
         rate = np.minimum(smooth, -np.log(np.abs(pair.minus)))
@@ -180,7 +188,7 @@ def budget(momentum: ArrayLike) -> np.ndarray:
 
 
 def budget_with_period(
-    curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, update_every: int
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, update_every: int
 ) -> np.ndarray:
     """Sum of the gap over all steps when the teacher moves only every k steps, as a share of the initial error.
 
@@ -190,11 +198,11 @@ def budget_with_period(
     steps. Without curvature nothing moves, and the sum is 0. Source: this project.
 
     Args:
-        curvature, pull, learning_rate: as for `eigenvalues`.
+        curvature, teacher_curvature, learning_rate: as for `eigenvalues`.
         momentum: m in [0, 1), of each update.
         update_every: k >= 1.
     """
-    kept = 1 - numbers("learning_rate", learning_rate, POSITIVE) * stiffness(curvature, pull).total
+    kept = 1 - numbers("learning_rate", learning_rate, POSITIVE) * stiffness(curvature, teacher_curvature).total
     weight, waited = np.zeros_like(kept), np.zeros_like(kept)
     for _ in range(whole_number("update_every", update_every)):
         waited = waited + weight
@@ -203,7 +211,7 @@ def budget_with_period(
 
 
 def max_learning_rate(
-    curvature: ArrayLike, pull: ArrayLike, momentum: ArrayLike, update_every: int = 1, heavy_ball: float = 0.0
+    curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, update_every: int = 1, heavy_ball: float = 0.0
 ) -> np.ndarray:
     """Step size above which a mode diverges; infinite where c = sigma + l is 0.
 
@@ -216,16 +224,16 @@ def max_learning_rate(
     Source: this project.
 
     Args:
-        curvature, pull, momentum: as for `eigenvalues`.
+        curvature, teacher_curvature, momentum: as for `eigenvalues`.
         update_every: k >= 1, steps between two teacher updates.
         heavy_ball: h in [0, 1), the student's own momentum.
     """
     number("heavy_ball", heavy_ball, BELOW_ONE)
-    curvature, pull, momentum = np.broadcast_arrays(curvature, pull, numbers("momentum", momentum, SHARE))
-    felt, _, teacher_share = stiffness(curvature, pull)
+    curvature, teacher_curvature, momentum = np.broadcast_arrays(curvature, teacher_curvature, numbers("momentum", momentum, SHARE))
+    felt, _, teacher_share = stiffness(curvature, teacher_curvature)
     largest = np.full(felt.shape, 2 * (1 + heavy_ball))
     if whole_number("update_every", update_every) == 1:
-        felt = curvature + 2 * momentum / (1 + momentum) * pull
+        felt = curvature + 2 * momentum / (1 + momentum) * teacher_curvature
     elif update_every % 2 and heavy_ball == 0:
         lag = (1 - momentum) / (1 + momentum) * teacher_share
         largest = 1 + np.divide(1 + lag, 1 - lag, out=np.full(felt.shape, np.inf), where=lag < 1) ** (1 / update_every)
@@ -234,7 +242,7 @@ def max_learning_rate(
 
 def growth(
     curvature: ArrayLike,
-    pull: ArrayLike,
+    teacher_curvature: ArrayLike,
     learning_rate: ArrayLike,
     momentum: ArrayLike,
     update_every: int = 1,
@@ -245,10 +253,14 @@ def growth(
     It is the spectral radius of the map that takes student, teacher and velocity through the k steps of one period. Source: this
     project. Arguments as for `eigenvalues` and `max_learning_rate`.
     """
-    total, momentum, rate = stiffness(curvature, pull).total, numbers("momentum", momentum, SHARE), np.asarray(learning_rate)
+    total, momentum, rate = (
+        stiffness(curvature, teacher_curvature).total,
+        numbers("momentum", momentum, SHARE),
+        np.asarray(learning_rate),
+    )
     step, update = np.zeros((2, *np.broadcast(total, numbers("learning_rate", rate, POSITIVE), momentum).shape, 3, 3))
     step[..., 2, 0] = total
-    step[..., 2, 1] = -np.asarray(pull)
+    step[..., 2, 1] = -np.asarray(teacher_curvature)
     step[..., 2, 2] = number("heavy_ball", heavy_ball, BELOW_ONE)
     step[..., 0, :] = -rate[..., None] * step[..., 2, :]
     step[..., 0, 0] += 1
@@ -260,7 +272,7 @@ def growth(
     return np.abs(np.linalg.eigvals(period)).max(axis=-1)
 
 
-def flow_eigenvalues(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def flow_eigenvalues(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The two rates of change per unit of time, (slow, fast), both real and <= 0.
 
         lambda = [-(c + gamma) +- sqrt((c - gamma)^2 + 4 gamma l)] / 2,   slow = -gamma sigma / |fast|
@@ -269,14 +281,14 @@ def flow_eigenvalues(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayL
 
     Args:
         curvature: sigma >= 0.
-        pull: l >= 0.
+        teacher_curvature: l >= 0.
         teacher_rate: gamma >= 0, the teacher's speed per unit of time s = eta t; (1 - m) / eta. All broadcast.
     """
-    pair = rates(curvature, pull, teacher_rate)
+    pair = rates(curvature, teacher_curvature, teacher_rate)
     return -pair.slow, -pair.fast
 
 
-def flow_student(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
     """The student's error at a time, as a share of the initial one.
 
         u(s) = e^{fast s} + (|fast| - sigma) (e^{slow s} - e^{fast s}) / (slow - fast)
@@ -284,30 +296,30 @@ def flow_student(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike,
     Source: this project.
 
     Args:
-        curvature, pull, teacher_rate: as for `flow_eigenvalues`.
+        curvature, teacher_curvature, teacher_rate: as for `flow_eigenvalues`.
         time: s = eta t >= 0, broadcast with the others.
     """
-    pair, time = rates(curvature, pull, teacher_rate), numbers("time", time, NOT_NEGATIVE)
+    pair, time = rates(curvature, teacher_curvature, teacher_rate), numbers("time", time, NOT_NEGATIVE)
     return np.exp(-pair.fast * time) + pair.lift * pair.exponential_difference(time)
 
 
-def flow_teacher(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
     """The teacher's error at a time, as a share of the initial one.
 
         ubar(s) = e^{slow s} + |slow| (e^{slow s} - e^{fast s}) / (slow - fast)
 
     Source: this project. Arguments as for `flow_student`.
     """
-    pair, time = rates(curvature, pull, teacher_rate), numbers("time", time, NOT_NEGATIVE)
+    pair, time = rates(curvature, teacher_curvature, teacher_rate), numbers("time", time, NOT_NEGATIVE)
     return np.exp(-pair.slow * time) + pair.slow * pair.exponential_difference(time)
 
 
-def flow_gap(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
     """Student minus teacher at a time, as a share of the initial error.
 
         g(s) = -sigma (e^{slow s} - e^{fast s}) / (slow - fast)
 
     Source: this project. Arguments as for `flow_student`.
     """
-    pair = rates(curvature, pull, teacher_rate)
+    pair = rates(curvature, teacher_curvature, teacher_rate)
     return -np.asarray(curvature) * pair.exponential_difference(numbers("time", time, NOT_NEGATIVE))

@@ -71,7 +71,7 @@ class Rates:
         return np.exp(-self.slow * time) * time * special.exprel(-self.distance * time)
 
 
-def factors(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> Factors:
+def factors(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> Factors:
     """Factors of one step with sigma, l, eta and m.
 
     Relative to m they are the roots of z^2 - d z - (1 - m) m b with d = a - m + (1 - m) b: of opposite sign, so that the larger
@@ -80,13 +80,13 @@ def factors(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
     Raises:
         UserError: if a number is out of its range.
     """
-    curvature, pull, learning_rate, momentum = np.broadcast_arrays(
+    curvature, teacher_curvature, learning_rate, momentum = np.broadcast_arrays(
         numbers("curvature", curvature, NOT_NEGATIVE),
-        numbers("pull", pull, NOT_NEGATIVE),
+        numbers("teacher_curvature", teacher_curvature, NOT_NEGATIVE),
         numbers("learning_rate", learning_rate, POSITIVE),
         numbers("momentum", momentum, SHARE),
     )
-    data, held, rate = learning_rate * curvature, learning_rate * pull, 1 - momentum
+    data, held, rate = learning_rate * curvature, learning_rate * teacher_curvature, 1 - momentum
     difference = rate - data - momentum * held
     distance = np.hypot(difference, 2 * np.sqrt(rate * momentum * held))
     larger = (np.abs(difference) + distance) / 2
@@ -104,19 +104,19 @@ def factors(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, mom
     )
 
 
-def rates(curvature: ArrayLike, pull: ArrayLike, teacher_rate: ArrayLike) -> Rates:
+def rates(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike) -> Rates:
     """Rates of the flow with sigma, l and the teacher's speed gamma; raises as `factors` does."""
-    curvature, pull, teacher_rate = np.broadcast_arrays(
+    curvature, teacher_curvature, teacher_rate = np.broadcast_arrays(
         numbers("curvature", curvature, NOT_NEGATIVE),
-        numbers("pull", pull, NOT_NEGATIVE),
+        numbers("teacher_curvature", teacher_curvature, NOT_NEGATIVE),
         numbers("teacher_rate", teacher_rate, NOT_NEGATIVE),
     )
-    difference = curvature + pull - teacher_rate
-    distance = np.hypot(difference, 2 * np.sqrt(teacher_rate * pull))
+    difference = curvature + teacher_curvature - teacher_rate
+    distance = np.hypot(difference, 2 * np.sqrt(teacher_rate * teacher_curvature))
     larger = (np.abs(difference) + distance) / 2
-    above_total = np.where(difference > 0, _ratio(teacher_rate * pull, larger), larger)
-    fast = curvature + pull + above_total
-    return Rates(slow=_ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=pull + above_total)
+    above_total = np.where(difference > 0, _ratio(teacher_rate * teacher_curvature, larger), larger)
+    fast = curvature + teacher_curvature + above_total
+    return Rates(slow=_ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=teacher_curvature + above_total)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -22,26 +22,28 @@ class Stiffness(NamedTuple):
     teacher_share: np.ndarray
 
 
-def stiffness(curvature: ArrayLike, pull: ArrayLike) -> Stiffness:
+def stiffness(curvature: ArrayLike, teacher_curvature: ArrayLike) -> Stiffness:
     """c = sigma + l and its shares q = sigma / c, p = l / c; a mode that nothing drives (c = 0) counts as the teacher's.
 
     Args:
         curvature: sigma >= 0.
-        pull: l >= 0, in a shape that broadcasts with it.
+        teacher_curvature: l >= 0, in a shape that broadcasts with it.
 
     Raises:
         UserError: if a number is negative or not finite.
     """
-    curvature, pull = np.broadcast_arrays(numbers("curvature", curvature, NOT_NEGATIVE), numbers("pull", pull, NOT_NEGATIVE))
-    total = curvature + pull
+    curvature, teacher_curvature = np.broadcast_arrays(
+        numbers("curvature", curvature, NOT_NEGATIVE), numbers("teacher_curvature", teacher_curvature, NOT_NEGATIVE)
+    )
+    total = curvature + teacher_curvature
     driven = total > 0
     data_share = np.divide(curvature, total, out=np.zeros_like(total), where=driven)
-    teacher_share = np.divide(pull, total, out=np.ones_like(total), where=driven)
+    teacher_share = np.divide(teacher_curvature, total, out=np.ones_like(total), where=driven)
     return Stiffness(total, data_share[()], teacher_share[()])
 
 
 def learning_rate_per_update(
-    curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, update_every: ArrayLike
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, update_every: ArrayLike
 ) -> np.ndarray:
     """Step size that takes student and teacher from one update to the next in one step, where they take k steps.
 
@@ -51,14 +53,14 @@ def learning_rate_per_update(
     `ema` and `wma` with this step size, and updates in place of steps, hold for any update period. Source: this project.
 
     Args:
-        curvature, pull: sigma, l >= 0.
+        curvature, teacher_curvature: sigma, l >= 0.
         learning_rate: eta > 0.
         update_every: k >= 1. All broadcast.
 
     Raises:
         UserError: if a number is out of its range.
     """
-    total, learning_rate = stiffness(curvature, pull).total, numbers("learning_rate", learning_rate, POSITIVE)
+    total, learning_rate = stiffness(curvature, teacher_curvature).total, numbers("learning_rate", learning_rate, POSITIVE)
     x, k = np.broadcast_arrays(learning_rate * total, numbers("update_every", update_every, COUNT))
     slow = x < 0.5
     taken = np.where(slow, -np.expm1(k * np.log1p(-np.where(slow, x, 0))), 1 - (1 - x) ** k)

@@ -1,6 +1,6 @@
 """A mode with a power-law teacher: the gap persists, falling like t^-kappa, kappa = beta sigma / (sigma + l), and leaves no bias.
 
-In units of the mode's initial error, u_0 = ubar_0 = 1, with curvature sigma, pull l and step size eta,
+In units of the mode's initial error, u_0 = ubar_0 = 1, with curvature sigma, teacher curvature l and step size eta,
 
     u_{t+1} = (1 - eta sigma - eta l) u_t + eta l ubar_t,    ubar_{t+1} = ubar_t + beta / (beta + t + 1) (u_{t+1} - ubar_t).
 
@@ -21,7 +21,9 @@ from tracer.theory.closed_forms.beta_means import beta_mean_exponential, beta_me
 from tracer.theory.closed_forms.stiffness import stiffness
 
 
-def student(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def student(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike
+) -> np.ndarray:
     """The student's error after t steps, as a share of the initial one.
 
         u_t = 2F1(-t, beta q; beta; x) = E (1 - x Y)^t,   Y ~ Beta(beta q, beta p)
@@ -33,29 +35,33 @@ def student(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, bet
 
     Args:
         curvature: sigma >= 0.
-        pull: l >= 0.
+        teacher_curvature: l >= 0.
         learning_rate: eta > 0.
         beta: exponent of the kernel's weights, alpha_j = (beta)_j / j!, > 0.
         steps: t, whole numbers >= 0. All broadcast.
     """
-    total, q, p = stiffness(curvature, pull)
+    total, q, p = stiffness(curvature, teacher_curvature)
     beta = numbers("beta", beta, POSITIVE)
     return beta_mean_power(beta * q, beta * p, numbers("learning_rate", learning_rate, POSITIVE) * total, steps)
 
 
-def teacher(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def teacher(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike
+) -> np.ndarray:
     """The teacher's error after t steps, as a share of the initial one.
 
         ubar_t = 2F1(-t, beta q; beta + 1; x) = E (1 - x Y)^t,   Y ~ Beta(beta q, beta p + 1)
 
     Source: this project. Arguments as for `student`.
     """
-    total, q, p = stiffness(curvature, pull)
+    total, q, p = stiffness(curvature, teacher_curvature)
     beta = numbers("beta", beta, POSITIVE)
     return beta_mean_power(beta * q, beta * p + 1, numbers("learning_rate", learning_rate, POSITIVE) * total, steps)
 
 
-def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def gap(
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike
+) -> np.ndarray:
     """Student minus teacher after t steps, as a share of the initial error; never as a difference.
 
         g_t = -(eta sigma t / (beta + 1)) 2F1(1 - t, beta q + 1; beta + 2; x)
@@ -65,13 +71,13 @@ def gap(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: A
 
     Source: TRACER, arXiv 2605.29380 (that it persists); this project (the formula). Arguments as for `student`.
     """
-    total, q, p = stiffness(curvature, pull)
+    total, q, p = stiffness(curvature, teacher_curvature)
     beta, steps = numbers("beta", beta, POSITIVE), numbers("steps", steps, WHOLE)
     x = numbers("learning_rate", learning_rate, POSITIVE) * total
     return -(q * x * steps / (beta + 1)) * beta_mean_power(beta * q + 1, beta * p + 1, x, np.maximum(steps - 1, 0))
 
 
-def flow_student(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
     """The student's error at a time in the limit of small steps, as a share of the initial one.
 
         u(s) = 1F1(beta q; beta; -c s) = E exp(-c s Y),   Y ~ Beta(beta q, beta p)
@@ -79,39 +85,39 @@ def flow_student(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: A
     Source: this project.
 
     Args:
-        curvature, pull, beta: as for `student`.
+        curvature, teacher_curvature, beta: as for `student`.
         time: s = eta t >= 0, broadcast with the others.
     """
-    total, q, p = stiffness(curvature, pull)
+    total, q, p = stiffness(curvature, teacher_curvature)
     beta = numbers("beta", beta, POSITIVE)
     return beta_mean_exponential(beta * q, beta * p, total * numbers("time", time, NOT_NEGATIVE))
 
 
-def flow_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
     """The teacher's error at a time in the limit of small steps, as a share of the initial one.
 
         ubar(s) = 1F1(beta q; beta + 1; -c s),    solving  s ubar'' + (beta + 1 + c s) ubar' + beta sigma ubar = 0
 
     Source: this project. Arguments as for `flow_student`.
     """
-    total, q, p = stiffness(curvature, pull)
+    total, q, p = stiffness(curvature, teacher_curvature)
     beta = numbers("beta", beta, POSITIVE)
     return beta_mean_exponential(beta * q, beta * p + 1, total * numbers("time", time, NOT_NEGATIVE))
 
 
-def flow_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
     """Student minus teacher at a time in the limit of small steps, as a share of the initial error.
 
         g(s) = -(sigma s / (beta + 1)) 1F1(beta q + 1; beta + 2; -c s)
 
     Source: this project. Arguments as for `flow_student`.
     """
-    total, q, p = stiffness(curvature, pull)
+    total, q, p = stiffness(curvature, teacher_curvature)
     beta, scaled_time = numbers("beta", beta, POSITIVE), total * numbers("time", time, NOT_NEGATIVE)
     return -(q * scaled_time / (beta + 1)) * beta_mean_exponential(beta * q + 1, beta * p + 1, scaled_time)
 
 
-def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
     """The teacher's error after t steps at each of which the student is solved exactly, as a share of the initial one.
 
         ubar_t = prod_k (1 - q beta / (beta + k)) = Gamma(beta + 1) Gamma(t + 1 + beta p) / (Gamma(1 + beta p) Gamma(t + 1 + beta))
@@ -125,26 +131,26 @@ def proximal_teacher(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, ste
     Source: TRACER, arXiv 2605.29380 (theorem C.8: the product); this project (its value and exponent).
 
     Args:
-        curvature, pull, beta, steps: as for `student`.
+        curvature, teacher_curvature, beta, steps: as for `student`.
     """
-    _, q, p = stiffness(curvature, pull)
+    _, q, p = stiffness(curvature, teacher_curvature)
     beta = numbers("beta", beta, POSITIVE)
     return beta_mean_power(beta * q, beta * p + 1, 1.0, steps)
 
 
-def proximal_student(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
     """The student's error after t steps at each of which it is solved exactly, as a share of the initial one.
 
         u_t = p ubar_{t-1} = (beta p)_t / (beta)_t,   u_0 = 1
 
     Source: TRACER, arXiv 2605.29380 (theorem C.8); this project (the value). Arguments as for `proximal_teacher`.
     """
-    _, q, p = stiffness(curvature, pull)
+    _, q, p = stiffness(curvature, teacher_curvature)
     beta = numbers("beta", beta, POSITIVE)
     return beta_mean_power(beta * q, beta * p, 1.0, steps)
 
 
-def proximal_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
     """Student minus teacher after t steps at each of which the student is solved exactly, as a share of the initial error.
 
         g_t = -q t / (beta + t) ubar_{t-1}
@@ -154,10 +160,14 @@ def proximal_gap(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike, steps: 
     """
     beta, steps = numbers("beta", beta, POSITIVE), numbers("steps", steps, WHOLE)
     kept = steps / (beta + steps)
-    return -stiffness(curvature, pull).data_share * kept * proximal_teacher(curvature, pull, beta, np.maximum(steps - 1, 0))
+    return (
+        -stiffness(curvature, teacher_curvature).data_share
+        * kept
+        * proximal_teacher(curvature, teacher_curvature, beta, np.maximum(steps - 1, 0))
+    )
 
 
-def persistence_exponent(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike) -> np.ndarray:
+def persistence_exponent(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike) -> np.ndarray:
     """Exponent of the power law by which student, teacher and gap fall; 0 where nothing is learned.
 
         kappa = beta q = beta sigma / (sigma + l)
@@ -171,12 +181,12 @@ def persistence_exponent(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike)
     For a Beta(a, b) kernel over a horizon it is the exponent in the horizon, with beta = a. Source: this project.
 
     Args:
-        curvature, pull, beta: as for `student`.
+        curvature, teacher_curvature, beta: as for `student`.
     """
-    return numbers("beta", beta, POSITIVE) * stiffness(curvature, pull).data_share
+    return numbers("beta", beta, POSITIVE) * stiffness(curvature, teacher_curvature).data_share
 
 
-def persistence_constant(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike) -> np.ndarray:
+def persistence_constant(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike) -> np.ndarray:
     """Constant of the teacher's power law, for 0 < x < 2 and x t well above 1.
 
         ubar_t ~ Gamma(beta + 1) / Gamma(1 + beta p) (x t)^-kappa,    u_t ~ p ubar_t,    g_t ~ -q ubar_t
@@ -184,10 +194,10 @@ def persistence_constant(curvature: ArrayLike, pull: ArrayLike, beta: ArrayLike)
     Source: this project. Arguments as for `persistence_exponent`.
     """
     beta = numbers("beta", beta, POSITIVE)
-    return np.exp(special.gammaln(beta + 1) - special.gammaln(1 + beta * stiffness(curvature, pull).teacher_share))
+    return np.exp(special.gammaln(beta + 1) - special.gammaln(1 + beta * stiffness(curvature, teacher_curvature).teacher_share))
 
 
-def budget(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike) -> np.ndarray:
+def budget(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike) -> np.ndarray:
     """Sum of the gap over all steps of a stable run, as a share of the initial error; minus infinity for kappa <= 1.
 
         sum_t g_t = -1 / (x (kappa - 1)) for kappa > 1;   up to T it grows like T^(1 - kappa) for kappa < 1, log T for kappa = 1
@@ -195,16 +205,16 @@ def budget(curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, beta
     Without curvature there is no gap, and the sum is 0. Source: this project.
 
     Args:
-        curvature, pull, learning_rate, beta: as for `student`.
+        curvature, teacher_curvature, learning_rate, beta: as for `student`.
     """
-    total, q, _ = stiffness(curvature, pull)
+    total, q, _ = stiffness(curvature, teacher_curvature)
     excess = numbers("beta", beta, POSITIVE) * q - 1
     decays = excess > 0
     finite = numbers("learning_rate", learning_rate, POSITIVE) * total * np.where(decays, excess, 1)
     return np.where(q > 0, np.where(decays, -1 / np.where(decays, finite, 1), -np.inf), 0.0)[()]
 
 
-def max_learning_rate(curvature: ArrayLike, pull: ArrayLike, heavy_ball: float = 0.0) -> np.ndarray:
+def max_learning_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, heavy_ball: float = 0.0) -> np.ndarray:
     """Step size above which a mode diverges, at any update period of the teacher; infinite where sigma + l is 0.
 
         2 (1 + h) / (sigma + l)
@@ -212,16 +222,16 @@ def max_learning_rate(curvature: ArrayLike, pull: ArrayLike, heavy_ball: float =
     Source: this project.
 
     Args:
-        curvature, pull: as for `student`.
+        curvature, teacher_curvature: as for `student`.
         heavy_ball: h in [0, 1), the student's own momentum.
     """
-    total, largest = stiffness(curvature, pull).total, 2 * (1 + number("heavy_ball", heavy_ball, BELOW_ONE))
+    total, largest = stiffness(curvature, teacher_curvature).total, 2 * (1 + number("heavy_ball", heavy_ball, BELOW_ONE))
     return np.divide(largest, total, out=np.full(total.shape, np.inf), where=total > 0)[()]
 
 
 def beta_teacher(
     curvature: ArrayLike,
-    pull: ArrayLike,
+    teacher_curvature: ArrayLike,
     learning_rate: ArrayLike,
     a: ArrayLike,
     b: ArrayLike,
@@ -235,21 +245,21 @@ def beta_teacher(
     The student is p times that, the gap -q times, away from the end. Relative error O(x) + O(1 / (x t)). Source: this project.
 
     Args:
-        curvature, pull, learning_rate: as for `student`; sigma + l > 0.
+        curvature, teacher_curvature, learning_rate: as for `student`; sigma + l > 0.
         a, b: the kernel's shape parameters, > 0.
         total_steps: T.
         steps: t in (0, T]. All broadcast.
     """
-    total, q, _ = stiffness(curvature, pull)
+    total, q, _ = stiffness(curvature, teacher_curvature)
     a, b, horizon = numbers("a", a, POSITIVE), numbers("b", b, POSITIVE), numbers("total_steps", total_steps, COUNT)
     progress = numbers("steps over total_steps", numbers("steps", steps, COUNT) / horizon, SHARE)
     mass = a * special.beta(a, b) * special.betainc(a, b, progress)
     scale = numbers("learning_rate", learning_rate, POSITIVE) * total * horizon
-    return persistence_constant(curvature, pull, a) * scale ** (-a * q) * mass**-q
+    return persistence_constant(curvature, teacher_curvature, a) * scale ** (-a * q) * mass**-q
 
 
 def beta_end(
-    curvature: ArrayLike, pull: ArrayLike, learning_rate: ArrayLike, a: ArrayLike, b: ArrayLike, total_steps: ArrayLike
+    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, a: ArrayLike, b: ArrayLike, total_steps: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Errors (student, teacher, gap) at the end of a Beta(a, b) kernel's horizon T, as shares of the initial one (asymptotic).
 
@@ -259,10 +269,10 @@ def beta_end(
     delta is how far the student lags behind a teacher that moves ever faster (b < 1) or slower (b > 1). Source: this project.
 
     Args:
-        curvature, pull, learning_rate, a, b, total_steps: as for `beta_teacher`.
+        curvature, teacher_curvature, learning_rate, a, b, total_steps: as for `beta_teacher`.
     """
-    total, q, p = stiffness(curvature, pull)
-    at_end = beta_teacher(curvature, pull, learning_rate, a, b, total_steps, total_steps)
+    total, q, p = stiffness(curvature, teacher_curvature)
+    at_end = beta_teacher(curvature, teacher_curvature, learning_rate, a, b, total_steps, total_steps)
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     lag = special.poch(a, b) * (learning_rate * total * np.asarray(total_steps, dtype=float)) ** -b
     return p * at_end * (1 + q * lag), at_end, -q * at_end * (1 - p * lag)
