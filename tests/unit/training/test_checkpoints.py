@@ -5,6 +5,7 @@ import resource
 
 import numpy as np
 import pytest
+import torch
 from safetensors import SafetensorError
 
 from tests.models import RandomBatches, TinyDualEncoder
