@@ -1,1 +1,1 @@
-"""How a fine-tuned model is judged: zero-shot accuracy, calibration, teacher-student gaps, weight interpolation."""
+"""How a fine-tuned model is judged: zero-shot accuracy, calibration, reports, intervals over seeds, what changed where."""
