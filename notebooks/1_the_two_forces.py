@@ -13,14 +13,14 @@
 # how long does it pull, if the average is exponential (EMA), and if it is a weighted mean of the whole past (WMA)?
 #
 # In an eigendirection of the images' second moment with curvature $\sigma$, let $u_t$ be the student's distance to the
-# task's optimum and $\bar u_t$ the teacher's. With step size $\eta$ and pull $\ell$ gradient descent is
+# task's optimum and $\bar u_t$ the teacher's. With step size $\eta$ and the teacher's curvature $\ell$ gradient descent is
 #
 # $$u_{t+1} = u_t - \eta\sigma u_t - \eta\ell\,(u_t - \bar u_t), \qquad \bar u_{t+1} = \bar u_t + r_{t+1}\,(u_{t+1} - \bar u_t),$$
 #
 # with $r = 1 - m$ for an EMA of momentum $m$, and $r_t = \beta/(\beta + t)$ for a power-law average. The gap is
 # $g_t = u_t - \bar u_t$, the regularising force $\ell g_t$. Everything below is computed three times: by closed forms
-# (`theory.ema`, `theory.wma`), by the recursion (`theory.gradient_descent`), and by the trainer that fine-tunes CLIP, here on a
-# linear dual encoder in float64 (`crosscheck.training.train`).
+# (`closed_forms.ema`, `closed_forms.wma`), by the recursion (`theory.gradient_descent`), and by the trainer that fine-tunes
+# CLIP, here on a linear dual encoder in float64 (`crosscheck.training.train`).
 
 # %%
 # %matplotlib inline

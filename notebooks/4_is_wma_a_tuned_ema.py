@@ -41,9 +41,9 @@ STEPS = 1000
 # %% [markdown]
 # ## One mode: a budget against a power law
 #
-# A mode of curvature $\sigma$ is pulled towards the teacher with $\ell$. The student's error is $u_t$, the teacher's $\bar
-# u_t$, the gap $g_t = u_t - \bar u_t$, and the regularising force is proportional to it. For an EMA of momentum $m$ the gap
-# falls geometrically in the end, and its sum over all time is fixed by the momentum alone:
+# A mode of curvature $\sigma$ is held to the teacher, which adds the curvature $\ell$. The student's error is $u_t$, the
+# teacher's $\bar u_t$, the gap $g_t = u_t - \bar u_t$, and the regularising force is proportional to it. For an EMA of
+# momentum $m$ the gap falls geometrically in the end, and its sum over all time is fixed by the momentum alone:
 #
 # $$\sum_t g_t = -\frac{m}{1-m}\,u_0 \qquad\text{whatever } \sigma, \ell \text{ and the step size } \eta.$$
 

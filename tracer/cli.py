@@ -295,7 +295,3 @@ def _explore(options: argparse.Namespace) -> None:
 
     explorer.write(output)
     print(f"written to {output}: open it in a browser")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -41,18 +41,16 @@ class World:
         start = 0.3 * np.random.default_rng([seed, 1]).standard_normal((EMBEDDING, FEATURES))
         self.problem = theory.Population.named("decades", FEATURES, EMBEDDING, seed).problem(start)
         self.metric = metric
-        self.learning_rate = 0.5 * theory.max_learning_rate(self.problem, self.teacher_curvature(Static()))
+        self.learning_rate = 0.5 * theory.max_learning_rate(self.problem, self.distillation(Static()))
 
-    def pull(self, kernel: Kernel) -> theory.Distillation:
+    def distillation(self, kernel: Kernel) -> theory.Distillation:
         return theory.Distillation(STRENGTHS[self.metric], kernel, self.metric)
 
     def measure(self, kernel: Kernel, steps: int) -> Point:
-        return measure(self.problem, self.teacher_curvature(kernel), learning_rate=self.learning_rate, steps=steps)
+        return measure(self.problem, self.distillation(kernel), learning_rate=self.learning_rate, steps=steps)
 
     def matched(self, kernel: Kernel, steps: int) -> float:
-        return momentum_of_equal_residual(
-            self.problem, self.teacher_curvature(kernel), learning_rate=self.learning_rate, steps=steps
-        )
+        return momentum_of_equal_residual(self.problem, self.distillation(kernel), learning_rate=self.learning_rate, steps=steps)
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def test_distillation(kernel, metric, data):
 @pytest.mark.parametrize("kernel", ["momentum 0.9", "beta"])
 @given(data=st.data())
 def test_passive_teacher(kernel, data):
-    """A teacher that follows and does not pull."""
+    """A teacher that follows its student and does not hold it."""
     problem = data.draw(problems())
     strategy = theory.Distillation(0.0, KERNELS[kernel])
     assert_path_is_run(problem, strategy, data.draw(settings_for(problem, strategy)))

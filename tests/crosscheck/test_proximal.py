@@ -63,7 +63,7 @@ class TestPower:
     """What the comparison above would miss: each wrong prediction lies far outside its tolerance."""
 
     STEPS = 30
-    PULL = theory.Distillation(0.9, Beta(0.5, 0.5))
+    DISTILLATION = theory.Distillation(0.9, Beta(0.5, 0.5))
 
     @pytest.fixture
     def problem(self):
@@ -72,15 +72,15 @@ class TestPower:
 
     @pytest.fixture
     def run(self, problem):
-        return train_proximal(problem, self.PULL, steps=self.STEPS)
+        return train_proximal(problem, self.DISTILLATION, steps=self.STEPS)
 
     def assert_missed(self, student, teacher, run):
         for predicted, measured in ((student, run.student), (teacher, run.teacher)):
             assert missed(predicted, measured[-1]) >= POWER * THEORY_AGAINST_TRAINER
 
     def test_ordinary_descent_is_missed(self, problem, run):
-        rate = 0.5 * theory.max_learning_rate(problem, self.PULL)
-        path = theory.gradient_descent(problem, self.PULL, learning_rate=rate, steps=self.STEPS)
+        rate = 0.5 * theory.max_learning_rate(problem, self.DISTILLATION)
+        path = theory.gradient_descent(problem, self.DISTILLATION, learning_rate=rate, steps=self.STEPS)
         self.assert_missed(path.student(self.STEPS), path.teacher(self.STEPS), run)
 
     @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ class TestFlow:
             )
 
     def test_coinciding_rates(self):
-        """Without a pull and with the teacher as fast as its student, ubar = (1 + sigma s) e^{-sigma s}."""
+        """Without a teacher's curvature and with the teacher as fast as its student, ubar = (1 + sigma s) e^{-sigma s}."""
         times = np.array([0.0, 1.0, 10.0])
         for teacher_rate in (0.5, 0.5 + 1e-12, 0.5 - 1e-12):
             np.testing.assert_allclose(

@@ -66,7 +66,7 @@ def error_of(found, expected):
 
 
 def assert_ends_at(expected, problem, family, strength):
-    """The limit is the expected one; and where the pull makes a difference, one stronger by a tenth has another."""
+    """The limit is the expected one; and where the teacher makes a difference, one stronger by a tenth has another."""
     assert error_of(limit(problem, family(strength)), expected) <= LIMIT
     if min(np.linalg.norm(end - expected) for end in (nearest_minimiser(problem), problem.initial_weights)) > 1e-2:
         assert error_of(limit(problem, family(1.1 * strength)), expected) >= POWER * LIMIT
@@ -127,13 +127,13 @@ class TestMinimisers:
 
     @pytest.mark.parametrize("alpha", [3.0, 4.0])
     def test_large_powers_of_many_decades(self, alpha):
-        """Pulls that span 24 decades and more: the smallest is still weighed against its own curvature."""
+        """Curvatures of a teacher that span 24 decades and more: the smallest is still weighed against its own curvature."""
         eigenvalues = np.array([1.0, 1e-3, 1e-8])
         problem, strength = diagonal_problem(eigenvalues), 0.5
         teacher_curvatures = strength * eigenvalues ** (1 - alpha)
         expected = (problem.cross_covariance + teacher_curvatures * problem.initial_weights) / (eigenvalues + teacher_curvatures)
         strategy = Distillation(strength, Static(), Spectral(alpha))
-        nulls = {"no pull on the first": np.where(teacher_curvatures > 1, expected, problem.cross_covariance)}
+        nulls = {"no teacher in the first": np.where(teacher_curvatures > 1, expected, problem.cross_covariance)}
         assert_agrees(limit(problem, strategy), expected, LIMIT, nulls=nulls)
         np.testing.assert_allclose(
             anchor_bias(problem, strategy), teacher_curvatures / (eigenvalues + teacher_curvatures), rtol=CLOSED_FORM
@@ -156,12 +156,12 @@ class TestMinimisers:
 
         found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-12, "maxiter": 2000})
         strategy = FineTuning() if metric == "none" else Distillation(strength, Static(), Inputs(weight))
-        nulls = {"start": start} | ({"no pull": optimum(problem)} if metric != "none" else {})
+        nulls = {"start": start} | ({"no teacher": optimum(problem)} if metric != "none" else {})
         assert_agrees(limit(problem, strategy), found.x.reshape(start.shape), MINIMISER, nulls=nulls)
 
 
 class TestWhatStays:
-    """Null directions: nothing but the pull of a penalty on everything moves the orthogonal part."""
+    """Null directions: nothing but a penalty on everything moves the orthogonal part."""
 
     @pytest.mark.parametrize("strategy", KEEPING, ids=repr)
     @pytest.mark.parametrize("strength", [1.0, 1e-12])
@@ -289,7 +289,7 @@ class TestMixingMetrics:
         assert_agrees(limit(problem, self.strategy(0.9, metric), self.RATE), expected, LIMIT, nulls=nulls)
 
     def test_static_by_the_schur_complement(self, problem, metric):
-        """The task part sees D_PP - D_PQ D_QQ^+ D_QP, the rest follows as -Delta_P D_PQ D_QQ^+, however weak the pull."""
+        """The task part sees D_PP - D_PQ D_QQ^+ D_QP, the rest follows as -Delta_P D_PQ D_QQ^+, however small the strength."""
         inside, outside = problem.eigenvectors[:, : problem.rank], problem.eigenvectors[:, problem.rank :]
         full = metric.second_moment
         d_pp, d_pq, d_qq = inside.T @ full @ inside, inside.T @ full @ outside, outside.T @ full @ outside

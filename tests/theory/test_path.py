@@ -274,8 +274,8 @@ class TestDisplacementIdentity:
 def energy(problem, path, metric, strength, times):
     """L(W) - L(W*) + strength / 2 |W - Wbar|^2 in the metric."""
     away = path.weights(times) - nearest_minimiser(problem)
-    teacher_curvature = quadratic(path.gap(times), matrix_of(metric, problem))
-    return 0.5 * quadratic(away, problem.curvature_matrix) + strength / 2 * teacher_curvature
+    held = quadratic(path.gap(times), matrix_of(metric, problem))
+    return 0.5 * quadratic(away, problem.curvature_matrix) + strength / 2 * held
 
 
 class TestEnergyFalls:

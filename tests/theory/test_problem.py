@@ -215,10 +215,10 @@ class TestBatches:
             weights = start
             for chosen in draws:
                 moment = images[chosen].T @ images[chosen] / 2
-                pulled = (
+                slope = (
                     weights @ moment - centred_cross_covariance(images[chosen], texts[chosen]) + 0.5 * (weights - start) @ moment
                 )
-                weights = weights - 0.1 * pulled
+                weights = weights - 0.1 * slope
             ends.append(weights)
         problem = Problem.from_pairs(images, texts, start)
 

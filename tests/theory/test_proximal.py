@@ -212,7 +212,7 @@ class TestClosedForms:
         exact, found, nulls = (np.array([float(value) for value in values]) for values in (exact, found, nulls))
         there = np.abs(exact) > 1e-290
         assert np.all(np.abs(found[~there]) <= 1e-290)
-        assert_agrees(found[there], exact[there], CLOSED_FORM, nulls={"another pull": nulls[there]}, relative=True)
+        assert_agrees(found[there], exact[there], CLOSED_FORM, nulls={"another teacher": nulls[there]}, relative=True)
 
     @given(st.floats(0.05, 0.95), st.floats(0.1, 3.0), st.floats(0.0, 0.95))
     def test_against_the_recursion(self, share, beta, momentum):

@@ -103,7 +103,7 @@ EXACT = [
 @pytest.mark.parametrize("case", EXACT, ids=str)
 def test_is_where_the_spectral_radius_passes_one(case):
     predicted = case.predicted()
-    nulls = {"no pull": 2 / case.problem.curvatures[0] * (1 + case.heavy_ball)} if case.kernel != Exponential(0.0) else {}
+    nulls = {"no teacher": 2 / case.problem.curvatures[0] * (1 + case.heavy_ball)} if case.kernel != Exponential(0.0) else {}
     if case.kernel == Exponential(0.3):
         nulls["at rest"] = case._replace(kernel=Static()).predicted()
     assert_agrees(predicted, case.edge(predicted), STABLE_STEP, nulls=nulls, relative=True)

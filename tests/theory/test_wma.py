@@ -112,7 +112,7 @@ class TestLimits:
             teacher = wma.teacher(x, 0.0, 1.0, beta, self.STEPS)
         alone = np.broadcast_to((1 - x) ** self.STEPS, student.shape)
         null = np.broadcast_to(wma.student(x, 1e-9, 1.0, 1.0, self.STEPS), student.shape)
-        assert_agrees(student, alone, RECURSION, nulls={"a pull": null, "teacher = student": teacher})
+        assert_agrees(student, alone, RECURSION, nulls={"a teacher": null, "teacher = student": teacher})
         uniform = -np.expm1((self.STEPS + 1) * np.log1p(-x)) / ((self.STEPS + 1) * x)
         assert_agrees(teacher[1], uniform, CLOSED_FORM, nulls={"beta": teacher[0], "student": student[1]}, relative=True)
 
@@ -152,7 +152,7 @@ class TestPersistence:
         beta, _, (student, teacher) = late
         exponent = wma.persistence_exponent(CURVATURES, TEACHER_CURVATURES, beta)
         nulls = {
-            "no pull": beta + 0 * exponent,
+            "no teacher": beta + 0 * exponent,
             "p for q": beta * TEACHER_CURVATURES,
             "uniform" if beta != 1 else "half": CURVATURES / (1 + (beta == 1)),
         }

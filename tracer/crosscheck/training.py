@@ -120,7 +120,7 @@ def train(
     Trainer(
         model,
         batches,
-        Objective({**_contrast(logit_scale), "embedding_norm": problem.embedding_penalty, **_pull(problem, strategy)}),
+        Objective({**_contrast(logit_scale), "embedding_norm": problem.embedding_penalty, **_distilled(problem, strategy)}),
         optimizer,
         Loop(steps, precision="fp64"),
         teacher=teacher,
@@ -171,8 +171,8 @@ def _contrast(logit_scale: float | None) -> dict[str, float]:
     return {"linearised_contrastive": 1.0} if logit_scale is None else {"contrastive": 1 / logit_scale}
 
 
-def _pull(problem: Problem, strategy: Strategy) -> dict[str, float]:
-    """The trainer's terms for a strategy's pull. FD is a mean over n k elements, so that strength lambda is weight lambda k / 2."""
+def _distilled(problem: Problem, strategy: Strategy) -> dict[str, float]:
+    """The trainer's terms for a strategy's distillation. FD is a mean over n k elements: strength lambda is weight lambda k / 2."""
     distillation = strategy.distillation
     if distillation.strength == 0:
         return {}

@@ -29,7 +29,7 @@ SHARE_OF_STABLE = 0.5
 
 def two_forces(
     problem: Problem,
-    teacher_curvatures: tuple[Distillation, Distillation],
+    distillations: tuple[Distillation, Distillation],
     *,
     learning_rate: float,
     steps: int,
@@ -43,29 +43,29 @@ def two_forces(
 
     Args:
         problem: what is learned.
-        teacher_curvatures: distillation with an Exponential kernel, and with a PowerLaw kernel.
+        distillations: with an Exponential kernel, and with a PowerLaw kernel.
         learning_rate, steps: of the runs.
         modes: eigendirections to draw, at most three.
-        runs: of the trainer, one for each pull.
+        runs: of the trainer, one for each distillation.
 
     Raises:
         UserError: if the kernels are others or more than three modes are asked for.
     """
-    momentum_of(teacher_curvatures[0]), exponent_of(teacher_curvatures[1])  # refuses other kernels
+    momentum_of(distillations[0]), exponent_of(distillations[1])  # refuses other kernels
     if len(modes) > len(SHADES):
         raise UserError(f"the figure has {len(SHADES)} kinds of lines, so ask for at most that many modes, not {len(modes)}")
     spaced = np.linspace(1, steps, 16).astype(int), np.unique(np.geomspace(1, steps, 20).astype(int))
     with canvas(9, 4, columns=2) as (figure, axes):
-        for teacher_curvature, name, run in zip(teacher_curvatures, TEACHERS, runs or (None, None), strict=True):
-            path = gradient_descent(problem, teacher_curvature, learning_rate=learning_rate, steps=steps)
+        for distillation, name, run in zip(distillations, TEACHERS, runs or (None, None), strict=True):
+            path = gradient_descent(problem, distillation, learning_rate=learning_rate, steps=steps)
             for axis, times in zip(axes, spaced, strict=True):
                 points = {"o": path.gap(times), **({"+": (run.student - run.teacher)[times]} if run else {})}
                 for mode, shade in zip(modes, SHADES, strict=False):
-                    felt = teacher_spectrum(problem, teacher_curvature)[mode]
-                    _draw_lines(axis, problem, teacher_curvature, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
+                    teacher_curvature = teacher_spectrum(problem, distillation)[mode]
+                    _draw_lines(axis, problem, distillation, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
                     for marker, gap in points.items():
                         color = COLORS[name] if marker == "o" else "black"
-                        axis.plot(times, felt * modal_shares(problem, gap)[:, mode], marker, mfc="none", color=color)
+                        axis.plot(times, teacher_curvature * modal_shares(problem, gap)[:, mode], marker, mfc="none", color=color)
         _finish(axes, bool(runs))
     return figure
 
@@ -81,30 +81,34 @@ def _draw_lines(
 ) -> None:
     """The closed forms of a mode's force, and what a power-law teacher's comes to in the long run."""
     color, shade, label = look
-    curvature, felt = problem.curvatures[mode], teacher_spectrum(problem, distillation)[mode]
+    curvature, teacher_curvature = problem.curvatures[mode], teacher_spectrum(problem, distillation)[mode]
     times = np.unique(np.geomspace(1, steps, 300).astype(int))
-    descended, flowed = (felt * np.abs(gap) for gap in closed_gaps(distillation, curvature, felt, learning_rate, times))
+    descended, flowed = (
+        teacher_curvature * np.abs(gap) for gap in closed_gaps(distillation, curvature, teacher_curvature, learning_rate, times)
+    )
     axis.plot(times, descended, color=color, linestyle=shade, label=f"{label}, s = {problem.eigenvalues[mode]:.2g}")
     axis.plot(times, flowed, color=color, linewidth=0.6, alpha=0.7)
     if isinstance(distillation.kernel, PowerLaw):
         beta, late = distillation.kernel.beta, times[times >= steps / 20]
-        law = wma.persistence_constant(curvature, felt, beta) * (learning_rate * (curvature + felt) * late) ** -(
-            wma.persistence_exponent(curvature, felt, beta)
+        law = wma.persistence_constant(curvature, teacher_curvature, beta) * (
+            learning_rate * (curvature + teacher_curvature) * late
+        ) ** -(wma.persistence_exponent(curvature, teacher_curvature, beta))
+        axis.plot(
+            late, teacher_curvature * curvature / (curvature + teacher_curvature) * law, color="black", linewidth=0.8, zorder=3
         )
-        axis.plot(late, felt * curvature / (curvature + felt) * law, color="black", linewidth=0.8, zorder=3)
 
 
 def closed_gaps(
-    distillation: Distillation, curvature: float, strength: float, learning_rate: float, steps: np.ndarray
+    distillation: Distillation, curvature: float, teacher_curvature: float, learning_rate: float, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gap of a mode by the closed forms of gradient descent and of its flow, over the initial error; in the shape of the steps."""
     if isinstance(distillation.kernel, PowerLaw):
         beta = exponent_of(distillation)
-        descended = wma.gap(curvature, strength, learning_rate, beta, steps)
-        return descended, wma.flow_gap(curvature, strength, beta, learning_rate * steps)
+        descended = wma.gap(curvature, teacher_curvature, learning_rate, beta, steps)
+        return descended, wma.flow_gap(curvature, teacher_curvature, beta, learning_rate * steps)
     momentum = momentum_of(distillation)
-    descended = ema.gap(curvature, strength, learning_rate, momentum, steps)
-    return descended, ema.flow_gap(curvature, strength, (1 - momentum) / learning_rate, learning_rate * steps)
+    descended = ema.gap(curvature, teacher_curvature, learning_rate, momentum, steps)
+    return descended, ema.flow_gap(curvature, teacher_curvature, (1 - momentum) / learning_rate, learning_rate * steps)
 
 
 def explore_forces(
@@ -112,7 +116,7 @@ def explore_forces(
 ) -> Figure:
     """`two_forces` on the first, middle and last mode of a sample with one of `theory.populations.SPECTRA`: for sliders.
 
-    Weights are compared in the parameter metric, where every mode feels the same pull.
+    Weights are compared in the parameter metric, where the teacher's curvature is the same in every mode.
 
     Args:
         strength: lambda.
@@ -125,13 +129,13 @@ def explore_forces(
     """
     images, texts = Population.named(spectrum, FEATURES, EMBEDDING).sample(PAIRS)
     problem = Problem.from_pairs(images, texts, np.zeros((EMBEDDING, FEATURES)))
-    teacher_curvatures = (
+    distillations = (
         Distillation(strength, Exponential(momentum), "parameter"),
         Distillation(strength, PowerLaw(beta), "parameter"),
     )
     learning_rate = SHARE_OF_STABLE / (problem.curvatures[0] + strength)
     modes = 0, (problem.rank - 1) // 2, problem.rank - 1
-    return two_forces(problem, teacher_curvatures, learning_rate=learning_rate, steps=steps, modes=modes)
+    return two_forces(problem, distillations, learning_rate=learning_rate, steps=steps, modes=modes)
 
 
 def decays(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence[Taught], learning_rate: float) -> Figure:

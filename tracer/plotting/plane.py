@@ -141,8 +141,8 @@ def replay(paths: Mapping[str, Mapping[float, WeightPath]], runs: Mapping[str, M
             color, label = COLORS[name], LABELS[name]
             ends = [_moved_off(path.problem, path.weights(path.horizon)) for path in turned.values()]
             axis.plot(list(turned), ends, color=color, label=label)
-            pulled = next(iter(turned.values())).strategy.distillation
-            if isinstance(pulled.kernel, Static | Exponential):
+            distillation = next(iter(turned.values())).strategy.distillation
+            if isinstance(distillation.kernel, Static | Exponential):
                 axis.plot(list(turned), [_moved_off(path.problem, path.limit()) for path in turned.values()], ":", color=color)
             trained = [_moved_off(turned[angle].problem, run.final) for angle, run in runs[name].items()]
             axis.plot(list(runs[name]), trained, LOOKS[name].marker, mfc="none", color=color)

@@ -1,4 +1,4 @@
-"""From the claims to settings: which momentum matches a WMA teacher, how strong a pull a tolerated residual allows."""
+"""From the claims to settings: which momentum matches a WMA teacher, how strong a distillation a tolerated residual allows."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -173,7 +173,7 @@ def momentum_of_equal_residual(problem: Problem, distillation: Distillation, *, 
 def largest_strength(
     problem: Problem, kernel: Kernel, tolerated: float, *, metric="data", learning_rate: float, steps: int
 ) -> float:
-    """The strongest pull that leaves at most the tolerated residual after a run.
+    """The largest strength that leaves at most the tolerated residual after a run.
 
         >>> import numpy as np
         >>> from tracer import theory
@@ -190,7 +190,7 @@ def largest_strength(
         metric, learning_rate, steps: of the run.
 
     Raises:
-        UserError: if even the weakest pull considered leaves more, or the strongest less, or a step size is unstable.
+        UserError: if even the smallest strength considered leaves more, or the largest less, or a step size is unstable.
     """
 
     def left(log_strength: float) -> float:
@@ -207,7 +207,7 @@ def smallest_exponent(
     """The smallest beta of a power-law teacher, the one that remembers longest, with at most the tolerated residual after a run.
 
     Args:
-        problem, strength: what is learned, and how strong the pull is.
+        problem, strength: what is learned, and how strong the distillation is.
         tolerated: bound on `residual`, between 0 and 1.
         metric, learning_rate, steps: of the run.
 

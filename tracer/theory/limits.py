@@ -64,7 +64,7 @@ def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
 
 
 def teacher_spectrum(problem: Problem, distillation: Distillation) -> np.ndarray:
-    """Pulls l_j = strength D_j of the teacher in the eigenbasis of the second moment, (d,).
+    """Curvatures l_j = strength D_j that a teacher adds to the loss, in the eigenbasis of the second moment, (d,).
 
     Raises:
         UserError: if the metric does not commute with the second moment.

@@ -130,7 +130,7 @@ class Linearisation:
         Args:
             stepping: learning rates and teacher; every kernel, schedule and momentum.
             steps: whole numbers of steps, (m,).
-            strength: lambda of the pull in parameter space.
+            strength: lambda of the distillation, in parameter space.
             vectors: size of the Lanczos basis, that many Hessian products.
 
         Returns:
@@ -156,7 +156,7 @@ class Linearisation:
 
             W_0 - (H + strength)^+ g,   by conjugate gradients: where `predict` ends with a static teacher.
 
-        Source: this project; the pull is L2-SP's, arXiv 1802.01483.
+        Source: this project; the penalty is L2-SP's, arXiv 1802.01483.
 
         Raises:
             UserError: if strength is negative, or the equations are too ill-conditioned without a larger one.
@@ -168,7 +168,7 @@ class Linearisation:
         """Minimiser of the true L + strength/2 |W - W_0|^2, by Newton's method, (k, d).
 
         Steps along Newton's direction are halved until the norm of the gradient falls, which for a convex function it does; the
-        norm ends below GRADIENT_TOLERANCE. Source: this project; the pull is L2-SP's, arXiv 1802.01483.
+        norm ends below GRADIENT_TOLERANCE. Source: this project; the penalty is L2-SP's, arXiv 1802.01483.
 
         Raises:
             UserError: if strength is negative, there need be no minimum (strength and both penalties 0), or none was reached.

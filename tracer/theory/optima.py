@@ -39,7 +39,7 @@ def held_optimum(problem: Problem, strength: float, metric: Metric) -> np.ndarra
 
 
 class SharedModes(NamedTuple):
-    """Directions in which the curvature K = rho Sigma + mu I and the pull L = strength D are both diagonal, whatever D is.
+    """Directions in which the curvature K = rho Sigma + mu I and the teacher's L = strength D are both diagonal, whatever D is.
 
     Attributes:
         gradient: of the undistilled loss at W_0 in these directions, (k, modes).

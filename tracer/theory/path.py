@@ -111,11 +111,11 @@ class WeightPath:
 
     def force(self, t: Times) -> np.ndarray:
         """The regularising force, strength x gap x D: the distillation's gradient, which the learning rate multiplies."""
-        return self._pulled(self.gap(t))
+        return self._force_of(self.gap(t))
 
     def impulse(self, t: Times) -> np.ndarray:
         """The force summed over the steps before t, each times its learning rate (in the flow, its integral up to t)."""
-        return self._pulled(self._at(self.course.impulse, t))
+        return self._force_of(self._at(self.course.impulse, t))
 
     def limit(self) -> np.ndarray:
         """The weights as time grows without bound, (k, d).
@@ -125,9 +125,9 @@ class WeightPath:
         """
         return limit(self.problem, self.strategy, self.learning_rate, self.heavy_ball)
 
-    def _pulled(self, weights: np.ndarray) -> np.ndarray:
+    def _force_of(self, gap: np.ndarray) -> np.ndarray:
         distillation = self.strategy.distillation
-        return distillation.strength * weights @ distillation.measured_by.matrix(self.posed)
+        return distillation.strength * gap @ distillation.measured_by.matrix(self.posed)
 
     @staticmethod
     def _at(displacement: Callable[[np.ndarray], np.ndarray], t: Times) -> np.ndarray:

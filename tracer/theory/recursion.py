@@ -174,7 +174,12 @@ class Coupled:
         eigenvectors: np.ndarray,
         stepping: Stepping,
     ):
-        self._gradient, self._curvatures, self._pull, self._stepping = gradient, curvatures, teacher_curvature, stepping
+        self._gradient, self._curvatures, self._teacher_curvature, self._stepping = (
+            gradient,
+            curvatures,
+            teacher_curvature,
+            stepping,
+        )
         self._eigenvectors = eigenvectors
         self._solve = lru_cache(maxsize=4)(self._run)
 
@@ -201,7 +206,7 @@ class Coupled:
         gradient, velocity = self._gradient.copy(), np.zeros_like(student)
         kept, wanted = {0: state.copy()}, set(steps.tolist())
         for step in range(last):
-            velocity = stepping.heavy_ball * velocity + gradient + gap @ self._pull
+            velocity = stepping.heavy_ball * velocity + gradient + gap @ self._teacher_curvature
             moved = -learning_rates[step] * velocity
             impulse += learning_rates[step] * gap
             student += moved

@@ -17,7 +17,7 @@ from tracer.theory.validation import not_negative
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to fine-tune: what it starts from, which teacher teacher_curvatures, and how far towards its result one goes."""
+    """A way to fine-tune: what it starts from, which teacher holds it, and how far towards its result one goes."""
 
     def prepare(self, problem: Problem) -> Problem:
         """The problem as the strategy poses it."""
@@ -25,7 +25,7 @@ class Strategy:
 
     @property
     def distillation(self) -> "Distillation":
-        """The pull of the teacher; of strength 0 where there is none."""
+        """What holds the student to a teacher; of strength 0 where there is none."""
         return Distillation(0.0, Static())
 
     @property

@@ -90,7 +90,7 @@ class TwoTowers:
         return truncated(self.cross_covariance, rank) / self.embedding_penalty
 
     def distilled_optimum(self, rank: int, product: np.ndarray, strength: float) -> np.ndarray:
-        """The best product under the pull strength/2 |G - G_0|^2, SVD_rank(C_2 + strength G_0) / (rho + strength), (d_I, d_T).
+        """The best product under the penalty strength/2 |G - G_0|^2, SVD_rank(C_2 + strength G_0) / (rho + strength), (d_I, d_T).
 
         Source: this project.
 

@@ -148,7 +148,7 @@ def columns(text):
 
 
 def spectrum(settings):
-    """Curvatures and teacher_curvatures, each (modes,)."""
+    """Curvatures of the data and of the teacher, each (modes,)."""
     curvatures = np.logspace(0, -settings["decades"], settings["modes"])
     return curvatures, settings["strength"] * (curvatures if settings["metric"] == "data" else np.ones_like(curvatures))
 

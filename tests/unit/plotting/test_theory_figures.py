@@ -36,19 +36,19 @@ def lines(axis, marker):
     return [line.get_xydata() for line in axis.lines if line.get_marker() == marker and len(line.get_xydata())]
 
 
-@pytest.mark.parametrize("teacher_curvature", [EMA, WMA], ids=["ema", "wma"])
-def test_closed_gaps_are_those_of_descent_and_flow(problem, teacher_curvature):
+@pytest.mark.parametrize("distillation", [EMA, WMA], ids=["ema", "wma"])
+def test_closed_gaps_are_those_of_descent_and_flow(problem, distillation):
     steps = np.arange(21)
-    path = theory.gradient_descent(problem, teacher_curvature, **STEPPING)
+    path = theory.gradient_descent(problem, distillation, **STEPPING)
     initial = (problem.initial_weights - theory.optimum(problem)) @ problem.eigenvectors[:, 0]
     simulated = path.gap(steps) @ problem.eigenvectors[:, 0] / initial
-    descended, flowed = closed_gaps(teacher_curvature, 1.0, 0.9, 0.3, steps)
+    descended, flowed = closed_gaps(distillation, 1.0, 0.9, 0.3, steps)
     np.testing.assert_allclose(descended, simulated[:, 0], atol=FLOAT64)
     assert np.abs(flowed - simulated[:, 0]).max() >= POWER * FLOAT64  # small steps are another thing
 
 
 def test_two_forces_draws_simulation_and_trainer_on_the_closed_form(problem):
-    runs = [train(problem, teacher_curvature, **STEPPING) for teacher_curvature in (EMA, WMA)]
+    runs = [train(problem, distillation, **STEPPING) for distillation in (EMA, WMA)]
     figure = forces.two_forces(problem, (EMA, WMA), **STEPPING, modes=(0, 1), runs=runs)
     for axis in figure.axes:
         simulated, trained = lines(axis, "o"), lines(axis, "+")
@@ -72,9 +72,7 @@ def test_the_explorer_draws_every_spectrum(spectrum):
 
 
 def test_decays_and_budgets(problem):
-    taught = [
-        (teacher_curvature, train(problem, teacher_curvature, learning_rate=0.5, steps=80)) for teacher_curvature in (EMA, WMA)
-    ]
+    taught = [(distillation, train(problem, distillation, learning_rate=0.5, steps=80)) for distillation in (EMA, WMA)]
     figure = forces.decays(problem, taught[:1], taught[1:], 0.5)
     for axis, marker in zip(figure.axes, "^o", strict=True):
         predicted, measured = lines(axis, marker)[0].T
@@ -132,15 +130,14 @@ def test_anchor_biases_shows_theory_and_end(problem):
 
 
 def test_replay_shows_end_limit_and_trainer(problem):
-    teacher_curvatures = {
+    distillations = {
         name: theory.Distillation(0.6, kernel, "data")
         for name, kernel in (("ema_distillation", Exponential(0.5)), ("tracer", Beta(0.5, 0.5)))
     }
     paths = {
-        name: {0.0: theory.gradient_descent(problem, teacher_curvature, **STEPPING)}
-        for name, teacher_curvature in teacher_curvatures.items()
+        name: {0.0: theory.gradient_descent(problem, distillation, **STEPPING)} for name, distillation in distillations.items()
     }
-    runs = {name: {0.0: train(problem, teacher_curvature, **STEPPING)} for name, teacher_curvature in teacher_curvatures.items()}
+    runs = {name: {0.0: train(problem, distillation, **STEPPING)} for name, distillation in distillations.items()}
     axis = plane.replay(paths, runs).axes[0]
     assert [line.get_linestyle() for line in axis.lines if len(line.get_xydata())].count(":") == 1  # a WMA has no closed limit
     assert all(np.abs(line.get_ydata()).max() <= FLOAT64 for line in axis.lines if len(line.get_xydata()))

@@ -281,7 +281,7 @@ def test_damaged_rows_are_made_again(small, tmp_path, damage):
 
 def killed(path, finished):
     """Kill `tracer sweep` with all its processes once that many runs are finished; how many were."""
-    child = subprocess.Popen([sys.executable, "-m", "tracer.cli", "sweep", str(path)], start_new_session=True)
+    child = subprocess.Popen([sys.executable, "-m", "tracer", "sweep", str(path)], start_new_session=True)
     runs, patience = path.with_suffix("") / "runs", time.monotonic() + 120
     while len(list(runs.glob("*/rows.json"))) < finished:
         assert child.poll() is None
@@ -295,7 +295,7 @@ def killed(path, finished):
 def test_ctrl_c_ends_a_sweep_with_one_sentence(small, tmp_path):
     path = small("interrupted")
     child = subprocess.Popen(
-        [sys.executable, "-m", "tracer.cli", "sweep", str(path)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-m", "tracer", "sweep", str(path)], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     patience = time.monotonic() + 120
     while not list((tmp_path / "interrupted" / "runs").glob("*/rows.json")):

@@ -129,7 +129,7 @@ def test_stopping_passes_between_processes_whole():
 
 
 def test_a_closed_pipe_and_a_full_device_are_told_quietly():
-    command = [sys.executable, "-m", "tracer.cli", "strategies"]
+    command = [sys.executable, "-m", "tracer", "strategies"]
     reader, writer = os.pipe()
     os.close(reader)
     closed = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)

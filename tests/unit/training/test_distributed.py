@@ -351,7 +351,7 @@ def test_launchers_start_processes_that_share_the_batch(tmp_path, launcher):
     environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
 
     def launch(*overrides):
-        command = [sys.executable, "-m", *LAUNCHERS[launcher], "tracer.cli", "train", str(tmp_path / "run.yaml"), *overrides]
+        command = [sys.executable, "-m", *LAUNCHERS[launcher], "tracer", "train", str(tmp_path / "run.yaml"), *overrides]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     assert launch(f"output={tmp_path}/together").returncode == 0

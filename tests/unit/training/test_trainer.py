@@ -275,11 +275,11 @@ class TestTheory:
         inputs, texts, start, replay = problem
         n = len(inputs)
         moment, cross = inputs.T @ inputs / n, (texts - texts.mean(axis=0)).T @ inputs / n
-        teacher_curvature = {"data": moment, "replay": replay.T @ replay / len(replay), "parameters": np.eye(len(moment))}[metric]
+        moment_compared = {"data": moment, "replay": replay.T @ replay / len(replay), "parameters": np.eye(len(moment))}[metric]
         students, teacher = [start], start
         for step in range(1, self.STEPS + 1):
             w = students[-1]
-            gradient = self.PENALTY * w @ moment - cross + self.STRENGTH * (w - teacher) @ teacher_curvature
+            gradient = self.PENALTY * w @ moment - cross + self.STRENGTH * (w - teacher) @ moment_compared
             students.append(w - self.RATE * gradient)
             if clock.updates_at(step):
                 weights = kernel.weights(clock, step // clock.update_every)

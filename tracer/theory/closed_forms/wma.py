@@ -31,7 +31,7 @@ def student(
         >>> student(1.0, 0.9, 0.1, 0.5, np.array([0, 100, 10_000])).round(3)
         array([1.   , 0.215, 0.063])
 
-    Exact at every step size; (1 - eta sigma)^t without a pull, 1 without curvature. Source: this project.
+    Exact at every step size; (1 - eta sigma)^t without a teacher, 1 without curvature. Source: this project.
 
     Args:
         curvature: sigma >= 0.
