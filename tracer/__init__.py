@@ -5,8 +5,12 @@ from importlib.metadata import version
 
 __version__ = version("tracer")
 
-_LAZY = {"Teacher": "tracer.training.teacher", "Trainer": "tracer.training.trainer"}
-__all__ = ["Teacher", "Trainer", "__version__"]
+_LAZY = {
+    "Teacher": "tracer.training.teacher",
+    "Trainer": "tracer.training.trainer",
+    "tracer_loss": "tracer.training.tracer_loss",
+}
+__all__ = ["Teacher", "Trainer", "__version__", "tracer_loss"]
 
 
 def __getattr__(name: str):
