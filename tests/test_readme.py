@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch.nn import functional
 
 from tests.models import RandomBatches, TinyDualEncoder
 from tracer.config import loading
@@ -27,7 +26,6 @@ def test_the_loop_runs():
         "model": model,
         "loader": [RandomBatches(3)[step][:2] for step in range(3)],
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
-        "your_loss": lambda student, teacher: functional.mse_loss(student.image, -teacher.image),
     }
     exec(loop, names)
     assert names["teacher"].steps == 3

@@ -9,8 +9,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_LAZY = {"Teacher": "tracer.training.teacher", "Trainer": "tracer.training.trainer"}
-__all__ = ["Teacher", "Trainer", "__version__"]
+_LAZY = {
+    "Teacher": "tracer.training.teacher",
+    "Trainer": "tracer.training.trainer",
+    "tracer_loss": "tracer.training.tracer_loss",
+}
+__all__ = ["Teacher", "Trainer", "__version__", "tracer_loss"]
 
 
 def __getattr__(name: str) -> object:

@@ -90,8 +90,11 @@ def equal_share(total: int, what: str) -> slice:
 
 
 def gathered(features: Features) -> Features:
-    """The features of the global batch from each process's own, in the order of its rows; the logit scale is everyone's."""
-    if count() == 1:
+    """The features of the global batch from each process's own, in the order of its rows; the logit scale is everyone's.
+
+    The processes are those of torch.distributed, by whomever they were joined: `tracer_loss` works beside any launcher.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
         return features
     replay = None if features.replay is None else _rows_of_all(features.replay)
     return Features(_rows_of_all(features.image), _rows_of_all(features.text), features.logit_scale, replay)
@@ -153,14 +156,14 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.own = slice(index() * len(rows), (index() + 1) * len(rows))
-        everyone = rows.new_empty(count() * len(rows), *rows.shape[1:])
+        ctx.own = slice(dist.get_rank() * len(rows), (dist.get_rank() + 1) * len(rows))
+        everyone = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
         dist.all_gather_into_tensor(everyone, rows.contiguous())
         return everyone
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0][ctx.own] * count()
+        return gradients[0][ctx.own] * dist.get_world_size()
 
 
 def _rows_of_all(rows: Tensor) -> Tensor:
