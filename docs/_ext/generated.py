@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 from tracer.config.schema import RunConfig
 from tracer.runs.sweep import SweepConfig
 from tracer.strategies import PRESETS
-from tracer.theory.claims import CLAIMS, SUBJECTS, by_number
+from tracer.theory.claims import SUBJECTS, by_number
 from tracer.theory.claims.claim import Claim
 
 Schema = dict[str, Any]
@@ -55,17 +55,17 @@ class Claims(Generated):
         yield from heading("By the numbers of TRACER's paper", "-")
         rows = ([place, ", ".join(f":ref:`{each.id} <claim-{each.id}>`" for each in found)] for place, found in by_number().items())
         yield from table(("In the paper", "Stated, corrected or sharpened here by"), (22, 78), rows)
-        for subject in SUBJECTS:
-            yield from heading(plain(str(subject.__doc__).splitlines()[0].removesuffix(".")), "-")
-            for claim in subject.CLAIMS:
-                yield from described(CLAIMS[claim.id])
+        for subject, claims in SUBJECTS.items():
+            yield from heading(plain(subject), "-")
+            for claim in claims:
+                yield from described(claim)
 
 
 def described(claim: Claim) -> Iterator[str]:
-    evidence = "a proof by sympy and a numeric check" if claim.proof else "a numeric check"
+    evidence = "a proof by sympy and a numeric check" if claim.proof.steps else "a numeric check"
     yield from (f".. _claim-{claim.id}:", "")
     yield from heading(claim.id, "~")
-    yield from (plain(claim.statement), "", ".. math::", "", f"   {' '.join(claim.latex().split())}", "")
+    yield from (plain(claim.statement), "", ".. math::", "", f"   {' '.join(claim.proof.latex().split())}", "")
     places = f" In TRACER's paper: {', '.join(claim.paper)}." if claim.paper else ""
     yield from (f"Source: {plain(claim.source)}. Held by {evidence}.{places}", "")
 

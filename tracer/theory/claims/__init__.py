@@ -2,13 +2,12 @@
 
     from tracer.theory.claims import by_number, claim
 
-    claim("ema-budget").statement, claim("ema-budget").source, claim("ema-budget").latex()
-    claim("ema-budget").residues()  # what is left of each step of the proof: zeros
+    claim("ema-budget").statement, claim("ema-budget").source
     claim("ema-budget").check(np.random.default_rng(0))  # error, tolerance, null_error
+    claim("ema-budget").proof.residues()  # what is left of each step of the proof: zeros
     by_number()["Theorem 3.2"]  # what answers that result of TRACER's paper
 
-Tests, documentation and notebooks read these instead of restating them. Importing this package imports sympy; `tracer.theory`
-does not import it.
+Tests, documentation and notebooks read these instead of restating them. Proofs alone need sympy, and are imported when asked for.
 """
 
 from tracer.errors import UserError, nearest
@@ -37,31 +36,34 @@ from tracer.theory.claims import (
 )
 from tracer.theory.claims.claim import Check, Claim
 
-SUBJECTS = (
-    linearisation,
-    surrogate,
-    batches,
-    pretrained,
-    quadratic,
-    endpoints,
-    strengths,
-    replay,
-    pareto,
-    averages,
-    teachers,
-    emphasis,
-    ema,
-    wma,
-    mixture,
-    persistence,
-    drift,
-    towers,
-    proximal,
-    bounds,
-    dominance,
-)
-"""Modules in the order of the theory."""
-CLAIMS: dict[str, Claim] = {claim.id: claim for subject in SUBJECTS for claim in subject.CLAIMS}
+SUBJECTS: dict[str, tuple[Claim, ...]] = {
+    str(module.__doc__).splitlines()[0].removesuffix("."): tuple(each for each in vars(module).values() if isinstance(each, Claim))
+    for module in (
+        linearisation,
+        surrogate,
+        batches,
+        pretrained,
+        quadratic,
+        endpoints,
+        strengths,
+        replay,
+        pareto,
+        averages,
+        teachers,
+        emphasis,
+        ema,
+        wma,
+        mixture,
+        persistence,
+        drift,
+        towers,
+        proximal,
+        bounds,
+        dominance,
+    )
+}
+"""Claims by subject, in the order of the theory."""
+CLAIMS: dict[str, Claim] = {claim.id: claim for subject in SUBJECTS.values() for claim in subject}
 """Claims by id, in that order."""
 NUMBERED = (
     "Definition 3.1",

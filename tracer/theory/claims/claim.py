@@ -1,11 +1,20 @@
-"""A theorem as an object: what it says, whose it is, its formula, a proof that is run, and a numeric check that can fail."""
+"""A theorem as an object: what it says, whose it is, a numeric check that can fail, and its proof, for which sympy is needed."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
-import sympy as sp
+from numpy.typing import ArrayLike
+
+from tracer.errors import UserError
+from tracer.theory.claims.tolerances import EXACT
+
+if TYPE_CHECKING:
+    from tracer.theory.claims.proofs.proof import Proof
 
 TRACER = "TRACER, arXiv 2605.29380"
 NAKADA = "Nakada et al., arXiv 2302.06232"
@@ -26,19 +35,21 @@ class Check(NamedTuple):
     null_error: float
 
 
-def compare(predicted, measured, tolerance: float, *nulls, scale=None) -> Check:
+def compare(
+    predicted: ArrayLike, measured: ArrayLike, *nulls: ArrayLike, tolerance: float = EXACT, scale: float | None = None
+) -> Check:
     """The check of a prediction against a measurement, by the largest entry of their difference.
 
     Args:
         predicted, measured: arrays or numbers of one shape.
-        tolerance: what their difference may be, relative to the scale.
         nulls: wrong predictions; the one that comes closest counts.
+        tolerance: what their difference may be, relative to the scale.
         scale: by default the largest entry of what was measured.
     """
     size = np.max(np.abs(measured)) if scale is None else scale
 
-    def error(prediction) -> float:
-        return float(np.max(np.abs(np.asarray(prediction) - measured)) / size)
+    def error(prediction: ArrayLike) -> float:
+        return float(np.max(np.abs(np.asarray(prediction) - np.asarray(measured))) / size)
 
     return Check(error(predicted), tolerance, min(error(null) for null in nulls))
 
@@ -51,31 +62,46 @@ class Claim:
         id: its name, kebab-case.
         statement: what it says, one sentence.
         source: whose result it is.
-        symbolic: its formula, a sympy equation or inequality.
-        check: a numeric check of a random instance.
-        proof: expressions each of which vanishes identically, the steps of a proof for general symbols; None if there is none.
         paper: results of TRACER's paper (arXiv 2605.29380) that it states, corrects or sharpens, by number, as "Theorem 3.2"; what
             has none by its place: "Section C.4", "Equation (1)", "Algorithm 1".
+        check: a numeric check of a random instance.
+        subject: the module that states it; its proof is in the module of that name in `tracer.theory.claims.proofs`.
     """
 
     id: str
     statement: str
     source: str
-    symbolic: Callable[[], sp.Rel]
+    paper: tuple[str, ...]
     check: Callable[[np.random.Generator], Check]
-    proof: Callable[[], Sequence[sp.Expr]] | None = None
-    paper: tuple[str, ...] = ()
+    subject: str
 
-    def latex(self) -> str:
-        """The formula in LaTeX, without delimiters."""
-        return sp.latex(self.symbolic())
+    @property
+    def proof(self) -> Proof:
+        """Its formula and the steps of its proof.
 
-    def residues(self) -> list[sp.Expr]:
-        """What is left of each step of the proof once simplified: zeros; an empty list without a proof."""
-        return [simplified(step) for step in self.proof()] if self.proof else []
+        Raises:
+            UserError: without sympy.
+        """
+        try:
+            proofs = import_module(f"tracer.theory.claims.proofs.{self.subject}")
+        except ModuleNotFoundError as error:
+            if error.name != "sympy":
+                raise
+            raise UserError(f"the proof of {self.id!r} needs the package sympy: pip install sympy") from None
+        return cast("Proof", proofs.PROOFS[self.id])
 
 
-def simplified(expression: sp.Expr) -> sp.Expr:
-    """The expression in simplest form; exactly 0 if sympy finds that it vanishes."""
-    expanded = sp.expand(expression)
-    return expanded if expanded == 0 else sp.simplify(sp.gammasimp(expanded))
+def theorem(source: str, *paper: str) -> Callable[[Callable[[np.random.Generator], Check]], Claim]:
+    """Makes a claim of its numeric check, whose name is the claim's id and whose docstring begins with the statement.
+
+    Args:
+        source: whose result it is.
+        paper: places in TRACER's paper, as `Claim` has them.
+    """
+
+    def claimed(check: Callable[[np.random.Generator], Check]) -> Claim:
+        statement = (check.__doc__ or "").split("\n\n")[0]
+        id, subject = check.__name__.replace("_", "-"), check.__module__.rpartition(".")[2]
+        return Claim(id, " ".join(statement.split()), source, paper, check, subject)
+
+    return claimed

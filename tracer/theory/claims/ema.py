@@ -1,145 +1,13 @@
 """The exponential teacher: its gap collapses geometrically, and adds up to what its momentum alone decides."""
 
 import numpy as np
-import sympy as sp
 from scipy import linalg
 from scipy.optimize import brentq
 
-from tracer.theory.claims.claim import PROJECT, TRACER, Check, Claim, compare
+from tracer.theory.claims.claim import PROJECT, TRACER, Check, compare, theorem
 from tracer.theory.claims.instances import Mode, random_mode, simulate
-from tracer.theory.claims.tolerances import EXACT, SUMMED
+from tracer.theory.claims.tolerances import SUMMED
 from tracer.theory.closed_forms import ema
-
-sigma, ell, eta, m, a, gamma, time = sp.symbols("sigma ell eta m a gamma s", positive=True)
-b = sp.Symbol("b", nonnegative=True)
-plus, minus = sp.symbols("theta_+ theta_-", real=True)
-slow, fast = sp.symbols("lambda_1 lambda_2", real=True)
-t, k = sp.symbols("t k", positive=True, integer=True)
-c = sigma + ell
-MODE = {a: 1 - eta * c, b: eta * ell}
-TRACE, DETERMINANT = a + m + (1 - m) * b, a * m
-DISCRIMINANT = (a - m) ** 2 + 2 * (a + m) * (1 - m) * b + (1 - m) ** 2 * b**2
-STEP = sp.Matrix([[a, b], [(1 - m) * a, m + (1 - m) * b]])
-"""What one step makes of student and teacher."""
-
-
-def eigenvalue(sign: int, discriminant: sp.Expr = DISCRIMINANT) -> sp.Expr:
-    """theta_+ or theta_-."""
-    return (TRACE + sign * sp.sqrt(discriminant)) / 2
-
-
-def eigenvalue_residues(discriminant: sp.Expr) -> list[sp.Expr]:
-    """The characteristic equation; the discriminant, a square plus no less than 0; and (1 - theta_+)(1 - theta_-)."""
-    theta = sp.Symbol("theta")
-    equation = (theta * sp.eye(2) - STEP).det()
-    roots = [eigenvalue(sign, discriminant) for sign in (1, -1)]
-    return [
-        *(equation.subs(theta, root) for root in roots),
-        discriminant - ((a - m + (1 - m) * b) ** 2 + 4 * m * (1 - m) * b),
-        ((1 - roots[0]) * (1 - roots[1])).subs(MODE) - (1 - m) * eta * sigma,
-    ]
-
-
-def gap(steps: sp.Expr) -> sp.Expr:
-    """g_t by the two eigenvalues."""
-    return -m * eta * sigma * (plus**steps - minus**steps) / (plus - minus)
-
-
-def student(steps: sp.Expr) -> sp.Expr:
-    """u_t by the two eigenvalues."""
-    alone = 1 - eta * sigma
-    return ((alone - minus) * plus**steps + (plus - alone) * minus**steps) / (plus - minus)
-
-
-def path_residues(path, direction: tuple[int, int]) -> list[sp.Expr]:
-    """By Cayley and Hamilton, any combination of student and teacher obeys y_{t+2} = trace y_{t+1} - determinant y_t.
-
-    So it is the claimed one if that does too, and both agree at t = 0 and t = 1.
-    """
-    combination = sp.Matrix([direction])
-    start = sp.Matrix([1, 1])
-    square = STEP * STEP - TRACE * STEP + DETERMINANT * sp.eye(2)
-    recurrence = path(t + 2) - (plus + minus) * path(t + 1) + plus * minus * path(t)
-    first = (combination * STEP * start)[0].subs(MODE)
-    return [*square, STEP.trace() - TRACE, recurrence, path(0) - (combination * start)[0], path(1) - first]
-
-
-def collapse_residues(rate: sp.Expr) -> list[sp.Expr]:
-    """The ratio of successive gaps and its limit theta_+, if theta_- is theta_+ / (1 + v); and 1 - theta_+, less the rate."""
-    v = sp.Symbol("v", positive=True)
-    ratio = (gap(t + 1) / gap(t)).subs(minus, plus / (1 + v))
-    expected = plus * (1 - (1 + v) ** (-t - 1)) / (1 - (1 + v) ** -t)
-    powers = sp.Symbol("p", positive=True)
-    late = sp.limit((1 - powers / (1 + v)) / (1 - powers), powers, 0) - 1
-    known = {plus: eigenvalue(1).subs(MODE), minus: eigenvalue(-1).subs(MODE)}
-    return [ratio - expected, late, (1 - plus - rate).subs(known)]
-
-
-def decay_rate() -> sp.Expr:
-    """1 - theta_+, without cancellation."""
-    return (1 - m) * eta * sigma / (1 - minus)
-
-
-def budget_residues(total: sp.Expr) -> list[sp.Expr]:
-    """The gap's two geometric series, at (1 - theta_+)(1 - theta_-) = (1 - m) eta sigma (`ema-eigenvalues`), less the total."""
-    summed = -m * eta * sigma * (1 / (1 - plus) - 1 / (1 - minus)) / (plus - minus)
-    return [summed.subs(plus, 1 - decay_rate()) - total]
-
-
-def period_budget() -> sp.Expr:
-    """Sum of the gap when the teacher moves every k steps."""
-    return -(k * m / (1 - m) + k / (1 - a**k) - 1 / (1 - a))
-
-
-def period_budget_residues(total: sp.Expr) -> list[sp.Expr]:
-    """With p times the teacher taken off, the student shrinks by a per step: so within a period, and from one to the next.
-
-    The students' and teachers' sums U and V over updates obey U - V = -m / (1 - m) (`teacher-displacement`) and
-    U - p V - 1 = a^k (U - p V).
-    """
-    p, kept = sp.symbols("p a^k", positive=True)
-    students, teachers = sp.symbols("U V", real=True)
-    equations = [students - teachers + m / (1 - m), students - p * teachers - 1 - kept * (students - p * teachers)]
-    found = sp.solve(equations, [students, teachers], dict=True)[0]
-    summed = -k * (1 - p) * teachers + (students - p * teachers) * (1 - kept) / (1 - a)
-    step = (STEP[0, :] * sp.Matrix([students, teachers]))[0].subs(b, p * (1 - a)) - p * teachers
-    return [step - a * (students - p * teachers), summed.subs(found).subs(kept, a**k) - total]
-
-
-def gap_sign_residues(second: sp.Expr) -> list[sp.Expr]:
-    """The gap after two steps over that after one, which is theta_+ + theta_-, less the claim: where negative, the sign changes.
-
-    Where it is not, theta_+ >= |theta_-|, so that theta_+^t - theta_-^t never changes sign, and sizes add up to the budget.
-    """
-    total = eigenvalue(1) + eigenvalue(-1)
-    return [gap(2) - gap(1) * (plus + minus), total - second]
-
-
-def felt_curvature() -> sp.Expr:
-    """What must stay below 2 over the step size."""
-    return sigma + 2 * m * ell / (1 + m)
-
-
-def stability_residues(felt: sp.Expr) -> list[sp.Expr]:
-    """The characteristic polynomial at -1, positive up to the claimed bound and zero there; at 1 it is positive throughout."""
-    at_minus_one, at_one = 1 + TRACE + DETERMINANT, 1 - TRACE + DETERMINANT
-    return [at_minus_one.subs(MODE) - (1 + m) * (2 - eta * felt), at_one.subs(MODE) - (1 - m) * eta * sigma]
-
-
-def flow_gap() -> sp.Expr:
-    """g(s) by the two rates of change."""
-    return -sigma * (sp.exp(slow * time) - sp.exp(fast * time)) / (slow - fast)
-
-
-def flow_residues(path: sp.Expr) -> list[sp.Expr]:
-    """g'' + (c + gamma) g' + gamma sigma g = 0 with g(0) = 0, g'(0) = -sigma; and steps with m = 1 - gamma eta tend to it."""
-    rate = sp.Symbol("lambda")
-    matrix = sp.Matrix([[-c, ell], [gamma, -gamma]])
-    equation = rate**2 + (c + gamma) * rate + gamma * sigma
-    of_step = ((1 + eta * rate) * sp.eye(2) - STEP).det().subs(MODE).subs(m, 1 - gamma * eta)
-    obeyed = path.diff(time, 2) - (slow + fast) * path.diff(time) + slow * fast * path
-    starts = path.subs(time, 0), path.diff(time).subs(time, 0) + sigma
-    return [(rate * sp.eye(2) - matrix).det() - equation, sp.limit(sp.expand(of_step) / eta**2, eta, 0) - equation, obeyed, *starts]
 
 
 def _draw(rng: np.random.Generator) -> tuple[Mode, float]:
@@ -154,43 +22,67 @@ def _path_check(form):
         students, teachers = simulate(mode, [1 - momentum] * 80)
         measured = {"student": students, "gap": students - teachers}[form]
         predicted, without, static = (getattr(ema, form)(*mode, memory, np.arange(81)) for memory in (momentum, 0.0, 1.0))
-        return compare(predicted, measured, EXACT, without, static)
+        return compare(predicted, measured, without, static)
 
     return check
 
 
-def _eigenvalue_check(rng: np.random.Generator) -> Check:
+@theorem(PROJECT)
+def ema_eigenvalues(rng: np.random.Generator) -> Check:
+    """With an EMA teacher a mode has two real eigenvalues, a = 1 - eta (sigma + l) and b = eta l: the discriminant is never
+    negative.
+    """
     mode, momentum = _draw(rng)
     kept, held = 1 - mode.x, mode.learning_rate * mode.teacher_curvature
     step = [[kept, held], [(1 - momentum) * kept, momentum + (1 - momentum) * held]]
     measured = np.sort(np.linalg.eigvals(step))[::-1]
-    return compare(np.array(ema.eigenvalues(*mode, momentum)), measured, EXACT, [momentum, kept])
+    return compare(np.array(ema.eigenvalues(*mode, momentum)), measured, [momentum, kept])
 
 
-def _collapse_check(rng: np.random.Generator) -> Check:
+@theorem(PROJECT)
+def ema_student(rng: np.random.Generator) -> Check:
+    """The student's error under an EMA teacher is a sum of two geometric sequences."""
+    return _path_check("student")(rng)
+
+
+@theorem(f"{TRACER} (that it vanishes); {PROJECT} (the formula)", "Section C.5.2")
+def ema_gap(rng: np.random.Generator) -> Check:
+    """The gap to an EMA teacher is a difference of two geometric sequences, which starts at 0 and vanishes."""
+    return _path_check("gap")(rng)
+
+
+@theorem(TRACER, "Corollary C.9", "Section C.5.2")
+def ema_collapse(rng: np.random.Generator) -> Check:
+    """The gap to an EMA teacher collapses at the geometric rate of the larger eigenvalue."""
     mode, momentum = _draw(rng)
     students, teachers = simulate(mode, [1 - momentum] * 400)
     gaps = students - teachers
-    return compare(ema.decay_rate(*mode, momentum), 1 - gaps[-1] / gaps[-2], EXACT, 0.0, mode.learning_rate * mode.curvature)
+    return compare(ema.decay_rate(*mode, momentum), 1 - gaps[-1] / gaps[-2], 0.0, mode.learning_rate * mode.curvature)
 
 
-def _budget_check(rng: np.random.Generator) -> Check:
+@theorem(PROJECT)
+def ema_budget(rng: np.random.Generator) -> Check:
+    """The gap to an EMA teacher adds up to -m/(1-m) times the initial error, whatever curvature, strength and step size."""
     mode, momentum = _draw(rng)
     students, teachers = simulate(mode, [1 - momentum] * 4000)
     nulls = 0.0, -1 / (1 - momentum), -momentum / (1 - momentum) / mode.data_share
-    return compare(ema.budget(momentum), np.sum(students - teachers), SUMMED, *nulls)
+    return compare(ema.budget(momentum), np.sum(students - teachers), *nulls, tolerance=SUMMED)
 
 
-def _period_budget_check(rng: np.random.Generator) -> Check:
+@theorem(PROJECT)
+def ema_budget_with_period(rng: np.random.Generator) -> Check:
+    """If an EMA teacher moves every k steps, the sum of the gap depends on the student's own factor a per step as well."""
     (mode, momentum), period = _draw(rng), int(rng.integers(2, 6))
     students, teachers = simulate(mode, [0.0 if step % period else 1 - momentum for step in range(1, 2000 * period + 1)])
     predicted = ema.budget_with_period(*mode, momentum, period)
     nulls = ema.budget(momentum), period * ema.budget(momentum)
-    return compare(predicted, np.sum(students - teachers), SUMMED, *nulls)
+    return compare(predicted, np.sum(students - teachers), *nulls, tolerance=SUMMED)
 
 
-def _gap_sign_check(rng: np.random.Generator) -> Check:
-    """Sizes of the gap of a student that does not overshoot; the null is one that does."""
+@theorem(PROJECT)
+def ema_gap_sign(rng: np.random.Generator) -> Check:
+    """If and only if a + m + (1 - m) b >= 0, the gap to an EMA teacher never changes sign, and its size adds up to m/(1-m)."""
+    # Sizes of the gap of a student that does not overshoot; the null is one that does.
     summed = []
     for x in ((0.2, 0.8), (1.6, 1.8)):
         mode, momentum = random_mode(rng, x, share=(0.8, 0.9)), 0.2
@@ -199,7 +91,9 @@ def _gap_sign_check(rng: np.random.Generator) -> Check:
     return Check(abs(summed[0]), SUMMED, abs(summed[1]))
 
 
-def _stability_check(rng: np.random.Generator) -> Check:
+@theorem(PROJECT)
+def ema_stability(rng: np.random.Generator) -> Check:
+    """Gradient descent with an EMA teacher is stable if and only if eta (sigma + 2 m l / (1 + m)) < 2."""
     mode, momentum = _draw(rng)
 
     def growth(learning_rate: float) -> float:
@@ -214,101 +108,15 @@ def _stability_check(rng: np.random.Generator) -> Check:
     )
     static = 2 / (mode.curvature + mode.teacher_curvature)
     predicted, without = bounds
-    return compare(predicted, measured, EXACT, without, static)
+    return compare(predicted, measured, without, static)
 
 
-def _flow_check(rng: np.random.Generator) -> Check:
+@theorem(PROJECT)
+def ema_flow(rng: np.random.Generator) -> Check:
+    """In the limit of small steps the gap to an EMA teacher that moves at the speed gamma is a difference of two exponentials."""
     mode, speed = random_mode(rng), rng.uniform(0.3, 1.5)
     times = np.linspace(0, 6, 13)
     equations = np.array([[-mode.curvature - mode.teacher_curvature, mode.teacher_curvature], [speed, -speed]])
     measured = np.array([np.diff((linalg.expm(equations * time) @ [1, 1])[::-1])[0] for time in times])
     without = ema.flow_gap(mode.curvature, 0.0, speed, times)
-    return compare(ema.flow_gap(mode.curvature, mode.teacher_curvature, speed, times), measured, EXACT, without, 0 * times)
-
-
-def _collapse() -> sp.Rel:
-    g = sp.Function("g")
-    return sp.Eq(1 - sp.Limit(g(t + 1) / g(t), t, sp.oo), decay_rate(), evaluate=False)
-
-
-def _budget(total: sp.Expr) -> sp.Rel:
-    return sp.Eq(sp.Sum(sp.Function("g")(t), (t, 0, sp.oo)), total * sp.Symbol("u_0"), evaluate=False)
-
-
-CLAIMS = (
-    Claim(
-        "ema-eigenvalues",
-        "With an EMA teacher a mode has two real eigenvalues, a = 1 - eta (sigma + l) and b = eta l: the discriminant is never "
-        "negative.",
-        PROJECT,
-        lambda: sp.Eq(plus, eigenvalue(1), evaluate=False),
-        _eigenvalue_check,
-        lambda: eigenvalue_residues(DISCRIMINANT),
-    ),
-    Claim(
-        "ema-student",
-        "The student's error under an EMA teacher is a sum of two geometric sequences.",
-        PROJECT,
-        lambda: sp.Eq(sp.Symbol("u_t"), student(t) * sp.Symbol("u_0"), evaluate=False),
-        _path_check("student"),
-        lambda: path_residues(student, (1, 0)),
-    ),
-    Claim(
-        "ema-gap",
-        "The gap to an EMA teacher is a difference of two geometric sequences, which starts at 0 and vanishes.",
-        f"{TRACER} (that it vanishes); {PROJECT} (the formula)",
-        lambda: sp.Eq(sp.Symbol("g_t"), gap(t) * sp.Symbol("u_0"), evaluate=False),
-        _path_check("gap"),
-        lambda: path_residues(gap, (1, -1)),
-        paper=("Section C.5.2",),
-    ),
-    Claim(
-        "ema-collapse",
-        "The gap to an EMA teacher collapses at the geometric rate of the larger eigenvalue.",
-        TRACER,
-        _collapse,
-        _collapse_check,
-        lambda: collapse_residues(decay_rate()),
-        paper=("Corollary C.9", "Section C.5.2"),
-    ),
-    Claim(
-        "ema-budget",
-        "The gap to an EMA teacher adds up to -m/(1-m) times the initial error, whatever curvature, strength and step size.",
-        PROJECT,
-        lambda: _budget(-m / (1 - m)),
-        _budget_check,
-        lambda: budget_residues(-m / (1 - m)),
-    ),
-    Claim(
-        "ema-budget-with-period",
-        "If an EMA teacher moves every k steps, the sum of the gap depends on the student's own factor a per step as well.",
-        PROJECT,
-        lambda: _budget(period_budget()),
-        _period_budget_check,
-        lambda: period_budget_residues(period_budget()),
-    ),
-    Claim(
-        "ema-gap-sign",
-        "If and only if a + m + (1 - m) b >= 0, the gap to an EMA teacher never changes sign, and its size adds up to m/(1-m).",
-        PROJECT,
-        lambda: sp.Ge(TRACE, 0, evaluate=False),
-        _gap_sign_check,
-        lambda: gap_sign_residues(TRACE),
-    ),
-    Claim(
-        "ema-stability",
-        "Gradient descent with an EMA teacher is stable if and only if eta (sigma + 2 m l / (1 + m)) < 2.",
-        PROJECT,
-        lambda: sp.Lt(eta * felt_curvature(), 2, evaluate=False),
-        _stability_check,
-        lambda: stability_residues(felt_curvature()),
-    ),
-    Claim(
-        "ema-flow",
-        "In the limit of small steps the gap to an EMA teacher that moves at the speed gamma is a difference of two exponentials.",
-        PROJECT,
-        lambda: sp.Eq(sp.Function("g")(time), flow_gap() * sp.Symbol("u_0"), evaluate=False),
-        _flow_check,
-        lambda: flow_residues(flow_gap()),
-    ),
-)
+    return compare(ema.flow_gap(mode.curvature, mode.teacher_curvature, speed, times), measured, without, 0 * times)

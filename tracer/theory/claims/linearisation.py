@@ -1,42 +1,27 @@
 """From the contrastive loss to matrix least squares."""
 
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
-import sympy as sp
 
-from tracer.theory.claims.claim import NAKADA, PROJECT, TRACER, Check, Claim, compare
+from tracer.theory.claims.claim import NAKADA, PROJECT, TRACER, Check, compare, theorem
 from tracer.theory.claims.instances import Instance, random_instance
-from tracer.theory.claims.matrices import C, H, S, W, X, Z, centring, clip_loss, d, entries, inner, k, mu, n, rho, squared, tau
-from tracer.theory.claims.tolerances import DIFFERENCES, EXACT, THIRD_ORDER
+from tracer.theory.claims.tolerances import DIFFERENCES, THIRD_ORDER
 from tracer.theory.linearisation import Linearisation
 
 
-def _target_matrix() -> sp.Rel:
-    fitted = W * X - Z * H / rho
-    squares = rho / (2 * n) * sp.Trace(fitted * fitted.T) + mu / 2 * sp.Trace(W * W.T)
-    centred = Z * H
-    linearised = -sp.Trace(W.T * Z * H * X.T) / n + rho / (2 * n) * sp.Trace(W * X * X.T * W.T) + mu / 2 * sp.Trace(W * W.T)
-    return sp.Eq(squares - sp.Trace(centred * centred.T) / (2 * n * rho), linearised, evaluate=False)
+def _linearised_loss(case: Instance, weights: np.ndarray) -> float:
+    """Pair by pair: minus the similarities of pairs, plus their mean over all combinations, plus the penalties."""
+    embedded = [weights @ image for image in case.images]
+    pairs = np.mean([e @ text for e, text in zip(embedded, case.texts, strict=True)])
+    everything = np.mean([e @ text for e, text in product(embedded, case.texts)])
+    norms = np.mean([e @ e for e in embedded])
+    return everything - pairs + (case.embedding_penalty * norms + case.weight_decay * np.sum(weights**2)) / 2
 
 
-def target_matrix_residues(target: Callable[[sp.Matrix, sp.Matrix], sp.Matrix]) -> list[sp.Expr]:
-    """Least squares against a target made of Z and H, less the linearised loss, for all entries of 2 x 2 weights and 3 pairs.
-
-    Both sides are sums over the rows of W and Z and the columns of X, each term the same polynomial: larger matrices add equals.
-    For matrices of any shape the gradients agree too, in products that do not commute; so do the values at W = 0.
-    """
-    weights, images, texts, h = entries("w", 2, 2), entries("x", 2, 3), entries("z", 2, 3), centring(3)
-    goal = target(texts, h)
-    squares = rho / 6 * squared(weights * images - goal) - squared(texts * h) / (6 * rho)
-    linearised = rho / 6 * squared(weights * images) - inner(weights, texts * h * images.T) / 3
-    w, x, transposed, z, hh = sp.symbols("W X X^T Z H", commutative=False)
-    slope = rho / n * (w * x - target(z, hh)) * transposed - (rho * w * x * transposed / n - z * hh * transposed / n)
-    return [squares - linearised, slope]
-
-
-def _target_matrix_check(rng: np.random.Generator) -> Check:
+@theorem(TRACER, "Definition 3.1")
+def target_matrix(rng: np.random.Generator) -> Check:
+    """The linearised contrastive loss is, up to a constant, matrix least squares against the contrastive target matrix ZH/rho."""
     case = random_instance(rng, weight_decay=0.3)
     penalty, weights = case.embedding_penalty, rng.standard_normal((6, *case.initial_weights.shape))
 
@@ -49,29 +34,12 @@ def _target_matrix_check(rng: np.random.Generator) -> Check:
         )
 
     measured = [_linearised_loss(case, w) for w in weights]
-    return compare(squares(case.problem.target_matrix), measured, EXACT, squares(case.texts / penalty))
+    return compare(squares(case.problem.target_matrix), measured, squares(case.texts / penalty))
 
 
-def _linearised_loss(case: Instance, weights: np.ndarray) -> float:
-    """Pair by pair: minus the similarities of pairs, plus their mean over all combinations, plus the penalties."""
-    embedded = [weights @ image for image in case.images]
-    pairs = np.mean([e @ text for e, text in zip(embedded, case.texts, strict=True)])
-    everything = np.mean([e @ text for e, text in product(embedded, case.texts)])
-    norms = np.mean([e @ e for e in embedded])
-    return everything - pairs + (case.embedding_penalty * norms + case.weight_decay * np.sum(weights**2)) / 2
-
-
-def linearised_gradient_residues() -> list[sp.Expr]:
-    """Derivatives of the loss by all entries, and C Q = 0 where x_1, x_2 span the task subspace and Q projects on x_1 x x_2."""
-    weights, images, texts, h = entries("w", 2, 3), entries("x", 3, 2), entries("z", 2, 2), centring(2)
-    cross, moment = texts * h * images.T / 2, images * images.T / 2
-    loss = rho / 4 * squared(weights * images) + mu / 2 * squared(weights) - inner(weights, cross)
-    gradient = weights * (rho * moment + mu * sp.eye(3)) - cross
-    normal = images[:, 0].cross(images[:, 1])
-    return [*(loss.diff(w) - g for w, g in zip(weights, gradient, strict=True)), *(cross * normal)]
-
-
-def _linearised_gradient_check(rng: np.random.Generator) -> Check:
+@theorem(NAKADA)
+def linearised_gradient(rng: np.random.Generator) -> Check:
+    """The linearised loss has the gradient W(rho Sigma + mu I) - C, of which C has no part off the task subspace."""
     case = random_instance(rng, weight_decay=0.3)
     weights = rng.standard_normal(case.initial_weights.shape)
     measured = np.zeros_like(weights)
@@ -81,39 +49,14 @@ def _linearised_gradient_check(rng: np.random.Generator) -> Check:
         measured[index] = (_linearised_loss(case, weights + step) - _linearised_loss(case, weights - step)) / 2
     uncentred = case.texts.T @ case.images / len(case.images)
     null = case.problem.gradient(weights) + case.cross_covariance - uncentred
-    return compare(case.problem.gradient(weights), measured, DIFFERENCES, null, np.zeros_like(weights))
+    return compare(case.problem.gradient(weights), measured, null, np.zeros_like(weights), tolerance=DIFFERENCES)
 
 
-def small_logit_quadratic(size, rows_centred, columns_centred) -> sp.Expr:
-    """(|S H|^2 + |H S|^2) / (4 n^2), from the two squared norms."""
-    return (rows_centred + columns_centred) / (4 * size**2)
-
-
-def clip_expansion_residues(quadratic: Callable[..., sp.Expr]) -> list[sp.Expr]:
-    """Derivatives of the loss along all of S at 0: value, slope and curvature, for 2 and for 3 pairs with all entries free.
-
-    For any n: the loss is half a sum over rows and columns of log-means of exponentials, whose expansion by power means m_1, m_2
-    is m_1 e + (m_2 - m_1^2) e^2 / 2, a variance; and n m_2 - n m_1^2 is the row's share of |S H|^2.
+@theorem(f"{NAKADA} (linear term); {PROJECT} (quadratic term)")
+def clip_expansion(rng: np.random.Generator) -> Check:
+    """At small logits the symmetric contrastive loss is linear in the centred similarities, plus a quarter of the squared norms of
+    the similarities centred by rows and by columns over n^2, plus third order.
     """
-    scale, m1, m2 = sp.symbols("epsilon m_1 m_2", real=True)
-    steps = [sp.log(1 + m1 * scale + m2 * scale**2 / 2).diff(scale, 2).subs(scale, 0) - (m2 - m1**2)]
-    for size in (2, 3):
-        logits, h = entries("s", size, size), centring(size)
-        loss = clip_loss(scale * logits)
-        value, slope, bend = (loss.diff(scale, order).subs(scale, 0) for order in range(3))
-        expected = 2 * quadratic(size, squared(logits * h), squared(h * logits))
-        steps += [value - sp.log(size), slope + (h * logits).trace() / size, bend - expected]
-    return steps
-
-
-def _clip_expansion() -> sp.Rel:
-    loss, rest = sp.Function("ell")(S), sp.Order(sp.Symbol(r"{\|S/\tau\|}") ** 3)
-    by_rows, by_columns = sp.Trace(S * H * S.T), sp.Trace(S.T * H * S)
-    quadratic = small_logit_quadratic(n, by_rows, by_columns) / tau**2
-    return sp.Eq(loss, sp.log(n) - sp.Trace(H * S) / (n * tau) + quadratic + rest, evaluate=False)
-
-
-def _clip_expansion_check(rng: np.random.Generator) -> Check:
     case, scale, pairs = random_instance(rng), 1e-4, 8
     logits = case.images @ case.initial_weights.T @ case.texts.T
     h = np.eye(pairs) - 1 / pairs
@@ -122,97 +65,24 @@ def _clip_expansion_check(rng: np.random.Generator) -> Check:
     beyond_linear = loss - np.log(pairs) + scale * np.trace(h @ logits) / pairs
     quadratic = (np.sum((logits @ h) ** 2) + np.sum((h @ logits) ** 2)) / (4 * pairs**2)
     only_rows = np.sum((logits @ h) ** 2) / (4 * pairs**2)
-    return compare(beyond_linear / scale**2, quadratic, THIRD_ORDER, 0.0, only_rows)
+    return compare(beyond_linear / scale**2, quadratic, 0.0, only_rows, tolerance=THIRD_ORDER)
 
 
-def clip_gradient_residues() -> list[sp.Expr]:
-    """Derivatives of the loss in the weights at W = 0, plus C / tau, for 2 and 3 pairs; and in the logits, plus H / n."""
-    steps: list[sp.Expr] = []
-    for size in (2, 3):
-        weights, images, texts = entries("w", 2, 2), entries("x", 2, size), entries("z", 2, size)
-        logits = entries("s", size, size)
-        at_zero = dict.fromkeys(logits, 0)
-        slopes = logits.applyfunc(lambda s, logits=logits, at_zero=at_zero: clip_loss(logits).diff(s).subs(at_zero))
-        of_weights = images.T * weights.T * texts / tau
-        gradient = weights.applyfunc(lambda w, slopes=slopes, of_weights=of_weights: inner(slopes, of_weights.diff(w)))
-        steps += [*(slopes + centring(size) / size), *(gradient + texts * centring(size) * images.T / (size * tau))]
-    return steps
-
-
-def _clip_gradient_check(rng: np.random.Generator) -> Check:
+@theorem(NAKADA)
+def clip_gradient_at_zero(rng: np.random.Generator) -> Check:
+    """At vanishing logits the gradient of the symmetric contrastive loss in W is exactly -C/tau."""
     case, scale = random_instance(rng), rng.uniform(1, 30)
     zero = np.zeros_like(case.initial_weights)
     gradient = Linearisation(case.images, case.texts, zero, scale).gradient()
     uncentred = case.texts.T @ case.images / len(case.images)
-    return compare(gradient, -scale * case.cross_covariance, EXACT, -scale * uncentred, zero)
+    return compare(gradient, -scale * case.cross_covariance, -scale * uncentred, zero)
 
 
-def no_orthogonal_gradient_residues() -> list[sp.Expr]:
-    """Moving W by any u off the task subspace (along x_1 x x_2, where x_1, x_2 span it) leaves W X, and so any loss, unchanged."""
-    weights, images, along = entries("w", 2, 3), entries("x", 3, 2), entries("u", 2, 1)
-    moved = weights + along * images[:, 0].cross(images[:, 1]).T
-    return list(moved * images - weights * images)
-
-
-def _no_orthogonal_gradient_check(rng: np.random.Generator) -> Check:
+@theorem(TRACER, "Section C.6")
+def no_orthogonal_gradient(rng: np.random.Generator) -> Check:
+    """Whatever the loss of the embeddings and whatever the logit scale, its gradient has no part off the task subspace."""
     case = random_instance(rng)
     gradient = Linearisation(case.images, case.texts, case.initial_weights, rng.uniform(1, 30)).gradient()
     other = np.linalg.qr(rng.standard_normal((case.images.shape[1], 4)))[0]
     off_another = gradient - gradient @ other @ other.T
-    return compare(case.off_task(gradient), np.zeros_like(gradient), EXACT, off_another, scale=np.abs(gradient).max())
-
-
-def _gradient_statement() -> sp.Rel:
-    moment = sp.MatrixSymbol("Sigma", d, d)
-    return sp.Eq(sp.MatrixSymbol(r"\nabla L", k, d), W * (rho * moment + mu * sp.Identity(d)) - C, evaluate=False)
-
-
-def _no_orthogonal_gradient() -> sp.Rel:
-    return sp.Eq(sp.MatrixSymbol(r"\nabla\ell", k, d) * sp.MatrixSymbol("Q", d, d), sp.ZeroMatrix(k, d), evaluate=False)
-
-
-CLAIMS = (
-    Claim(
-        "target-matrix",
-        "The linearised contrastive loss is, up to a constant, matrix least squares against the contrastive target matrix ZH/rho.",
-        TRACER,
-        _target_matrix,
-        _target_matrix_check,
-        lambda: target_matrix_residues(lambda texts, h: texts * h / rho),
-        paper=("Definition 3.1",),
-    ),
-    Claim(
-        "linearised-gradient",
-        "The linearised loss has the gradient W(rho Sigma + mu I) - C, of which C has no part off the task subspace.",
-        NAKADA,
-        _gradient_statement,
-        _linearised_gradient_check,
-        linearised_gradient_residues,
-    ),
-    Claim(
-        "clip-expansion",
-        "At small logits the symmetric contrastive loss is linear in the centred similarities, plus a quarter of the squared norms "
-        "of the similarities centred by rows and by columns over n^2, plus third order.",
-        f"{NAKADA} (linear term); {PROJECT} (quadratic term)",
-        _clip_expansion,
-        _clip_expansion_check,
-        lambda: clip_expansion_residues(small_logit_quadratic),
-    ),
-    Claim(
-        "clip-gradient-at-zero",
-        "At vanishing logits the gradient of the symmetric contrastive loss in W is exactly -C/tau.",
-        NAKADA,
-        lambda: sp.Eq(sp.Symbol(r"\nabla\ell|_{S=0}"), -sp.Symbol("C") / tau, evaluate=False),
-        _clip_gradient_check,
-        clip_gradient_residues,
-    ),
-    Claim(
-        "no-orthogonal-gradient",
-        "Whatever the loss of the embeddings and whatever the logit scale, its gradient has no part off the task subspace.",
-        TRACER,
-        _no_orthogonal_gradient,
-        _no_orthogonal_gradient_check,
-        no_orthogonal_gradient_residues,
-        paper=("Section C.6",),
-    ),
-)
+    return compare(case.off_task(gradient), np.zeros_like(gradient), off_another, scale=np.abs(gradient).max())

@@ -3,35 +3,15 @@
 from collections.abc import Callable
 
 import numpy as np
-import sympy as sp
 from scipy.optimize import brentq
 
-from tracer.theory.claims.claim import PROJECT, Check, Claim
-from tracer.theory.claims.endpoints import cross, descended, held, metric_value, mu, rho, s, start, static, strength, w
+from tracer.theory.claims.claim import PROJECT, Check, theorem
+from tracer.theory.claims.endpoints import descended, static
 from tracer.theory.claims.instances import random_instance
 from tracer.theory.claims.tolerances import SUMMED
 from tracer.theory.geometry import forgetting
 from tracer.theory.limits import limit
 from tracer.theory.strategies import L2SP, Strategy
-
-
-def pareto_residues(margin: sp.Expr) -> list[sp.Expr]:
-    """Loss plus strength x distance at any w over that at the minimiser, of one mode with the metric's value D, less the margin.
-
-    The margin is not negative. So at equal loss no weights are closer, and of two families the one that minimises the distance is;
-    strengths from infinity to 0 reach every loss from that of the pretrained weights to the smallest.
-    """
-    teacher_curvature = strength * metric_value
-
-    def total(at):
-        return -cross * at + (rho * s + mu) * at**2 / 2 + teacher_curvature * (at - start) ** 2 / 2
-
-    return [total(w) - total(held(teacher_curvature)) - margin]
-
-
-def pareto_margin(best: sp.Expr) -> sp.Expr:
-    """What other weights lose, in one mode, over the best ones."""
-    return (rho * s + mu + strength * metric_value) * (w - best) ** 2 / 2
 
 
 def _pareto_check(own: Callable[[float], Strategy], other: Callable[[float], Strategy], in_weights: bool):
@@ -53,27 +33,13 @@ def _pareto_check(own: Callable[[float], Strategy], other: Callable[[float], Str
     return check
 
 
-def _pareto(metric: str) -> sp.Rel:
-    distance, loss = (sp.Function(name) for name in (f"F_{metric}", "L"))
-    at, best = sp.Symbol("W"), sp.Symbol("W_lambda")
-    return sp.Ge(loss(at) + strength * distance(at), loss(best) + strength * distance(best), evaluate=False)
+@theorem(PROJECT)
+def pareto_function_space(rng: np.random.Generator) -> Check:
+    """Of all weights with its task loss, distillation on the data forgets least in function space: less than an L2-SP."""
+    return _pareto_check(static, L2SP, in_weights=False)(rng)
 
 
-CLAIMS = (
-    Claim(
-        "pareto-function-space",
-        "Of all weights with its task loss, distillation on the data forgets least in function space: less than an L2-SP.",
-        PROJECT,
-        lambda: _pareto("Sigma"),
-        _pareto_check(static, L2SP, in_weights=False),
-        lambda: pareto_residues(pareto_margin(held(strength * metric_value))),
-    ),
-    Claim(
-        "pareto-parameter-space",
-        "Of all weights with its task loss, L2-SP stays closest to the pretrained ones: closer than a distillation on the data.",
-        PROJECT,
-        lambda: _pareto("I"),
-        _pareto_check(L2SP, static, in_weights=True),
-        lambda: pareto_residues(pareto_margin(held(strength * metric_value))),
-    ),
-)
+@theorem(PROJECT)
+def pareto_parameter_space(rng: np.random.Generator) -> Check:
+    """Of all weights with its task loss, L2-SP stays closest to the pretrained ones: closer than a distillation on the data."""
+    return _pareto_check(L2SP, static, in_weights=True)(rng)
