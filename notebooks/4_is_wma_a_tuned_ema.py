@@ -33,7 +33,7 @@ from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
 from tracer.plotting import Curve, Panel, curves
 from tracer.theory import design_rules
 from tracer.theory.closed_forms import ema
-from tracer.theory.matching import exponent_that_leaves, momentum_that_leaves
+from tracer.theory.design_rules import exponent_that_leaves, momentum_that_leaves
 
 WMA = Beta(0.5, 0.5)
 STEPS = 1000

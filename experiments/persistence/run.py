@@ -15,7 +15,7 @@ from tracer import plotting, theory
 from tracer.averaging import Beta, Clock, Exponential, Kernel, PowerLaw, Uniform
 from tracer.crosscheck.training import train_proximal
 from tracer.plotting.persistence import Bounds, Track, persistence_is_bias
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 
 HERE = Path(__file__).parent
 FEATURES, EMBEDDING, PAIRS = 8, 4, 64
@@ -136,7 +136,7 @@ def descent() -> dict[str, float]:
     """The teacher's error under gradient descent at x = eta (sigma + l), by x, beside which exact steps are x = 1."""
     x = np.array(STEP_SHARES)
     stepping = Stepping(1.0, Clock(PUBLISHED_STEPS), Beta(0.5, 0.5))
-    left = respond(x * Q, x * (1 - Q), stepping, np.array([PUBLISHED_STEPS])).teacher_decay[0]
+    left = propagate(x * Q, x * (1 - Q), stepping, np.array([PUBLISHED_STEPS])).teacher_decay[0]
     return {f"{share:g}": float(error) for share, error in zip(x, left, strict=True)}
 
 

@@ -21,7 +21,7 @@ from tests.tolerances import POWER
 from tracer.averaging import Clock, Exponential, PowerLaw, Static
 from tracer.theory.closed_forms import ema
 from tracer.theory.closed_forms.stiffness import learning_rate_per_update, stiffness
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 
 CURVATURES = np.array([0.5, 0.05, 0.9, 0.3, 1.0, 1e-3, 0.0])
 TEACHER_CURVATURES = np.array([0.5, 0.9, 0.05, 0.3, 0.0, 1e-3, 0.4])
@@ -37,7 +37,7 @@ def random_modes(seed, size=6, decades=6):
 def run(curvatures, teacher_curvatures, learning_rate, kernel, steps, update_every=1, heavy_ball=0.0):
     """Student and teacher of the recursion after the given steps, (m, modes) each."""
     stepping = Stepping(learning_rate, Clock(int(np.max(steps)), update_every), kernel, heavy_ball=heavy_ball)
-    found = respond(curvatures, teacher_curvatures, stepping, np.asarray(steps))
+    found = propagate(curvatures, teacher_curvatures, stepping, np.asarray(steps))
     return found.student_decay, found.teacher_decay
 
 
@@ -215,7 +215,7 @@ class TestBudget:
         curvatures, teacher_curvatures, learning_rate = np.array([1.0, 0.5, 0.2]), np.array([0.5, 0.9, 0.3]), 0.4
         steps = 1300 * period
         stepping = Stepping(learning_rate, Clock(steps, period), Exponential(momentum))
-        measured = respond(curvatures, teacher_curvatures, stepping, np.array([steps])).decay_impulse[0] / learning_rate
+        measured = propagate(curvatures, teacher_curvatures, stepping, np.array([steps])).decay_impulse[0] / learning_rate
         predicted = ema.budget_with_period(curvatures, teacher_curvatures, learning_rate, momentum, period)
         nulls = {"momentum": ema.budget_with_period(curvatures, teacher_curvatures, learning_rate, momentum + 1e-3, period)}
         if period > 1:

@@ -13,7 +13,7 @@ from tests.tolerances import POWER
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.theory import L2SP, Distillation, FineTuning, Problem, WeightDecay, WiSEFT, gradient_flow, limit
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.gradient_flow import _Modes
+from tracer.theory.gradient_flow import _Integrator
 from tracer.theory.gradient_flow import hazard as hazard_of
 
 EIGENVALUES = np.array([1.0, 0.3, 0.02, 1e-5])
@@ -102,8 +102,8 @@ def test_first_moments_of_the_run(kernel, lag, time):
     path = gradient_flow(problem, Distillation(1.0, kernel, commuting(TEACHER_CURVATURES, problem)), duration=20.0)
     gradient = problem.gradient(problem.initial_weights)
     nulls = {"half": -gradient / 2}
-    assert_agrees(path.course.student(np.array([time]))[0] / time, -gradient, FLOW, nulls=nulls)
-    assert_agrees(path.course.teacher(np.array([time]))[0] / time, -lag * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
+    assert_agrees(path.solution.student(np.array([time]))[0] / time, -gradient, FLOW, nulls=nulls)
+    assert_agrees(path.solution.teacher(np.array([time]))[0] / time, -lag * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
     assert_agrees(path.gap(time) / time, -(1 - lag) * gradient, FLOW, nulls=nulls if lag != 0.5 else {})
     summed = -TEACHER_CURVATURES * gradient * (1 - lag) / 2
     assert_agrees(path.impulse(time) / time**2, summed, FLOW, nulls={"twice": 2 * summed})
@@ -265,7 +265,7 @@ class TestBetaKernel:
 def test_an_initial_error_decays_by_what_its_gradient_brings(kernel):
     """A start y_0 moves as 0 does under the gradient sigma y_0, at first and later: decay = start - sigma response."""
     curvatures, teacher_curvatures, duration = np.array([1.0, 0.3, 0.0]), np.array([0.5, 0.5, 0.2]), 20.0
-    found = _Modes(curvatures, teacher_curvatures, hazard_of(kernel), duration).respond(np.array([1e-30, 6.0, 20.0]))
+    found = _Integrator(curvatures, teacher_curvatures, hazard_of(kernel), duration).propagate(np.array([1e-30, 6.0, 20.0]))
     for decay, response, start in (
         (found.student_decay, found.student_response, 1.0),
         (found.teacher_decay, found.teacher_response, 1.0),

@@ -143,12 +143,12 @@ ASKS_FOR_A_DEFAULT = {
     ("stability.max_learning_rate", "total_steps"),
     *((f"{name}.{method}", "update") for name in KERNELS for method in ("weights", "anchor_weight", "mean_age")),
 }
-OF_NO_TIMES = {("recursion.respond", "steps"), ("Linearisation.predict", "steps")}
+OF_NO_TIMES = {("recursion.propagate", "steps"), ("Linearisation.predict", "steps")}
 """Of no times there are no weights, which is an answer; so it is for every `t` of a path."""
 ANY_SHAPE = {("Subspace.task", "weights"), ("Subspace.orthogonal", "weights")} | {(f"{name}.rates", "updates") for name in KERNELS}
 MODULES = (
     *(f"closed_forms.{name}" for name in ("beta_means", "ema", "ema_roots", "stiffness", "wma")),
-    *("design_rules", "geometry", "gradient_descent", "gradient_flow", "limits", "matching", "proximal", "stability", "two_towers"),
+    *("design_rules", "geometry", "gradient_descent", "gradient_flow", "limits", "proximal", "stability", "two_towers"),
 )
 CLASSES = [*(getattr(theory, name) for name in theory.__all__), Stepping, Clock, Exponential, PowerLaw, Beta, schedules.Cosine]
 NOT_CONSTRUCTED = {"Geometry", "Metric", "ProximalPath", "Risk", "Strategy", "Moments", "Parameter", "WeightPath"}
@@ -177,7 +177,7 @@ WITHOUT_NUMBERS = {
     "Stepping.learning_rates",
     "Stepping.schedule",
 }
-"""Those that take chunks, which `add` checks one by one, and those whose argument only `respond` gives."""
+"""Those that take chunks, which `add` checks one by one, and those whose argument only `propagate` gives."""
 NONSENSE = {
     "nan": np.nan,
     "infinity": np.inf,
@@ -225,7 +225,7 @@ def arguments(name: str, function: Callable) -> dict[str, Any]:
 
 
 CONSTRUCTORS = {found.__name__: found for found in CLASSES if inspect.isclass(found) and found.__name__ not in NOT_CONSTRUCTED}
-OTHERS = {"recursion.respond": recursion.respond}
+OTHERS = {"recursion.propagate": recursion.propagate}
 FOUND = {**dict(functions()), **CONSTRUCTORS, **dict(methods()), **OTHERS}
 ALL = {name: found for name, found in FOUND.items() if name not in WITHOUT_NUMBERS and arguments(name, found)}
 

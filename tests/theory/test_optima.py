@@ -9,9 +9,9 @@ from tracer.theory import optima
 @pytest.mark.parametrize("unit", [1e-40, 1.0, 1e40])
 def test_zeros_are_relative_to_the_largest(unit):
     spectrum = np.array([3.0, 1e-3, 1e-30, 0.0, -1e-30]) * unit
-    np.testing.assert_array_equal(optima.significant(spectrum), np.array([3.0, 1e-3, 0, 0, 0]) * unit)
+    np.testing.assert_array_equal(optima.without_round_off(spectrum), np.array([3.0, 1e-3, 0, 0, 0]) * unit)
 
 
 def test_a_spectrum_without_positive_values_is_zero():
-    np.testing.assert_array_equal(optima.significant(np.array([-1e-20, 0.0])), [0.0, 0.0])
-    assert optima.significant(np.array([])).shape == (0,)
+    np.testing.assert_array_equal(optima.without_round_off(np.array([-1e-20, 0.0])), [0.0, 0.0])
+    assert optima.without_round_off(np.array([])).shape == (0,)

@@ -125,7 +125,7 @@ class TestMeaning:
         assert np.linalg.norm(path.weights(0) - problem.initial_weights) > 0.1
 
 
-def courses():
+def solutions():
     """A path of each kind: modes and matrices of descent, and a flow."""
     problem = random_problem(3)
     mixed = Distillation(0.8, Beta(0.5, 0.5), METRICS[-1])
@@ -136,12 +136,12 @@ def courses():
     }
 
 
-@pytest.mark.parametrize("kind", courses())
+@pytest.mark.parametrize("kind", solutions())
 class TestTimes:
     QUANTITIES = ("weights", "student", "teacher", "gap", "force", "impulse")
 
     def test_scalars_and_arrays_in_any_order(self, kind):
-        path = courses()[kind]
+        path = solutions()[kind]
         order = np.array([7, 0, 12, 7])
         for quantity in self.QUANTITIES:
             at = getattr(path, quantity)
@@ -158,7 +158,7 @@ class TestTimes:
             assert at([12]).shape == (1, 3, 5)
 
     def test_start(self, kind):
-        path = courses()[kind]
+        path = solutions()[kind]
         for quantity in ("weights", "student", "teacher"):
             np.testing.assert_array_equal(getattr(path, quantity)(0), path.problem.initial_weights)
         for quantity in ("gap", "force", "impulse"):
@@ -166,7 +166,7 @@ class TestTimes:
         assert np.linalg.norm(path.weights(12) - path.weights(0)) > 0.1
 
     def test_what_is_returned_can_be_changed(self, kind):
-        path = courses()[kind]
+        path = solutions()[kind]
         for quantity in self.QUANTITIES:
             at = getattr(path, quantity)
             before = at([3, 12]).copy()
@@ -177,14 +177,14 @@ class TestTimes:
     def test_out_of_the_run(self, kind, times):
         for quantity in self.QUANTITIES:
             with pytest.raises(UserError, match=r"^(steps|times) must "):
-                getattr(courses()[kind], quantity)(times)
+                getattr(solutions()[kind], quantity)(times)
 
 
 @pytest.mark.parametrize("kind", ["modes", "matrices"])
 def test_fractions_of_steps_are_refused(kind):
     with pytest.raises(UserError, match="whole"):
-        courses()[kind].weights(0.5)
-    assert courses()["flow"].weights(0.5).shape == (3, 5)
+        solutions()[kind].weights(0.5)
+    assert solutions()["flow"].weights(0.5).shape == (3, 5)
 
 
 class TestVanishingGap:

@@ -15,7 +15,7 @@ from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 from tracer.theory import Distillation, Inputs, Metric, Parameter, Spectral, proximal
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.optima import shared_modes
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 
 KERNELS = [Static(), Exponential(0.0), Exponential(0.9), Uniform(), PowerLaw(0.4), Beta(0.5, 0.5), Beta(2.0, 0.6)]
 METRICS = ["data", Parameter(), Spectral(0.4), Inputs(random_moment(0, 5)), Inputs(random_moment(1, 5, rank=4))]
@@ -223,7 +223,7 @@ class TestClosedForms:
         )
         for kernel, forms, parameter in ((PowerLaw(beta), wma, beta), (Exponential(momentum), ema, momentum)):
             # the modes of `proximal` are scaled to sigma + l = 1; those that nothing drives count as the teacher's
-            run = respond(curvatures, 1 - curvatures, Stepping(1.0, Clock(300), kernel), times)
+            run = propagate(curvatures, 1 - curvatures, Stepping(1.0, Clock(300), kernel), times)
             arguments = curvatures, teacher_curvatures, parameter, times[:, None]
             other = curvatures, teacher_curvatures, parameter + 0.02, times[:, None]
             measured = run.student_decay, run.teacher_decay, run.student_decay - run.teacher_decay

@@ -23,7 +23,7 @@ from tests.tolerances import POWER
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 from tracer.theory.closed_forms import wma
 from tracer.theory.closed_forms.stiffness import learning_rate_per_update, stiffness
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 
 CURVATURES = np.array([0.5, 0.3, 0.8])
 TEACHER_CURVATURES = 1 - CURVATURES
@@ -39,7 +39,7 @@ def random_modes(seed, size=6):
 def run(curvatures, teacher_curvatures, learning_rate, kernel, steps, update_every=1, heavy_ball=0.0):
     """Student and teacher of the recursion after the given steps, (m, modes) each."""
     stepping = Stepping(learning_rate, Clock(int(np.max(steps)), update_every), kernel, heavy_ball=heavy_ball)
-    found = respond(curvatures, teacher_curvatures, stepping, np.asarray(steps))
+    found = propagate(curvatures, teacher_curvatures, stepping, np.asarray(steps))
     return found.student_decay, found.teacher_decay
 
 
@@ -186,7 +186,7 @@ class TestBudget:
     def test_is_the_sum_of_a_gap_that_falls_fast(self):
         curvatures, teacher_curvatures, learning_rate = np.array([0.8, 1.0]), np.array([0.2, 0.0]), 1.5
         stepping = Stepping(learning_rate, Clock(15000), PowerLaw(4.0))
-        measured = respond(curvatures, teacher_curvatures, stepping, np.array([15000])).decay_impulse[0] / learning_rate
+        measured = propagate(curvatures, teacher_curvatures, stepping, np.array([15000])).decay_impulse[0] / learning_rate
         nulls = {"kappa": wma.budget(curvatures, teacher_curvatures, learning_rate, 4.1), "EMA": -9 + 0 * measured}
         assert_agrees(
             wma.budget(curvatures, teacher_curvatures, learning_rate, 4.0), measured, POWER_LAW_BUDGET, nulls=nulls, relative=True
@@ -197,7 +197,7 @@ class TestBudget:
         assert np.all(wma.budget(CURVATURES, TEACHER_CURVATURES, 0.3, beta) == -np.inf)
         steps = np.array([2500, 5000, 10000])
         stepping = Stepping(1.0, Clock(10000), PowerLaw(beta))
-        sums = -respond(CURVATURES, TEACHER_CURVATURES, stepping, steps).decay_impulse
+        sums = -propagate(CURVATURES, TEACHER_CURVATURES, stepping, steps).decay_impulse
         kappa = wma.persistence_exponent(CURVATURES, TEACHER_CURVATURES, beta)
         slopes = np.log2((sums[2] - sums[1]) / (sums[1] - sums[0]))
         assert_agrees(1 - kappa, slopes, GROWTH, nulls={"bounded": 0 * kappa, "linear": 1 + 0 * kappa})
@@ -205,7 +205,7 @@ class TestBudget:
     def test_grows_as_a_logarithm_at_the_border(self):
         """kappa = 1: equal sums over equal ratios of time, q C / x^kappa times their logarithm."""
         assert wma.budget(0.5, 0.5, 0.3, 2.0) == -np.inf
-        sums = respond(
+        sums = propagate(
             np.array([0.5]), np.array([0.5]), Stepping(1.0, Clock(10000), PowerLaw(2.0)), np.array([5000, 10000])
         ).decay_impulse
         expected = -0.5 * wma.persistence_constant(0.5, 0.5, 2.0) * np.log(2)

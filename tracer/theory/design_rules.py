@@ -4,21 +4,25 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, PROPER_SHARE, number
 from tracer.schedules import Schedule, constant
+from tracer.theory.closed_forms import ema, wma
 from tracer.theory.geometry import error_left
 from tracer.theory.gradient_descent import gradient_descent
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 from tracer.theory.strategies import Distillation
 from tracer.theory.validation import matrix, not_negative
 
 STRENGTHS = 1e-6, 1e6
-EXPONENTS = 1e-3, 1e3
+EXPONENTS = 1e-6, 1e3
+RATES = 1e-12, 1.0
+"""Ranges in which settings are sought; a rate is 1 - momentum."""
 
 
 class Point(NamedTuple):
@@ -59,7 +63,7 @@ def momentum_of_equal_budget(
     """
     not_negative(curvature=curvature, teacher_curvature=teacher_curvature)
     stepping = Stepping(learning_rate, clock, kernel)
-    summed = respond(np.array([curvature]), np.array([teacher_curvature]), stepping, np.array([clock.total_steps]))
+    summed = propagate(np.array([curvature]), np.array([teacher_curvature]), stepping, np.array([clock.total_steps]))
     budget = max(0.0, -float(summed.decay_impulse[0, 0]) / learning_rate)
     return budget / (1 + budget)
 
@@ -74,15 +78,48 @@ def momentum_of_equal_mean_age(kernel: Kernel, clock: Clock) -> float:
     Raises:
         UserError: if no momentum below 1 reaches that age (that of a teacher which never moves).
     """
-    target = kernel.mean_age(clock)
-    nearly_one = 1 - 1e-12
+    age = kernel.mean_age(clock)
+    rate = _crossing(lambda rate: Exponential(1 - rate).mean_age(clock), age, RATES)
+    if np.isnan(rate):
+        raise UserError(f"no momentum below 1 gives a mean age of {age:g}: that is the static teacher's")
+    return 1 - rate
 
-    def excess(momentum: float) -> float:
-        return Exponential(momentum).mean_age(clock) - target
 
-    if excess(nearly_one) <= 0:
-        raise UserError(f"no momentum below 1 gives a mean age of {target:g}: that is the static teacher's")
-    return float(brentq(excess, 0.0, nearly_one, xtol=1e-14))
+def momentum_that_leaves(
+    share: float, curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float, steps: int
+) -> np.ndarray:
+    """Momentum m of the EMA whose student has, after a run, that share of the error that the static teacher's has, mode by mode.
+
+    What it must be for one mode and what for another shows whether one setting can serve a spectrum. Source: this project.
+
+    Args:
+        share: between 0 and 1; the same for all modes.
+        curvature, teacher_curvature: sigma and l of the modes, broadcast to (modes,).
+        learning_rate: eta.
+        steps: length of the run.
+
+    Returns:
+        (modes,); NaN where no momentum does, for instance because even fine-tuning alone leaves more of a slow mode.
+
+    Raises:
+        UserError: if the share does not lie between 0 and 1, or another number is out of its range.
+    """
+
+    def left(rate: float, curvature: float, teacher_curvature: float) -> float:
+        return float(ema.student(curvature, teacher_curvature, learning_rate, 1 - rate, steps))
+
+    return 1 - _mode_by_mode(left, share, curvature, teacher_curvature, learning_rate, steps, RATES)
+
+
+def exponent_that_leaves(
+    share: float, curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float, steps: int
+) -> np.ndarray:
+    """Exponent beta of the power-law teacher that leaves that share; everything else as in `momentum_that_leaves`."""
+
+    def left(beta: float, curvature: float, teacher_curvature: float) -> float:
+        return float(wma.student(curvature, teacher_curvature, learning_rate, beta, steps))
+
+    return _mode_by_mode(left, share, curvature, teacher_curvature, learning_rate, steps, EXPONENTS)
 
 
 def residual(problem: Problem, weights: np.ndarray) -> float:
@@ -161,13 +198,13 @@ def momentum_of_equal_residual(problem: Problem, distillation: Distillation, *, 
     """
     target = measure(problem, distillation, learning_rate=learning_rate, steps=steps).residual
 
-    def left(log_rate: float) -> float:
-        kernel = Exponential(float(-np.expm1(log_rate)))
+    def left(rate: float) -> float:
+        kernel = Exponential(1 - rate)
         return measure(
             problem, Distillation(distillation.strength, kernel, distillation.metric), learning_rate=learning_rate, steps=steps
         ).residual
 
-    return float(1 - _crossing(left, target, (1e-3 / steps, 1.0), "rate 1 - momentum"))
+    return 1 - _tolerated(left, target, (1e-3 / steps, 1.0), "rate 1 - momentum")
 
 
 def largest_strength(
@@ -193,12 +230,12 @@ def largest_strength(
         UserError: if even the smallest strength considered leaves more, or the largest less, or a step size is unstable.
     """
 
-    def left(log_strength: float) -> float:
-        distillation = Distillation(float(np.exp(log_strength)), kernel, metric)
+    def left(strength: float) -> float:
+        distillation = Distillation(strength, kernel, metric)
         return measure(problem, distillation, learning_rate=learning_rate, steps=steps).residual
 
     bounds = STRENGTHS[0], _stable_strength(problem, kernel, metric, learning_rate)
-    return _crossing(left, tolerated, bounds, "strength")
+    return _tolerated(left, tolerated, bounds, "strength")
 
 
 def smallest_exponent(
@@ -215,11 +252,11 @@ def smallest_exponent(
         UserError: if no exponent considered leaves just that residual, or the step size is unstable.
     """
 
-    def left(log_beta: float) -> float:
-        distillation = Distillation(strength, PowerLaw(float(np.exp(log_beta))), metric)
+    def left(beta: float) -> float:
+        distillation = Distillation(strength, PowerLaw(beta), metric)
         return measure(problem, distillation, learning_rate=learning_rate, steps=steps).residual
 
-    return _crossing(left, tolerated, EXPONENTS, "exponent")
+    return _tolerated(left, tolerated, EXPONENTS, "exponent")
 
 
 def _stable_strength(problem: Problem, kernel: Kernel, metric, learning_rate: float) -> float:
@@ -229,14 +266,47 @@ def _stable_strength(problem: Problem, kernel: Kernel, metric, learning_rate: fl
     return float(min(STRENGTHS[1], max(STRENGTHS[0], 0.99 * room / np.linalg.eigvalsh(weight)[-1])))
 
 
-def _crossing(left: Callable[[float], float], tolerated: float, bounds: tuple[float, float], name: str) -> float:
-    """Where the residual left, a monotone function of the logarithm, equals the tolerated one."""
+def _tolerated(left: Callable[[float], float], tolerated: float, bounds: tuple[float, float], name: str) -> float:
+    """The setting of that name at which a run leaves the tolerated residual."""
     number("the tolerated residual", tolerated, PROPER_SHARE)
-    low, high = np.log(bounds[0]), np.log(bounds[1])
-    ends = left(low), left(high)
-    if (ends[0] - tolerated) * (ends[1] - tolerated) > 0:
+    found = _crossing(left, tolerated, bounds)
+    if np.isnan(found):
+        ends = sorted(map(left, bounds))
         raise UserError(
             f"no {name} between {bounds[0]:g} and {bounds[1]:g} leaves a residual of {tolerated:g} "
-            f"(they leave {min(ends):.3g} to {max(ends):.3g}): change the tolerated residual or the number of steps"
+            f"(they leave {ends[0]:.3g} to {ends[1]:.3g}): change the tolerated residual or the number of steps"
         )
-    return float(np.exp(brentq(lambda at: left(at) - tolerated, low, high, xtol=1e-10)))
+    return found
+
+
+def _mode_by_mode(
+    left: Callable[[float, float, float], float],
+    share: float,
+    curvature: ArrayLike,
+    teacher_curvature: ArrayLike,
+    learning_rate: float,
+    steps: int,
+    bounds: tuple[float, float],
+) -> np.ndarray:
+    """The setting, in every mode, at which the error left is a share of what the static teacher leaves; NaN where there is none."""
+    target = number("share", share, PROPER_SHARE) * ema.student(curvature, teacher_curvature, learning_rate, 1.0, steps)
+
+    def match(*mode: float) -> float:
+        return _crossing(lambda setting: left(setting, *mode[:2]), mode[2], bounds)
+
+    return np.vectorize(match, otypes=[float])(curvature, teacher_curvature, target)
+
+
+def _crossing(left: Callable[[float], float], target: float, bounds: tuple[float, float]) -> float:
+    """The setting at which what is left, a monotone function of it, equals the target; NaN if none between the bounds does.
+
+    Settings are tried evenly in their logarithm, and found to a share of 1e-10.
+    """
+
+    def excess(log_setting: float) -> float:
+        return left(float(np.exp(log_setting))) - target
+
+    low, high = np.log(bounds)
+    if excess(low) * excess(high) > 0:
+        return np.nan
+    return float(np.exp(brentq(excess, low, high, xtol=1e-10)))

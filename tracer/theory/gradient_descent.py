@@ -5,9 +5,9 @@ from functools import partial
 from tracer.averaging import Clock
 from tracer.errors import UserError
 from tracer.schedules import Schedule, constant
-from tracer.theory.path import Course, Modes, WeightPath
+from tracer.theory.path import DecoupledModes, Solution, WeightPath
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Coupled, Stepping, respond
+from tracer.theory.recursion import CoupledModes, Stepping, propagate
 from tracer.theory.stability import max_learning_rate, resonates
 from tracer.theory.strategies import Strategy
 
@@ -59,16 +59,16 @@ def gradient_descent(
         _require_stable(problem, strategy, stepping)
     metric = distillation.measured_by
     spectrum = metric.spectrum(posed)
-    course: Course
+    solution: Solution
     if spectrum is None:
         basis = posed.eigenvectors
         turned = basis.T @ (distillation.strength * metric.matrix(posed)) @ basis
-        course = Coupled(posed.initial_modes, posed.curvatures, turned, basis, stepping)
+        solution = CoupledModes(posed.initial_modes, posed.curvatures, turned, basis, stepping)
     else:
-        propagators = partial(respond, posed.curvatures, distillation.strength * spectrum, stepping)
-        course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, propagators)
+        propagators = partial(propagate, posed.curvatures, distillation.strength * spectrum, stepping)
+        solution = DecoupledModes(posed.initial_modes, posed.curvatures, posed.eigenvectors, propagators)
     steady = schedule is constant and update_every == 1
-    return WeightPath(problem, strategy, steps, course, learning_rate if steady else None, heavy_ball)
+    return WeightPath(problem, strategy, steps, solution, learning_rate if steady else None, heavy_ball)
 
 
 def _require_stable(problem: Problem, strategy: Strategy, stepping: Stepping) -> None:

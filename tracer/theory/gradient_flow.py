@@ -11,9 +11,9 @@ from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Unifor
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, number
 from tracer.theory.limits import teacher_spectrum
-from tracer.theory.path import Modes, WeightPath
+from tracer.theory.path import DecoupledModes, WeightPath
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Response
+from tracer.theory.recursion import Propagators
 from tracer.theory.strategies import Strategy
 
 FIRST_TIME = 1e-7
@@ -62,9 +62,9 @@ def gradient_flow(problem: Problem, strategy: Strategy, *, duration: float) -> W
     """
     number("duration", duration, POSITIVE)
     posed, distillation = strategy.prepare(problem), strategy.distillation
-    modes = _Modes(posed.curvatures, teacher_spectrum(posed, distillation), hazard(distillation.kernel), duration)
-    course = Modes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.respond)
-    return WeightPath(problem, strategy, duration, course)
+    modes = _Integrator(posed.curvatures, teacher_spectrum(posed, distillation), hazard(distillation.kernel), duration)
+    solution = DecoupledModes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.propagate)
+    return WeightPath(problem, strategy, duration, solution)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _beta_hazard(a: float, b: float) -> Hazard:
     return stretched
 
 
-class _Modes:
+class _Integrator:
     """The linear equations of student and teacher in every mode, by Radau collocation (three stages, order 5) on a grid in ln x.
 
     The stiff equations of fast modes ask for an L-stable method; being linear, they need one solution of a 6 x 6 system a step.
@@ -144,7 +144,7 @@ class _Modes:
         self._curvatures, self._teacher_curvatures, self._hazard, self._duration = curvatures, teacher_curvatures, hazard, duration
         self._first = FIRST_TIME / max(1.0, duration * float(np.max(curvatures + teacher_curvatures))) / hazard.stretch
 
-    def respond(self, times: np.ndarray) -> Response:
+    def propagate(self, times: np.ndarray) -> Propagators:
         """Propagators at the given times, (m, d) each.
 
         Raises:
@@ -159,7 +159,7 @@ class _Modes:
             nodes, position = np.unique(np.log(x[late]), return_inverse=True)
             states[late] = self._integrate(nodes)[position]
         student, teacher, impulse = states[:, 0], states[:, 1], states[:, 2]
-        return Response(student[:, 0], teacher[:, 0], student[:, 1], teacher[:, 1], impulse[:, 0], impulse[:, 1])
+        return Propagators(student[:, 0], teacher[:, 0], student[:, 1], teacher[:, 1], impulse[:, 0], impulse[:, 1])
 
     def _expansion(self, time: float) -> np.ndarray:
         """Student, teacher and impulse, each a decay and a response, (3, 2, d), after so short a time that they are linear."""

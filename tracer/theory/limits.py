@@ -5,8 +5,9 @@ import numpy as np
 from tracer.averaging import Exponential, Kernel, Static
 from tracer.errors import UserError
 from tracer.quantities import BELOW_ONE, POSITIVE, number
+from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.metrics import COMMUTING, Metric
-from tracer.theory.optima import felt, held_optimum, optimum, share, task_curvatures
+from tracer.theory.optima import held_optimum, metric_without_round_off, optimum, task_curvatures
 from tracer.theory.problem import Problem
 from tracer.theory.strategies import Distillation, Strategy
 
@@ -54,9 +55,9 @@ def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
         UserError: if the metric does not commute with the second moment.
     """
     posed, distillation = strategy.prepare(problem), strategy.distillation
-    teacher_curvatures = felt(posed, teacher_spectrum(posed, distillation))
+    teacher_curvatures = metric_without_round_off(posed, teacher_spectrum(posed, distillation))
     left = (
-        share(teacher_curvatures, task_curvatures(posed) + teacher_curvatures)
+        ratio(teacher_curvatures, task_curvatures(posed) + teacher_curvatures)
         if _is_static(distillation)
         else np.zeros_like(teacher_curvatures)
     )

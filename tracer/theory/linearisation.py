@@ -15,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, number, whole_number
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 from tracer.theory.validation import matrix, not_negative
 
 GRADIENT_TOLERANCE = 1e-10
@@ -122,7 +122,7 @@ class Linearisation:
 
             W_t = W_0 - |g| Q y_t(T) e_1,   T = Q^T H Q,
 
-        y_t being the response of one mode (`recursion.respond`) and Q the Lanczos basis of H started at the gradient g. Exact in
+        y_t being the response of one mode (`recursion.propagate`) and Q the Lanczos basis of H started at the gradient g. Exact in
         the model for up to `vectors` steps, and in practice far beyond. Of the true gradient it misses what is second order in
         the displacement; after a fixed number of steps, smaller and smaller, the relative error of the displacement falls with
         the square of its size. A learning rate that is too large diverges, here as there. Source: this project.
@@ -141,7 +141,7 @@ class Linearisation:
         """
         not_negative(strength=strength)
         krylov = self._krylov(whole_number("vectors", vectors))
-        response = respond(krylov.values, np.full_like(krylov.values, strength), stepping, steps)
+        response = propagate(krylov.values, np.full_like(krylov.values, strength), stepping, steps)
 
         def displacement(responses: np.ndarray) -> np.ndarray:
             moved = -(responses * krylov.start) @ krylov.vectors

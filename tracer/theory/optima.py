@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
 from tracer.theory.metrics import Metric
 from tracer.theory.problem import RANK_TOLERANCE, Problem
@@ -33,7 +34,7 @@ def held_optimum(problem: Problem, strength: float, metric: Metric) -> np.ndarra
     """
     spectrum = metric.spectrum(problem)
     if spectrum is not None:
-        return _from_modes(problem, task_curvatures(problem) + strength * felt(problem, spectrum))
+        return _from_modes(problem, task_curvatures(problem) + strength * metric_without_round_off(problem, spectrum))
     inverse = np.linalg.pinv(problem.curvature_matrix + strength * metric.matrix(problem), rcond=RANK_TOLERANCE, hermitian=True)
     return problem.initial_weights - problem.gradient(problem.initial_weights) @ inverse
 
@@ -61,36 +62,32 @@ def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedMod
     """
     spectrum = metric.spectrum(problem)
     if spectrum is not None:
-        total, data_shares, teacher_shares = stiffness(task_curvatures(problem), strength * felt(problem, spectrum))
-        scale = share(np.ones_like(total), np.sqrt(total))
+        teacher_curvatures = strength * metric_without_round_off(problem, spectrum)
+        total, data_shares, teacher_shares = stiffness(task_curvatures(problem), teacher_curvatures)
+        scale = ratio(np.ones_like(total), np.sqrt(total))
         return SharedModes(problem.initial_modes * scale, data_shares, teacher_shares, problem.eigenvectors * scale)
     values, vectors = np.linalg.eigh(problem.curvature_matrix + strength * metric.matrix(problem))
-    white = vectors * share(np.ones_like(values), np.sqrt(significant(values)))
+    white = vectors * ratio(np.ones_like(values), np.sqrt(without_round_off(values)))
     data_shares, turned = np.linalg.eigh(white.T @ problem.curvature_matrix @ white)
-    data_shares = np.minimum(significant(data_shares), 1.0)
+    data_shares = np.minimum(without_round_off(data_shares), 1.0)
     gradient = problem.initial_modes @ (problem.eigenvectors.T @ white @ turned)
     return SharedModes(np.where(data_shares > 0, gradient, 0.0), data_shares, 1 - data_shares, white @ turned)
 
 
 def task_curvatures(problem: Problem) -> np.ndarray:
     """Curvatures sigma_j, (d,), with eigenvalues beyond the rank taken as the zeros that they are."""
-    return problem.embedding_penalty * significant(problem.eigenvalues) + problem.weight_decay
+    return problem.embedding_penalty * without_round_off(problem.eigenvalues) + problem.weight_decay
 
 
-def felt(problem: Problem, spectrum: np.ndarray) -> np.ndarray:
+def metric_without_round_off(problem: Problem, spectrum: np.ndarray) -> np.ndarray:
     """A metric's spectrum (d,) with what counts as zero set to zero, except where curvature makes any value safe to divide by."""
-    return np.where(task_curvatures(problem) > 0, spectrum, significant(spectrum))
+    return np.where(task_curvatures(problem) > 0, spectrum, without_round_off(spectrum))
 
 
-def significant(spectrum: np.ndarray) -> np.ndarray:
+def without_round_off(spectrum: np.ndarray) -> np.ndarray:
     """A spectrum (d,) with what counts as zero set to zero."""
     return np.where(spectrum > RANK_TOLERANCE * spectrum.max(initial=0.0), spectrum, 0.0)
 
 
-def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, and 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros(np.broadcast_shapes(np.shape(part), np.shape(whole))), where=whole > 0)
-
-
 def _from_modes(problem: Problem, curvatures: np.ndarray) -> np.ndarray:
-    return problem.initial_weights - share(problem.initial_modes, curvatures) @ problem.eigenvectors.T
+    return problem.initial_weights - ratio(problem.initial_modes, curvatures) @ problem.eigenvectors.T

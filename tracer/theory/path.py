@@ -11,13 +11,13 @@ from tracer.errors import UserError
 from tracer.quantities import real
 from tracer.theory.limits import limit
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Response
+from tracer.theory.recursion import Propagators
 from tracer.theory.strategies import Strategy
 
 Times = float | np.ndarray
 
 
-class Course(Protocol):
+class Solution(Protocol):
     """What a path is computed by: displacements from the start at the given times (m,), each (m, k, d)."""
 
     def student(self, times: np.ndarray) -> np.ndarray: ...
@@ -29,23 +29,25 @@ class Course(Protocol):
     def impulse(self, times: np.ndarray) -> np.ndarray: ...
 
 
-class Modes:
-    """A course whose modes do not interact: scalars per mode multiply the initial gradient.
+class DecoupledModes:
+    """A solution whose modes do not interact: scalars per mode multiply the initial gradient.
 
     Args:
         gradient: G_0 in the modes, (k, modes).
         curvatures: of the undistilled loss in each mode, (modes,).
         basis: a column for each mode, (d, modes), into which displacements turn back.
-        respond: propagators at the given times.
+        propagate: propagators at the given times.
     """
 
-    def __init__(self, gradient: np.ndarray, curvatures: np.ndarray, basis: np.ndarray, respond: Callable[[np.ndarray], Response]):
+    def __init__(
+        self, gradient: np.ndarray, curvatures: np.ndarray, basis: np.ndarray, propagate: Callable[[np.ndarray], Propagators]
+    ):
         self._gradient, self._curvatures, self._basis = gradient, curvatures, basis
-        self._respond = lru_cache(maxsize=4)(lambda key: respond(np.array(key)))
+        self._propagate = lru_cache(maxsize=4)(lambda key: propagate(np.array(key)))
 
-    def response(self, times: np.ndarray) -> Response:
+    def response(self, times: np.ndarray) -> Propagators:
         """Propagators at the given times, (m, modes) each."""
-        return self._respond(tuple(times.tolist()))
+        return self._propagate(tuple(times.tolist()))
 
     def student(self, times: np.ndarray) -> np.ndarray:
         return self._displacement(self.response(times).student_response)
@@ -76,7 +78,7 @@ class WeightPath:
         problem: what is learned.
         strategy: how it is learned.
         horizon: last time of the run.
-        course: what computes the displacements.
+        solution: what computes the displacements.
         learning_rate: of gradient descent, if it is constant and the teacher moves at every step; otherwise, and in the flow, None.
         heavy_ball: of gradient descent; 0 in the flow.
     """
@@ -84,7 +86,7 @@ class WeightPath:
     problem: Problem
     strategy: Strategy
     horizon: float
-    course: Course
+    solution: Solution
     learning_rate: float | None = None
     heavy_ball: float = 0.0
 
@@ -95,19 +97,19 @@ class WeightPath:
 
     def weights(self, t: Times) -> np.ndarray:
         """The strategy's weights: the student's, or what WiSE-FT makes of them."""
-        return self.posed.initial_weights + self.strategy.interpolation * self._at(self.course.student, t)
+        return self.posed.initial_weights + self.strategy.interpolation * self._at(self.solution.student, t)
 
     def student(self, t: Times) -> np.ndarray:
         """The student's weights, before any interpolation."""
-        return self.posed.initial_weights + self._at(self.course.student, t)
+        return self.posed.initial_weights + self._at(self.solution.student, t)
 
     def teacher(self, t: Times) -> np.ndarray:
         """The teacher's weights."""
-        return self.posed.initial_weights + self._at(self.course.teacher, t)
+        return self.posed.initial_weights + self._at(self.solution.teacher, t)
 
     def gap(self, t: Times) -> np.ndarray:
         """Student minus teacher, accurate relative to itself however small it has become."""
-        return self._at(self.course.gap, t)
+        return self._at(self.solution.gap, t)
 
     def force(self, t: Times) -> np.ndarray:
         """The regularising force, strength x gap x D: the distillation's gradient, which the learning rate multiplies."""
@@ -115,7 +117,7 @@ class WeightPath:
 
     def impulse(self, t: Times) -> np.ndarray:
         """The force summed over the steps before t, each times its learning rate (in the flow, its integral up to t)."""
-        return self._force_of(self._at(self.course.impulse, t))
+        return self._force_of(self._at(self.solution.impulse, t))
 
     def limit(self) -> np.ndarray:
         """The weights as time grows without bound, (k, d).

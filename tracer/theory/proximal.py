@@ -6,10 +6,11 @@ from functools import partial
 import numpy as np
 
 from tracer.averaging import Clock, Static
-from tracer.theory.optima import share, shared_modes
-from tracer.theory.path import Modes, WeightPath
+from tracer.theory.closed_forms.ratio import ratio
+from tracer.theory.optima import shared_modes
+from tracer.theory.path import DecoupledModes, WeightPath
 from tracer.theory.problem import Problem
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 from tracer.theory.strategies import Strategy
 
 
@@ -27,7 +28,7 @@ class ProximalPath(WeightPath):
         posed, distillation = self.posed, self.strategy.distillation
         modes = shared_modes(posed, distillation.strength, distillation.measured_by)
         reached = np.ones_like(modes.data_shares) if isinstance(distillation.kernel, Static) else modes.data_shares
-        moved = share(modes.gradient, reached) @ modes.basis.T
+        moved = ratio(modes.gradient, reached) @ modes.basis.T
         return posed.initial_weights - self.strategy.interpolation * moved
 
 
@@ -65,6 +66,6 @@ def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: 
     posed, distillation = strategy.prepare(problem), strategy.distillation
     stepping = Stepping(1.0, Clock(steps, update_every), distillation.kernel)
     modes = shared_modes(posed, distillation.strength, distillation.measured_by)
-    propagators = partial(respond, modes.data_shares, modes.teacher_shares, stepping)
-    course = Modes(modes.gradient, modes.data_shares, modes.basis, propagators)
-    return ProximalPath(problem, strategy, steps, course)
+    propagators = partial(propagate, modes.data_shares, modes.teacher_shares, stepping)
+    solution = DecoupledModes(modes.gradient, modes.data_shares, modes.basis, propagators)
+    return ProximalPath(problem, strategy, steps, solution)

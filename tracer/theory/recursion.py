@@ -70,7 +70,7 @@ class Stepping:
         return rates
 
 
-class Response(NamedTuple):
+class Propagators(NamedTuple):
     """Propagators of every mode at m times, each (m, modes).
 
     Attributes:
@@ -99,7 +99,7 @@ class Response(NamedTuple):
         return np.where(converged, from_decay, self.student_response - self.teacher_response)
 
 
-def respond(curvatures: np.ndarray, teacher_curvatures: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Response:
+def propagate(curvatures: np.ndarray, teacher_curvatures: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Propagators:
     """Propagators after each of the given numbers of steps, by the recursion itself: exact for every kernel and schedule.
 
     Source: theory of moving teachers, this project (the convention of `tracer.training.trainer`).
@@ -111,7 +111,7 @@ def respond(curvatures: np.ndarray, teacher_curvatures: np.ndarray, stepping: St
         steps: integers in [0, total_steps], (m,), in any order.
 
     Returns:
-        Response of (m, modes) arrays.
+        Propagators of (m, modes) arrays.
 
     Raises:
         UserError: if a step lies outside the run, or a mode's numbers are not finite or in arrays of different shapes.
@@ -147,10 +147,10 @@ def respond(curvatures: np.ndarray, teacher_curvatures: np.ndarray, stepping: St
             kept[step + 1] = student, teacher.copy(), impulse.copy()
     at = np.array([kept[step] for step in steps.tolist()]).reshape(len(steps), 3, 2, modes)
     (s, t, i) = at.transpose(1, 2, 0, 3)
-    return Response(s[0], t[0], s[1], t[1], i[0], i[1])
+    return Propagators(s[0], t[0], s[1], t[1], i[0], i[1])
 
 
-class Coupled:
+class CoupledModes:
     """The same recursion for whole weight matrices, for metrics that do not commute with the second moment.
 
         Y_{t+1} = Y_t - eta_t (G_t + (Y_t - Ybar_t) L),   G_{t+1} = G_t + (Y_{t+1} - Y_t) K,

@@ -44,8 +44,9 @@ def max_learning_rate(
         if momentum is None:
             return float(np.min(wma.max_learning_rate(posed.curvatures, teacher_curvatures, heavy_ball)))
         return float(np.min(ema.max_learning_rate(posed.curvatures, teacher_curvatures, momentum, update_every, heavy_ball)))
-    felt = 1.0 if momentum is None or update_every > 1 else 2 * momentum / (1 + momentum)
-    largest = np.linalg.eigvalsh(posed.curvature_matrix + felt * distillation.strength * distillation.measured_by.matrix(posed))[-1]
+    effective = 1.0 if momentum is None or update_every > 1 else 2 * momentum / (1 + momentum)
+    teacher_curvature = effective * distillation.strength * distillation.measured_by.matrix(posed)
+    largest = np.linalg.eigvalsh(posed.curvature_matrix + teacher_curvature)[-1]
     return float(2 * (1 + heavy_ball) / largest) if largest > 0 else np.inf
 
 

@@ -19,7 +19,7 @@ from tracer.explorer.settings import CASES, SLIDERS, START
 from tracer.looks import LOOKS
 from tracer.theory import design_rules
 from tracer.theory.closed_forms import beta_means, ema, wma
-from tracer.theory.recursion import Stepping, respond
+from tracer.theory.recursion import Stepping, propagate
 
 PLAIN = {"modes": 4, "decades": 1, "metric": "data", "strength": 0.9, "beta": 0.5, "momentum": 0.9, "learning_rate": 0.1}
 EDGES = {
@@ -176,7 +176,7 @@ def pulled(settings, gaps):
 def by_recursion(settings, kernel, times):
     """Task error and force at the times, and the impulse, by the theory's recursion."""
     stepping = Stepping(settings["learning_rate"], Clock(settings["horizon"]), kernel)
-    found = respond(*spectrum(settings), stepping, np.append(times, settings["horizon"]))
+    found = propagate(*spectrum(settings), stepping, np.append(times, settings["horizon"]))
     summed = pulled(settings, found.decay_impulse[-1]) / settings["learning_rate"]
     gaps = (found.student_decay - found.teacher_decay)[:-1]
     return task_error(found.student_decay[:-1]), pulled(settings, gaps), summed

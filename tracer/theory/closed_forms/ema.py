@@ -21,6 +21,7 @@ from scipy import special
 
 from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, number, numbers, whole_number
 from tracer.theory.closed_forms.ema_roots import factors, rates
+from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
 
 
@@ -230,14 +231,14 @@ def max_learning_rate(
     """
     number("heavy_ball", heavy_ball, BELOW_ONE)
     curvature, teacher_curvature, momentum = np.broadcast_arrays(curvature, teacher_curvature, numbers("momentum", momentum, SHARE))
-    felt, _, teacher_share = stiffness(curvature, teacher_curvature)
-    largest = np.full(felt.shape, 2 * (1 + heavy_ball))
+    total, _, teacher_share = stiffness(curvature, teacher_curvature)
+    largest = np.full(total.shape, 2 * (1 + heavy_ball))
     if whole_number("update_every", update_every) == 1:
-        felt = curvature + 2 * momentum / (1 + momentum) * teacher_curvature
+        total = curvature + 2 * momentum / (1 + momentum) * teacher_curvature
     elif update_every % 2 and heavy_ball == 0:
         lag = (1 - momentum) / (1 + momentum) * teacher_share
-        largest = 1 + np.divide(1 + lag, 1 - lag, out=np.full(felt.shape, np.inf), where=lag < 1) ** (1 / update_every)
-    return np.divide(largest, felt, out=np.full(felt.shape, np.inf), where=felt > 0)[()]
+        largest = 1 + ratio(1 + lag, 1 - lag, np.inf) ** (1 / update_every)
+    return ratio(largest, total, np.inf)[()]
 
 
 def growth(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from tracer.quantities import NOT_NEGATIVE, POSITIVE, SHARE, numbers
+from tracer.theory.closed_forms.ratio import ratio
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,17 @@ def factors(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: A
     difference = rate - data - momentum * held
     distance = np.hypot(difference, 2 * np.sqrt(rate * momentum * held))
     larger = (np.abs(difference) + distance) / 2
-    smaller = _ratio(rate * momentum * held, larger)
+    smaller = ratio(rate * momentum * held, larger)
     rising = difference >= 0
     above, below = np.where(rising, larger, smaller), np.where(rising, smaller, larger)
     plus, left_minus = momentum + above, rate + below
     return Factors(
         plus=plus,
-        minus=np.where(plus > 0, _ratio((1 - data - held) * momentum, plus), -below)[()],
-        left_plus=_ratio(rate * data, left_minus),
+        minus=np.where(plus > 0, ratio((1 - data - held) * momentum, plus), -below)[()],
+        left_plus=ratio(rate * data, left_minus),
         left_minus=left_minus,
         distance=distance,
-        lift=np.where(rising, _ratio(above, rate), _ratio(momentum * held, below))[()],
+        lift=np.where(rising, ratio(above, rate), ratio(momentum * held, below))[()],
     )
 
 
@@ -114,14 +115,9 @@ def rates(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: Arra
     difference = curvature + teacher_curvature - teacher_rate
     distance = np.hypot(difference, 2 * np.sqrt(teacher_rate * teacher_curvature))
     larger = (np.abs(difference) + distance) / 2
-    above_total = np.where(difference > 0, _ratio(teacher_rate * teacher_curvature, larger), larger)
+    above_total = np.where(difference > 0, ratio(teacher_rate * teacher_curvature, larger), larger)
     fast = curvature + teacher_curvature + above_total
-    return Rates(slow=_ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=teacher_curvature + above_total)
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole; 0 where whole is 0, which here makes part 0 too."""
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
+    return Rates(slow=ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=teacher_curvature + above_total)
 
 
 def _power(root: np.ndarray, left: np.ndarray, steps: np.ndarray) -> np.ndarray:

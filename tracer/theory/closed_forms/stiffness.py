@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracer.quantities import COUNT, NOT_NEGATIVE, POSITIVE, numbers
+from tracer.theory.closed_forms.ratio import ratio
 
 
 class Stiffness(NamedTuple):
@@ -36,10 +37,7 @@ def stiffness(curvature: ArrayLike, teacher_curvature: ArrayLike) -> Stiffness:
         numbers("curvature", curvature, NOT_NEGATIVE), numbers("teacher_curvature", teacher_curvature, NOT_NEGATIVE)
     )
     total = curvature + teacher_curvature
-    driven = total > 0
-    data_share = np.divide(curvature, total, out=np.zeros_like(total), where=driven)
-    teacher_share = np.divide(teacher_curvature, total, out=np.ones_like(total), where=driven)
-    return Stiffness(total, data_share[()], teacher_share[()])
+    return Stiffness(total, ratio(curvature, total)[()], ratio(teacher_curvature, total, 1.0)[()])
 
 
 def learning_rate_per_update(

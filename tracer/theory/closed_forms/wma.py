@@ -18,6 +18,7 @@ from scipy import special
 
 from tracer.quantities import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, number, numbers
 from tracer.theory.closed_forms.beta_means import beta_mean_exponential, beta_mean_power
+from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
 
 
@@ -226,7 +227,7 @@ def max_learning_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, heavy_
         heavy_ball: h in [0, 1), the student's own momentum.
     """
     total, largest = stiffness(curvature, teacher_curvature).total, 2 * (1 + number("heavy_ball", heavy_ball, BELOW_ONE))
-    return np.divide(largest, total, out=np.full(total.shape, np.inf), where=total > 0)[()]
+    return ratio(largest, total, np.inf)[()]
 
 
 def beta_teacher(
