@@ -71,6 +71,14 @@ class Weighted(Kernel):
         return self.rates(Clock(len(self.alphas)), np.arange(1, len(self.alphas)))
 
 
+def streamed(rates: np.ndarray, iterates: np.ndarray) -> np.ndarray:
+    """The last teacher of the streaming average, which starts at the first iterate."""
+    teacher = iterates[0]
+    for rate, iterate in zip(rates, iterates[1:], strict=True):
+        teacher = (1 - rate) * teacher + rate * iterate
+    return teacher
+
+
 def random_weights(rng: np.random.Generator, steps: int) -> Weighted:
     """Weights that follow no order, over some decades."""
     return Weighted(np.exp(2 * rng.standard_normal(steps + 1)))
