@@ -80,4 +80,4 @@ def teacher_follows_student(rng: np.random.Generator) -> Check:
         measured.append(np.tensordot(kernel.weights(clock), np.concatenate([[first], students]), 1))
     kept = (first + end) / 2
     nulls = np.stack([first, first, first, kept]), np.stack([end] * 4)
-    return compare(np.stack([end, end, end, kept]), np.stack(measured), *nulls, tolerance=FOLLOWED, scale=np.ptp([first, end]))
+    return compare(np.stack([end, end, end, kept]), np.stack(measured), *nulls, tolerance=FOLLOWED, scale=np.abs(first - end).max())
