@@ -1,36 +1,14 @@
 """What streaming averages are, what they keep of the pretrained model, and when a teacher follows its student to the limit."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import stats
 
 from tracer.averaging import Beta, Clock, Exponential, Kernel, PowerLaw, Uniform
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, compare, theorem
+from tracer.theory.claims.instances import Weighted, streamed
 from tracer.theory.claims.tolerances import FOLLOWED
-
-
-class Weighed(Kernel):
-    """The streaming average of given weights, one for each iterate from the pretrained one on."""
-
-    def __init__(self, weights: np.ndarray):
-        self.given = weights
-
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        return (self.given / np.cumsum(self.given))[updates]
-
-
-def streamed(rates: np.ndarray, iterates: np.ndarray) -> np.ndarray:
-    """The last teacher, from the first iterate on."""
-    teacher = iterates[0]
-    for rate, iterate in zip(rates, iterates[1:], strict=True):
-        teacher = (1 - rate) * teacher + rate * iterate
-    return teacher
-
-
-class Summable(Kernel):
-    """Rates 1 / (n + 1)^2, which add up to less than 1."""
-
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        return 1.0 / (1.0 + updates) ** 2
 
 
 @theorem(TRACER, "Definition 3.3", "Definition C.4", "Remark C.5")
@@ -39,14 +17,12 @@ def streaming_average(rng: np.random.Generator) -> Check:
     pretrained one included, with the weights alpha_k over their sum.
     """
     # Random weights over four decades on random iterates; the nulls weigh by the rates, and all alike.
-    steps = 40
-    weights, iterates = 10 ** rng.uniform(-2, 2, steps + 1), rng.standard_normal((steps + 1, 3, 7))
-    kernel, clock = Weighed(weights), Clock(steps)
-    rates = kernel.rates(clock, np.arange(1, steps + 1))
-    predicted = np.stack([np.tensordot(shares, iterates, 1) for shares in (kernel.weights(clock), weights / weights.sum())])
-    measured = streamed(rates, iterates)
-    nulls = np.tensordot(np.append(rates, 1) / (rates.sum() + 1), iterates, 1), iterates.mean(axis=0)
-    return compare(predicted, np.stack([measured] * 2), *nulls)
+    weights, iterates = 10 ** rng.uniform(-2, 2, 41), rng.standard_normal((41, 3, 7))
+    kernel = Weighted(weights)
+    measured = streamed(kernel.all_rates, iterates)
+    shares = kernel.weights(Clock(40)), np.append(kernel.all_rates, 1) / (kernel.all_rates.sum() + 1)
+    predicted, by_rates = (np.tensordot(each, iterates, 1) for each in shares)
+    return compare(predicted, measured, by_rates, iterates.mean(axis=0))
 
 
 @theorem(PROJECT, "Definition 3.3", "Definition C.4")
@@ -56,14 +32,11 @@ def clock_offsets(rng: np.random.Generator) -> Check:
     """
     # How many iterates have no finite arcsine weight, for c_1 below c_2, equal to it, and above; the null is none.
     steps, second = int(rng.integers(5, 50)), rng.uniform(0.5, 2.0)
-    offsets = second * rng.uniform(0.1, 0.9), second, second + rng.uniform(1.1, 2.9)
-    measured = []
-    for first in offsets:
-        progress = (np.arange(steps + 1) + first) / (steps + second)
-        density = stats.beta.pdf(progress, 0.5, 0.5)
-        measured.append(np.sum(~np.isfinite(density) | (density <= 0)))
-    predicted = [0 if first < second else 1 + np.floor(first - second) for first in offsets]
-    return compare(np.array(predicted), np.array(measured), 0.0)
+    offsets = np.array([second * rng.uniform(0.1, 0.9), second, second + rng.uniform(1.1, 2.9)])
+    progress = (np.arange(steps + 1) + offsets[:, None]) / (steps + second)
+    density = stats.beta.pdf(progress, 0.5, 0.5)
+    measured = np.sum(~np.isfinite(density) | (density <= 0), axis=1)
+    return compare(np.where(offsets < second, 0, 1 + np.floor(offsets - second)), measured, 0.0)
 
 
 @theorem(PROJECT, "Definition 3.3", "Definition C.4", "Algorithm 1")
@@ -73,14 +46,20 @@ def anchor_needs_a_first_weight(rng: np.random.Generator) -> Check:
     """
     # A Beta kernel by Definition 3.3 and by Algorithm 1; the nulls start both sums alike.
     steps, (a, b) = 30, rng.uniform(0.3, 1.5, 2)
-    kernel, progress = Beta(a, b, "pdf"), (np.arange(steps + 1) + 0.5) / (steps + 1)
+    progress = (np.arange(steps + 1) + 0.5) / (steps + 1)
     weights = progress ** (a - 1) * (1 - progress) ** (b - 1)
-    shares = []
-    for first in (weights[0], 0.0):
-        rates = weights[1:] / (first + np.cumsum(weights[1:]))
-        shares.append(streamed(rates, np.eye(steps + 1)))
-    defined, printed = kernel.weights(Clock(steps)), np.append(0.0, weights[1:]) / weights[1:].sum()
-    return compare(np.stack([defined, printed]), np.stack(shares), defined, printed, scale=shares[0][0])
+    sums = (first + np.cumsum(weights[1:]) for first in (weights[0], 0.0))
+    measured = np.stack([streamed(weights[1:] / each, np.eye(steps + 1)) for each in sums])
+    defined, printed = Beta(a, b, "pdf").weights(Clock(steps)), np.append(0.0, weights[1:]) / weights[1:].sum()
+    return compare(np.stack([defined, printed]), measured, defined, printed, scale=measured[0, 0])
+
+
+@dataclass(frozen=True)
+class _Summable(Kernel):
+    """Rates 1 / (n + 1)^2, which add up to less than 1."""
+
+    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+        return np.asarray(1.0 / (1.0 + updates) ** 2)
 
 
 @theorem(f"{TRACER} (for an EMA); {PROJECT} (for any rates)", "Section C.5.2")
@@ -88,25 +67,17 @@ def teacher_follows_student(rng: np.random.Generator) -> Check:
     """If the student converges and the rates add up to infinity, the teacher goes to the same limit and the gap vanishes, for a WMA
     as for an EMA and at no rate in particular; if their sum is finite, the pretrained model keeps a share for ever.
     """
-    # A student that swings about its limit ever less, under EMA, uniform mean and power law; and one that arrives at once.
-    #
-    # The latter's teacher has the summable rates. The nulls are the pretrained model, and that this teacher follows as well.
+    # A student that swings about its limit ever less, under three kernels; and one that arrives at once, under summable rates.
+    # The nulls are the pretrained model, and that the last teacher follows as well.
     clock = Clock(100_000)
-    steps = np.arange(clock.total_steps + 1.0)
-    first, end, swing = rng.standard_normal((3, 3, 7))
+    first, end, swing = rng.standard_normal((3, 5))
+    steps = np.arange(1.0, clock.total_steps + 1)
     swings = np.cos(rng.uniform(1, 3) * steps) * (1 + steps) ** -0.75
-    students = end + np.multiply.outer(swings, swing)
-    students[0] = first
-    arrived = np.concatenate([[first], np.broadcast_to(end, (clock.total_steps, 3, 7))])
-    kernels = Exponential(rng.uniform(0.5, 0.99)), Uniform(), PowerLaw(rng.uniform(0.8, 2.0))
-    measured = [np.tensordot(kernel.weights(clock), students, 1) for kernel in kernels]
-    measured.append(np.tensordot(Summable().weights(clock), arrived, 1))
+    kernels = Exponential(rng.uniform(0.5, 0.99)), Uniform(), PowerLaw(rng.uniform(0.8, 2.0)), _Summable()
+    measured = []
+    for kernel in kernels:
+        students = end + np.multiply.outer(0 * swings if isinstance(kernel, _Summable) else swings, swing)
+        measured.append(np.tensordot(kernel.weights(clock), np.concatenate([[first], students]), 1))
     kept = (first + end) / 2
-    return compare(
-        np.stack([end, end, end, kept]),
-        np.stack(measured),
-        np.stack([first, first, first, kept]),
-        np.stack([end] * 4),
-        scale=np.abs(first - end).max(),
-        tolerance=FOLLOWED,
-    )
+    nulls = np.stack([first, first, first, kept]), np.stack([end] * 4)
+    return compare(np.stack([end, end, end, kept]), np.stack(measured), *nulls, tolerance=FOLLOWED, scale=np.abs(first - end).max())

@@ -1,6 +1,6 @@
 """Random instances for the claims' checks, and the plainest simulations of them, which use nothing of the theory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +71,14 @@ class Weighted(Kernel):
         return self.rates(Clock(len(self.alphas)), np.arange(1, len(self.alphas)))
 
 
+def streamed(rates: np.ndarray, iterates: np.ndarray) -> np.ndarray:
+    """The last teacher of the streaming average, which starts at the first iterate."""
+    teacher = iterates[0]
+    for rate, iterate in zip(rates, iterates[1:], strict=True):
+        teacher = (1 - rate) * teacher + rate * iterate
+    return teacher
+
+
 def random_weights(rng: np.random.Generator, steps: int) -> Weighted:
     """Weights that follow no order, over some decades."""
     return Weighted(np.exp(2 * rng.standard_normal(steps + 1)))
@@ -102,6 +110,11 @@ class Instance(NamedTuple):
         return Problem.from_pairs(self.images, self.texts, self.initial_weights, **penalties)
 
     @property
+    def centred_texts(self) -> np.ndarray:
+        """Z H, transposed, (n, k)."""
+        return self.texts - self.texts.mean(axis=0)
+
+    @property
     def second_moment(self) -> np.ndarray:
         """Sigma, (d, d)."""
         return self.images.T @ self.images / len(self.images)
@@ -109,7 +122,7 @@ class Instance(NamedTuple):
     @property
     def cross_covariance(self) -> np.ndarray:
         """C, (k, d)."""
-        return (self.texts - self.texts.mean(axis=0)).T @ self.images / len(self.images)
+        return self.centred_texts.T @ self.images / len(self.images)
 
     @property
     def projector(self) -> np.ndarray:
@@ -147,28 +160,23 @@ def random_second_moment(rng: np.random.Generator, size: int) -> np.ndarray:
     return inputs.T @ inputs / len(inputs)
 
 
-def descend(
-    instance: Instance,
-    rates: Sequence[float],
-    learning_rate: float,
-    strength: float = 0.0,
-    metric: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Student and teacher after as many steps as there are rates of the teacher, by the loss's definition, (k, d) each."""
-    teacher_curvature = strength * (np.eye(instance.images.shape[1]) if metric is None else metric)
-    sigma, cross = instance.second_moment, instance.cross_covariance
-    student, teacher = instance.initial_weights, instance.initial_weights
-    for rate in rates:
-        slope = instance.embedding_penalty * student @ sigma + instance.weight_decay * student - cross
-        student = student - learning_rate * (slope + (student - teacher) @ teacher_curvature)
-        teacher = teacher + rate * (student - teacher)
-    return student, teacher
-
-
 def stable_learning_rate(instance: Instance, strength: float = 0.0, metric: np.ndarray | None = None) -> float:
     """One over a bound on the curvature, teacher at rest."""
     largest = instance.embedding_penalty * np.linalg.norm(instance.second_moment, 2) + instance.weight_decay
     return float(1 / (largest + strength * (1.0 if metric is None else np.linalg.norm(metric, 2))))
+
+
+def descend(instance: Instance, rates: Iterable[float], strength: float = 0.0, metric: np.ndarray | None = None) -> np.ndarray:
+    """The student (k, d) after a stable step of descent for each of the teacher's rates; the metric is by default the identity."""
+    pull = strength * (np.eye(instance.images.shape[1]) if metric is None else metric)
+    learning_rate = stable_learning_rate(instance, strength, metric)
+    sigma, cross = instance.second_moment, instance.cross_covariance
+    student = teacher = instance.initial_weights
+    for rate in rates:
+        slope = instance.embedding_penalty * student @ sigma + instance.weight_decay * student - cross
+        student = student - learning_rate * (slope + (student - teacher) @ pull)
+        teacher = teacher + rate * (student - teacher)
+    return student
 
 
 def solve(
@@ -182,7 +190,7 @@ def solve(
     data, teacher_curvature = np.sqrt(instance.embedding_penalty / len(instance.images)), np.sqrt(strength / len(held))
     decay = np.sqrt(instance.weight_decay) * np.eye(held.shape[1])
     rows = np.concatenate([data * instance.images, decay, teacher_curvature * held])
-    asked = data * (instance.texts - instance.texts.mean(axis=0)) / instance.embedding_penalty
+    asked = data * instance.centred_texts / instance.embedding_penalty
     student = teacher = instance.initial_weights
     path = [(student, teacher)]
     for rate in rates:
@@ -216,8 +224,7 @@ class Solved(NamedTuple):
     @property
     def optimum(self) -> np.ndarray:
         """W* P, by the pseudo-inverse of the images."""
-        target = (self.instance.texts - self.instance.texts.mean(axis=0)) / self.instance.embedding_penalty
-        return (np.linalg.pinv(self.instance.images) @ target).T
+        return (np.linalg.pinv(self.instance.images) @ self.instance.centred_texts).T / self.instance.embedding_penalty
 
     def distances(self, weights: np.ndarray) -> np.ndarray:
         """Norms of the task parts of weight differences (..., k, d)."""
