@@ -170,14 +170,14 @@ def _train(options: argparse.Namespace) -> None:
         return
     paths.require_folder(run.output, "output")
     from tracer.runs import fine_tune as running
-    from tracer.runs import judging, stages
+    from tracer.runs import judging
     from tracer.terminal import console
     from tracer.training import distributed
 
     console.console.quiet = logging.getLogger("tracer").disabled = not distributed.is_first()
     for remark in remarks(run):
         console.console.print(remark, markup=False, soft_wrap=True)
-    with console.progress("fine-tuning", stages.steps(run)) as standing:
+    with console.progress("fine-tuning", run.all_steps) as standing:
         result = running.fine_tune(run, standing, standing.stage, [standing])
         report = judging.verdict(run, result, standing.stage)
     console.skipped(result.skipped, run.output / "skipped.jsonl")

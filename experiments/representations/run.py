@@ -26,7 +26,8 @@ from tracer.evaluation.activations import activations
 from tracer.evaluation.intervals import Interval, interval
 from tracer.evaluation.similarity import cka, svcca
 from tracer.models.dual_encoder import Encoder
-from tracer.runs import fine_tune, sources
+from tracer.runs import sources
+from tracer.runs.build import load_encoder
 from tracer.runs.jobs import Job, run_all
 from tracer.terminal import console
 from tracer.toy.small_clip import shipped
@@ -69,10 +70,10 @@ def main() -> None:
     with console.progress("fine-tuning", sum(job.steps for job in jobs)) as advance:
         rows = run_all(jobs, arguments.processes, advance)
     suite = sources.evaluation_suite(runs[0].evaluation)
-    starts = {pretrained: see(fine_tune.load_encoder(each), suite) for (_, pretrained), each in zip(cells, runs, strict=False)}
+    starts = {pretrained: see(load_encoder(each), suite) for (_, pretrained), each in zip(cells, runs, strict=False)}
     results = references(starts)
     for (setting, pretrained), each, row in zip(cells, runs, rows, strict=True):
-        end = see(fine_tune.load_encoder(each, each.output / "student.safetensors"), suite)
+        end = see(load_encoder(each, each.output / "student.safetensors"), suite)
         accuracy = {name: round(measures.measure(row, name), 4) for name in ("ID", "OOD", "knowledge")}
         results.append({"setting": setting, "pretrained": pretrained, **accuracy, "similarity": compare(end, starts[pretrained])})
     summary = {

@@ -18,7 +18,7 @@ PRECISION = "bf16"
 def of_optimization(strategy: str, schedule: str, steps: int) -> dict[str, Any]:
     """Defaults of the section `optimization` for one of open_clip's models, in a run of so many steps."""
     return {
-        "learning_rate": HEAD_RATE if PRESETS[strategy].trains == "head" else RATE,
+        "learning_rate": HEAD_RATE if PRESETS[strategy].trains_head_alone else RATE,
         "warmup_steps": min(WARMUP_STEPS, int(WARMUP_SHARE * steps)) if schedule == "cosine" else 0,
         "precision": PRECISION,
     }
@@ -26,4 +26,5 @@ def of_optimization(strategy: str, schedule: str, steps: int) -> dict[str, Any]:
 
 def of_strategy(strategy: str) -> dict[str, Any]:
     """Defaults of the section `strategy` for one of open_clip's models."""
-    return {"probe_learning_rate": HEAD_RATE} if PRESETS[strategy].goes_on_from else {}
+    first = PRESETS[strategy].learner.first
+    return {"probe_learning_rate": HEAD_RATE} if first and PRESETS[first.strategy].trains_head_alone else {}

@@ -1,6 +1,7 @@
 """The configuration of a run: strict YAML, every error of which is reported at once, a sentence each."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -254,11 +255,31 @@ class RunConfig(Section):
     workers: Annotated[Whole, Field(le=256)] = Field(0, description="background processes that read images")
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="services that get the metrics too")
 
+    def earlier(self) -> list["RunConfig"]:
+        """The runs that it begins with, each whole and resumable in a folder of its own below this one's."""
+        return [
+            _changed(
+                self,
+                {
+                    "output": self.output / each.folder,
+                    "strategy": {"name": each.strategy},
+                    "evaluation": None,
+                    **each.changes,
+                },
+            )
+            for each in PRESETS[self.strategy.name].earlier(self.seed, self.strategy.by_key())
+        ]
+
+    @property
+    def all_steps(self) -> int:
+        """Optimiser steps that it takes, with those of the runs that it begins with."""
+        own = self.optimization.total_steps if PRESETS[self.strategy.name].trained else 0
+        return own + sum(part.all_steps for part in self.earlier())
+
     @property
     def shortest_stage(self) -> int:
         """Steps of its shortest part."""
-        steps = self.optimization.total_steps
-        return min(steps, self.strategy.probe_steps or steps) if PRESETS[self.strategy.name].goes_on_from else steps
+        return min([self.optimization.total_steps, *(part.shortest_stage for part in self.earlier())])
 
     @model_validator(mode="after")
     def _suits_the_model(self) -> Self:
@@ -298,8 +319,8 @@ class RunConfig(Section):
 
     def effect(self) -> str:
         """What it computes, wherever it writes: the settings in force, without those that are not used. Equal for equal runs."""
-        preset, others = PRESETS[self.strategy.name], self.model_dump(mode="json", exclude={"output", "strategy"})
-        if not (preset.trained or preset.merges):
+        others = self.model_dump(mode="json", exclude={"output", "strategy"})
+        if not self.all_steps:
             del others["data"], others["optimization"]
         return json.dumps([others, self.strategy.in_force()], sort_keys=True)
 
@@ -307,3 +328,9 @@ class RunConfig(Section):
 def _filled(section: AnySection, values: dict[str, Any]) -> AnySection:
     """A section with values for what was not written in it."""
     return section.model_copy(update={key: value for key, value in values.items() if key not in section.model_fields_set})
+
+
+def _changed(section: AnySection, changes: Mapping[str, Any]) -> AnySection:
+    """A section with other values, in the sections within it too."""
+    inner = {key: _changed(getattr(section, key), value) for key, value in changes.items() if isinstance(value, Mapping)}
+    return section.model_copy(update={**changes, **inner})

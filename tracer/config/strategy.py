@@ -1,8 +1,9 @@
 """The section `strategy` of a configuration: which of its settings a strategy uses, and what they make of the objective."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.config.fields import Count, FiniteValues, Positive, Section, Share, Weight, Whole
@@ -10,10 +11,16 @@ from tracer.messages import shown
 from tracer.strategies import PRESETS, PUBLISHED_DISTILLATION
 
 NAMED = 3  # strategies in a message
-if TYPE_CHECKING:  # type checkers want a literal's values written out
-    StrategyName = str
-else:
-    StrategyName = Literal[tuple(PRESETS)]
+
+
+def _known(name: Any) -> Any:
+    """The name, if a strategy is called so; asked of `PRESETS` as it is now, so that strategies can be added to it."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, PRESETS))})
+    return name
+
+
+StrategyName = Annotated[str, BeforeValidator(_known), WithJsonSchema({"enum": [*PRESETS], "type": "string"})]
 AnyKernel = Annotated[Static | Exponential | Uniform | PowerLaw | Beta, Field(discriminator="kind"), FiniteValues]
 
 
@@ -53,11 +60,11 @@ class StrategySection(Section):
 
     def unused(self) -> list[str]:
         """Its keys that the strategy does not use, those of `terms` as "terms.NAME"."""
-        return sorted({*self._by_key()} - PRESETS[self.name].settings)
+        return sorted({*self.by_key()} - PRESETS[self.name].settings)
 
     def in_vain(self) -> dict[str, Any]:
         """What was set, and that to something else than the default, though the strategy does not use it."""
-        values, defaults = self._by_key(), StrategySection()._by_key()
+        values, defaults = self.by_key(), StrategySection().by_key()
         return {key: values[key] for key in self.unused() if values[key] != defaults[key]}
 
     def require_use(self) -> None:
@@ -72,22 +79,16 @@ class StrategySection(Section):
     def in_force(self) -> dict[str, Any]:
         """What its used keys come to: the kernel and the weights of the objective instead of the keys that they are made of."""
         preset, made_of = PRESETS[self.name], ("kernel", "strength", "cross_projection_norm", "orthogonality")
-        used = {key: value for key, value in self._by_key().items() if key in preset.settings}
+        used = {key: value for key, value in self.by_key().items() if key in preset.settings}
         others = {key: value for key, value in used.items() if key not in made_of and "." not in key}
-        return others | {"kernel": repr(self.kernel or preset.kernel), "weights": self.objective_weights()}
-
-    def _by_key(self) -> dict[str, Any]:
-        return {key: value for key, value in self if key != "terms"} | {f"terms.{name}": weight for name, weight in self.terms}
+        names = {each.strategy for each in preset.earlier(0, self.by_key())}
+        earlier = {name: self.model_copy(update={"name": name}).in_force() for name in names}
+        return others | {"kernel": repr(self.kernel or preset.kernel), "weights": self.objective_weights(), "earlier": earlier}
 
     def objective_weights(self) -> dict[str, float]:
-        """Weight of each term of the objective."""
-        preset = PRESETS[self.name]
-        weights = {"classification" if preset.has_head else "contrastive": 1.0}
-        if preset.kernel is not None:
-            weights |= {name: self.strength * weight for name, weight in self.terms if name in preset.terms}
-        if preset.anchored:
-            weights["l2_sp"] = self.strength
-        for name in ("cross_projection_norm", "orthogonality"):
-            own = getattr(self, name)
-            weights[name] = getattr(preset, name) if own is None else own
-        return weights
+        """Weight of each term of the objective; none where the strategy takes no steps of its own."""
+        return PRESETS[self.name].weights(self.by_key())
+
+    def by_key(self) -> dict[str, Any]:
+        """Its values by key, those of `terms` by "terms.NAME"."""
+        return {key: value for key, value in self if key != "terms"} | {f"terms.{name}": weight for name, weight in self.terms}

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -27,58 +28,121 @@ from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
 
 
-def _trainer(
-    run: RunConfig,
-    encoder: Encoder,
-    anchor: DualEncoder,
-    pairs: CaptionedImages,
-    checkpoints: Checkpoints,
-    on_step: Callable[[int], None],
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """What a run trains: its model or, with a head, both as a classifier.
+
+    Attributes:
+        student: what is trained, in place.
+        start: the pretrained model likewise, with the head that the student starts with; it is not changed.
+        encoder: the model with what makes inputs for it.
+    """
+
+    student: DualEncoder
+    start: DualEncoder
+    encoder: Encoder
+
+    @classmethod
+    def of(cls, run: RunConfig, encoder: Encoder, anchor: DualEncoder) -> Self:
+        """The learner of a run, whose strategy has a head if the encoder has one.
+
+        Args:
+            run: its configuration.
+            encoder: the model to train, as its steps find it.
+            anchor: the pretrained model.
+        """
+        if encoder.head is None:
+            return cls(encoder.model, anchor, encoder)
+        trains_tower = not PRESETS[run.strategy.name].trains_head_alone
+        start = Classifier(anchor, copy.deepcopy(encoder.head), trains_tower)
+        return cls(Classifier(encoder.model, encoder.head, trains_tower), start, encoder)
+
+    def encoder_of(self, module: DualEncoder) -> Encoder:
+        """A module that is built like the student as an encoder."""
+        if isinstance(module, Classifier):
+            return dataclasses.replace(self.encoder, model=module.encoder, head=module.head)
+        return dataclasses.replace(self.encoder, model=module, head=None)
+
+    def like_student(self, encoder: Encoder) -> DualEncoder:
+        """Another run's result, built like the student."""
+        return Classifier(encoder.model, encoder.head, trains_tower=True) if encoder.head else encoder.model
+
+
+def trainer(
+    run: RunConfig, learner: Learner, pairs: CaptionedImages, checkpoints: Checkpoints, on_step: Callable[[int], None]
 ) -> Trainer:
-    steps, optimization, strategy = run.optimization.total_steps, run.optimization, run.strategy
-    student, reference, batches = _learning(run, encoder, anchor, pairs)
+    """The trainer of a run.
+
+    Raises:
+        UserError: if the disk has no room for what it will keep, or as `Batches` and `Trainer` do.
+    """
+    batches = _batches(run, learner, pairs)
     torch.manual_seed(run.seed)
-    teacher = None
-    kernel = PRESETS[strategy.name].kernel
-    if kernel is not None:
-        clock = Clock(steps, strategy.update_every_steps)
-        teacher = Teacher(student, strategy.kernel or kernel, clock, strategy.buffers)
-    _require_space(run, student, teacher)
+    teacher = _teacher(run, learner.student)
+    _require_space(run, learner.student, teacher)
     if run.model.compile:
-        student.compile()  # in place: the class and the names of the weights stay
+        learner.student.compile()  # in place: the class and the names of the weights stay
         if teacher:
             teacher.module.compile()
+    optimization = run.optimization
     optimizer = torch.optim.AdamW(
-        parameter_groups(student, optimization.weight_decay),
+        parameter_groups(learner.student, optimization.weight_decay),
         lr=optimization.learning_rate,
         betas=optimization.betas,
         fused=True,
     )
     cosine = optimization.schedule == "cosine"
     return Trainer(
-        student,
+        learner.student,
         batches,
-        Objective(strategy.objective_weights()),
+        Objective(run.strategy.objective_weights()),
         optimizer,
-        Loop(
-            total_steps=steps,
-            precision=optimization.precision,
-            micro_batch_size=optimization.micro_batch_size,
-            max_gradient_norm=optimization.max_gradient_norm,
-            max_logit_scale=optimization.max_logit_scale,
-            log_every_steps=run.log_every_steps,
-            checkpoint_every_steps=run.checkpoint_every_steps,
-            workers=run.workers,
-        ),
+        _loop(run),
         teacher=teacher,
-        anchor=reference,
-        schedule=schedules.cosine(steps, optimization.warmup_steps) if cosine else schedules.constant,
+        anchor=learner.start,
+        schedule=schedules.cosine(optimization.total_steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
-        skips=CorruptSamples(run.output / _own("skipped.jsonl"), batches.max_corrupt_share, len(batches.pairs), checkpoints.step())
-        if isinstance(run.data, ReadData)
-        else None,
+        skips=_skips(run, batches, checkpoints.step()),
         on_step=on_step,
     )
+
+
+def _batches(run: RunConfig, learner: Learner, pairs: CaptionedImages) -> Batches:
+    encoder = learner.encoder
+    if encoder.head:
+        encoder = dataclasses.replace(encoder, tokenize=read_labels)
+    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
+    return Batches(pairs, encoder, run.optimization.batch_size, run.optimization.total_steps, run.seed, share)
+
+
+def _teacher(run: RunConfig, student: DualEncoder) -> Teacher | None:
+    kernel = PRESETS[run.strategy.name].kernel
+    if kernel is None:
+        return None
+    clock = Clock(run.optimization.total_steps, run.strategy.update_every_steps)
+    return Teacher(student, run.strategy.kernel or kernel, clock, run.strategy.buffers)
+
+
+def _loop(run: RunConfig) -> Loop:
+    optimization = run.optimization
+    return Loop(
+        total_steps=optimization.total_steps,
+        precision=optimization.precision,
+        micro_batch_size=optimization.micro_batch_size,
+        max_gradient_norm=optimization.max_gradient_norm,
+        max_logit_scale=optimization.max_logit_scale,
+        log_every_steps=run.log_every_steps,
+        checkpoint_every_steps=run.checkpoint_every_steps,
+        workers=run.workers,
+    )
+
+
+def _skips(run: RunConfig, batches: Batches, step: int) -> CorruptSamples | None:
+    """Where this process writes down the corrupt pairs that it meets from a step on."""
+    if not isinstance(run.data, ReadData):
+        return None
+    name = "skipped.jsonl" if distributed.is_first() else f"skipped-{distributed.index()}.jsonl"
+    return CorruptSamples(run.output / name, batches.max_corrupt_share, len(batches.pairs), step)
 
 
 def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None) -> None:
@@ -87,26 +151,6 @@ def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None
     weights = wider * (disk_space.size(student) + (disk_space.size(teacher.module) if teacher else 0))
     moments = wider * 2 * sum(parameter.nbytes for parameter in student.parameters() if parameter.requires_grad)
     distributed.by_first(lambda: disk_space.require(run.output, weights + moments, run.keep_checkpoints, weights))
-
-
-def _learning(
-    run: RunConfig, encoder: Encoder, anchor: DualEncoder, pairs: CaptionedImages
-) -> tuple[DualEncoder, DualEncoder, Batches]:
-    """What is trained, what it started as, and its batches: the model on captions or, with a head, on class labels."""
-    student, reference, head = encoder.model, anchor, encoder.head
-    if head:
-        trains_tower = PRESETS[run.strategy.name].trains == "image_tower_and_head"
-        student, reference = Classifier(student, head, trains_tower), Classifier(anchor, copy.deepcopy(head), trains_tower)
-        encoder = dataclasses.replace(encoder, tokenize=read_labels)
-    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
-    steps, size = run.optimization.total_steps, run.optimization.batch_size
-    return student, reference, Batches(pairs, encoder, size, steps, run.seed, share)
-
-
-def _own(name: str) -> str:
-    """A file's name for this process, where each writes its own."""
-    stem, _, suffix = name.partition(".")
-    return name if distributed.is_first() else f"{stem}-{distributed.index()}.{suffix}"
 
 
 def load_encoder(run: RunConfig, weights: Path | None = None, head: Path | None = None) -> Encoder:

@@ -11,7 +11,7 @@ from typing import Any
 from tracer.config.schema import EmbeddedData, EmbeddedSuite, RunConfig
 from tracer.errors import UserError
 from tracer.evaluation.measures import Row
-from tracer.runs import pool, run_identity, stages
+from tracer.runs import pool, run_identity
 from tracer.runs.pool import Failure
 from tracer.storage import json_text, write_text
 
@@ -31,7 +31,7 @@ class Job:
     @property
     def steps(self) -> int:
         """Optimiser steps that the job takes."""
-        return stages.steps(self.run)
+        return self.run.all_steps
 
 
 def run_all(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None] = lambda step: None) -> list[Row]:

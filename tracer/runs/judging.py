@@ -33,8 +33,7 @@ def verdict(run: RunConfig, result: "Result", stage: Callable[[str], None] = lam
     if result.report is None or result.suite is None:
         return None
     anchor = dataclasses.replace(result.student, model=result.anchor, head=None) if run.model.pretrained is not None else None
-    teacher = None if result.teacher is None else dataclasses.replace(result.student, model=result.teacher, head=None)
-    return compare(run, result.report, result.suite, anchor, teacher, stage=stage)
+    return compare(run, result.report, result.suite, anchor, result.teacher, stage=stage)
 
 
 def compare(

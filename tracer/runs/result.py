@@ -17,7 +17,7 @@ class Result:
         student: the encoder to use: the fine-tuned model, for wise_ft its interpolation, for model_stock the merged one; with
             its head, if the strategy has one.
         anchor: the pretrained model.
-        teacher: the teacher at the end, if there was one.
+        teacher: the teacher at the end, with its head if the student has one; None if there was none.
         suite: what the run is judged on, if it is.
         report: the student's report on it.
         skipped: the corrupt training pairs that were passed over, in the order met.
@@ -25,7 +25,7 @@ class Result:
 
     student: Encoder
     anchor: DualEncoder
-    teacher: DualEncoder | None
+    teacher: Encoder | None
     suite: Suite | None
     report: dict[str, Any] | None
     skipped: Sequence[CorruptSample] = ()

@@ -23,7 +23,6 @@ from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval, interval
 from tracer.evaluation.measures import MEASURES, Row
 from tracer.messages import several, shortened, shown
-from tracer.runs import stages
 from tracer.runs.jobs import Job
 from tracer.runs.pool import Failure
 from tracer.storage import json_text, write_text
@@ -158,7 +157,7 @@ def _clusters(sweep: SweepConfig, point: Point) -> list[Hashable]:
     shared_keys = [name for key in sweep.repeat_over for name in _names(key) if name != "seed"]
     clusters: list[Hashable] = []
     for number, (run, repetition) in enumerate(zip(point.runs, point.repetitions, strict=True)):
-        if not stages.steps(run):  # another seed repeats nothing
+        if not run.all_steps:  # another seed repeats nothing
             clusters.append((run.model.architecture, run.model.pretrained))
         else:
             clusters.append(described({k: v for k, v in repetition.items() if k in shared_keys}) if shared_keys else number)

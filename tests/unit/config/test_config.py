@@ -375,9 +375,12 @@ class TestStrategies:
     @pytest.mark.parametrize("name", PRESETS)
     def test_weights_make_an_objective_that_fits_the_teacher(self, name):
         section = schema.StrategySection(name=name)
+        if not PRESETS[name].trained:
+            assert section.objective_weights() == {}
+            return
         objective = Objective(section.objective_weights())
         assert objective.needs_teacher == (PRESETS[name].kernel is not None)
-        assert objective.needs_anchor == PRESETS[name].anchored
+        assert objective.needs_anchor == (PRESETS[name].anchoring is not None)
         learnt = "classification" if PRESETS[name].has_head else "contrastive"
         assert {k: w for k, w in objective.weights.items() if k in ("classification", "contrastive")} == {learnt: 1}
 

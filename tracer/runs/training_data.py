@@ -1,0 +1,77 @@
+"""What a run learns from, as its strategy takes it, and what can be said of it before a model is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tracer.config.schema import RunConfig
+from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
+from tracer.errors import UserError, nearest
+from tracer.evaluation.zero_shot import classifier
+from tracer.models.dual_encoder import Encoder
+from tracer.models.head import Head
+from tracer.runs import sources
+from tracer.strategies import PRESETS
+from tracer.training import distributed
+from tracer.training.batches import require_a_batch
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from.
+
+    Attributes:
+        pairs: images and captions, which are the digits of labels where the strategy learns those.
+        labelled: the same images with their labels, where the data have them.
+    """
+
+    pairs: CaptionedImages
+    labelled: LabelledImages | None
+
+    @property
+    def listed(self) -> CaptionedImages | LabelledImages:
+        """All that is known of them."""
+        return self.labelled or self.pairs
+
+    def zero_shot_head(self, encoder: Encoder) -> Head:
+        """The zero-shot classifier of the classes and templates as a head."""
+        assert self.labelled is not None, "of_run refuses data without labels where a head is learnt"
+        return Head(self.labelled.class_names, classifier(encoder, self.labelled.class_names, self.labelled.templates).clone())
+
+
+def of_run(run: RunConfig, suite: Suite | None) -> TrainingData | None:
+    """What a run learns from, itself or, where a head is learnt, in the runs that it merges; None where it reads nothing.
+
+    Raises:
+        UserError: if the data cannot be listed, lack labels that the strategy learns, do not fill a batch of every process, or lack
+            classes of the suite that a head is to know.
+    """
+    preset = PRESETS[run.strategy.name]
+    if not (preset.trained or preset.has_head):
+        return None
+    labelled = sources.labelled_images(run.data)
+    if preset.has_head:
+        if labelled is None:
+            raise UserError(
+                f"strategy.name = {run.strategy.name} learns class labels, which data.kind = {run.data.kind} lacks: "
+                "take class folders, or another strategy"
+            )
+        pairs = CaptionedImages(labelled.images, [(str(label),) for label in labelled.labels])
+    else:
+        pairs = labelled.captioned() if labelled else sources.training_pairs(run.data)
+    sources.require_toy_is_meant(run, "data", labelled or pairs)
+    require_a_batch(pairs, run.optimization.batch_size)
+    distributed.equal_share(run.optimization.batch_size, "optimization.batch_size")
+    if labelled and suite and preset.has_head:
+        _require_label_space(labelled.class_names, suite)
+    return TrainingData(pairs, labelled)
+
+
+def _require_label_space(known: Sequence[str], suite: Suite) -> None:
+    """Task and shifted sets are judged by the head, so it has to know their classes."""
+    for name in ("id", *suite.ood):
+        unknown = sorted(set(suite.sets()[name].class_names) - set(known))
+        if unknown:
+            raise UserError(
+                f"the set {name} has {len(unknown)} classes that the training data lack, first {unknown[0]!r}"
+                f"{nearest(unknown[0], known)}: a head knows its own alone, so give both the same class folders"
+            )
