@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+DISTRIBUTION = "tracer-clip"
+"""What `pip install` calls this package: another project's distribution is called tracer."""
 _LISTED = 30  # names
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from accelerate.tracking import TensorBoardTracker, WandBTracker
 
-from tracer.errors import UserError
+from tracer.errors import DISTRIBUTION, UserError
 from tracer.storage import write_text
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def require_installed(names: Sequence[str]) -> None:
     """
     for name in names:
         if find_spec(PACKAGES[name]) is None:
-            raise UserError(f"the tracker {name} is not installed: install tracer with its extra 'trackers', or leave it out")
+            raise UserError(f"the tracker {name} is not installed: pip install '{DISTRIBUTION}[trackers]', or leave it out")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tracer.data.listing import require_file
-from tracer.errors import UserError, nearest
+from tracer.errors import DISTRIBUTION, UserError, nearest
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _HEADER_WITHIN = 2**20  # characters
@@ -71,7 +71,7 @@ def parquet_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise UserError("Parquet files need pyarrow: install tracer with its extra 'parquet', or give a CSV file") from error
+        raise UserError(f"Parquet files need pyarrow: pip install '{DISTRIBUTION}[parquet]', or give a CSV file") from error
     require_file(path)
     try:
         with parquet.ParquetFile(path) as file:

@@ -1,13 +1,14 @@
 """The explorer's page: a template, a style sheet and scripts, joined into one file that needs nothing else."""
 
+import json
+from collections.abc import Mapping
+from html import escape
 from importlib import resources
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from string import Template
 
 from tracer.errors import UserError
-from tracer.explorer.settings import CASES, CHOICES, SLIDERS, START
+from tracer.explorer.settings import CASES, CHOICES, SLIDERS, START, Slider
 from tracer.looks import LOOKS
 from tracer.storage import write_text
 
@@ -29,18 +30,23 @@ def write(output: Path) -> None:
 
 
 def render() -> str:
-    """The page as HTML."""
-    environment = Environment(loader=PackageLoader("tracer", "explorer"), autoescape=True)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # settings and strategies have an order
+    """The page as HTML. A template of the standard library is enough, so that the theory's page needs no more than the theory."""
+    shown = looks()
     data = {
         "sliders": [slider._asdict() for slider in SLIDERS],
         "choices": {key: list(values) for key, values in CHOICES.items()},
         "cases": {key: case._asdict() for key, case in CASES.items()},
         "start": START,
-        "looks": looks(),
+        "looks": shown,
     }
-    return environment.get_template("page.html").render(
-        style=_inlined("style.css"), script=_inlined(*SCRIPTS), data=data, sliders=SLIDERS, choices=CHOICES, cases=CASES
+    return Template(_joined("page.html")).substitute(
+        style=_joined("style.css"),
+        script=_joined(*SCRIPTS),
+        data=_as_script(data),
+        cases="".join(map(_case, CASES)),
+        sliders="".join(map(_slider, SLIDERS)),
+        shown="".join(_labelled(f'type="checkbox" value="{name}"', look["label"]) for name, look in shown.items()),
+        **{name: _radios(name, values) for name, values in CHOICES.items()},
     )
 
 
@@ -52,7 +58,38 @@ def looks() -> dict[str, dict[str, str]]:
     }
 
 
-def _inlined(*names: str) -> Markup:
-    """Files of this package as they are, one after the other: they are the project's own, and no markup."""
+def _joined(*names: str) -> str:
+    """Files of this package, one after the other."""
     folder = resources.files("tracer.explorer")
-    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def _as_script(data: object) -> str:
+    """Data as JavaScript inside HTML, which a "<" must not end."""
+    return json.dumps(data).replace("<", r"\u003c")
+
+
+def _case(key: str) -> str:
+    return f'<button type="button" data-case="{key}" aria-pressed="false">{escape(CASES[key].title)}</button>\n'
+
+
+def _slider(slider: Slider) -> str:
+    key, label = slider.key, escape(slider.label)
+    symbol = f" <i>{slider.symbol}</i>" if slider.symbol else ""
+    return f"""
+<div class="slider">
+<label for="{key}">{label}{symbol}</label>
+<span class="value"><input type="text" inputmode="decimal" id="{key}-value" autocomplete="off"
+  aria-label="{label}, {slider.smallest} to {slider.largest}"> {slider.unit}</span>
+<input type="range" id="{key}" min="0" max="200" step="1" aria-describedby="{key}-hint">
+<small id="{key}-hint">{escape(slider.hint)}</small>
+</div>
+"""
+
+
+def _radios(name: str, values: Mapping[str, str]) -> str:
+    return "".join(_labelled(f'type="radio" name="{name}" value="{value}"', label) for value, label in values.items())
+
+
+def _labelled(attributes: str, label: str) -> str:
+    return f"<label><input {attributes}> {escape(label)}</label>\n"

@@ -7,7 +7,7 @@ import tempfile
 import traceback
 from typing import NamedTuple
 
-from tracer.errors import Stopped, UserError
+from tracer.errors import DISTRIBUTION, Stopped, UserError
 
 BAD_INPUT, INTERNAL = 2, 1
 BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -71,7 +71,7 @@ def answer(error: BaseException) -> Answer:
         case RecursionError():
             return Answer(f"something is nested too deeply, a configuration or a JSON file: flatten it{_kept(error)}", BAD_INPUT)
         case ModuleNotFoundError():
-            return Answer(f"the package {error.name} is not installed: install it (pip install {error.name})", BAD_INPUT)
+            return Answer(_of_packages(error), BAD_INPUT)
     if _lacks_memory(error):
         return Answer(f"out of memory: {LESS_MEMORY}", BAD_INPUT)
     if _lost_another(error):
@@ -102,6 +102,14 @@ def _of_files(error: OSError) -> str:
     names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     reason = error.strerror or str(error) or type(error).__name__
     return f"cannot use {names or 'a file or connection'}: {reason}; {ADVICE.get(error.errno or 0, 'choose another place')}"
+
+
+def _of_packages(error: ModuleNotFoundError) -> str:
+    """What to install: all of tracer's needs if it is one of them, as it is where tracer itself imports it."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    own = frame.f_globals.get("__name__", "").partition(".")[0] == "tracer"
+    cure = f"pip install {DISTRIBUTION} brings all that the commands need" if own else f"pip install {error.name}"
+    return f"the package {error.name} is not installed: {cure}"
 
 
 def _lacks_memory(error: BaseException) -> bool:

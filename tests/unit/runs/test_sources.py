@@ -79,7 +79,7 @@ class TestTables:
 
     def test_missing_extra_is_told(self, tmp_path, columns, monkeypatch):
         monkeypatch.setitem(sys.modules, "pyarrow", None)
-        with pytest.raises(UserError, match="extra 'parquet'"):
+        with pytest.raises(UserError, match=r"pip install 'tracer-clip\[parquet\]'"):
             pairs(kind="parquet", path=self.write(tmp_path, columns))
 
     def test_empty_csv_is_told(self, tmp_path):
