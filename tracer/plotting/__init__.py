@@ -1,4 +1,4 @@
-"""Figures in one style; `style` has the looks of the strategies, `training` what runs measured, `sweeps` grids of runs, `curves`
+"""Figures in one style; `style` has the looks of the strategies, `results` what runs measured, `sweeps` grids of runs, `curves`
 panels of any curves.
 
 Figures of the theory are in modules of their own, which only those import who draw them: `forces` has the regularising force,
