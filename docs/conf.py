@@ -32,9 +32,15 @@ smartquotes_action = "De"  # dashes and ellipses; quotes in docstrings are code 
 nitpicky = True
 nitpick_ignore_regex = [
     # type variables, which are no objects to describe
-    (r"py:class", r"tracer\.(evaluation\.interpolation\.Module|data\.batches\.Item|config\.AnySection|pool\.(Task|Outcome))"),
+    (
+        r"py:class",
+        r"tracer\.(models\.merging\.Module|training\.batches\.Item|config\.schema\.AnySection|runs\.pool\.(Task|Outcome))",
+    ),
     # other packages' objects: to look them up, the build would need the network
-    (r"py:.*", r"(accelerate|collections|matplotlib|np|numpy|open_clip|pathlib|PIL|pydantic|sympy|sp|torch)\..*"),
+    (
+        r"py:.*",
+        r"(accelerate|collections|matplotlib|np|numpy|open_clip|pathlib|PIL|pydantic|pydantic_core|rich|sympy|sp|torch)\..*",
+    ),
 ]
 
 html_theme = "furo"

@@ -118,6 +118,30 @@ def test_the_reference_has_the_face_of_the_theory(site):
     assert 'id="tracer.theory.strategies.STRATEGIES"' in page
 
 
+def documented_modules() -> set[str]:
+    """Modules that the reference shows: as a whole, or by something of theirs."""
+    found = set()
+    for page in (ROOT / "docs" / "api").glob("*.rst"):
+        for kind, name in re.findall(r"^ *\.\. auto(\w+):: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            parent, _, last = name.rpartition(".")
+            found.add(name if kind == "module" else getattr(pkgutil.resolve_name(f"{parent}:{last}"), "__module__", parent))
+    return found
+
+
+def test_the_reference_has_every_module():
+    shown = documented_modules()
+    assert shown - set(MODULES) == set(), "these moved: change docs/api"
+    on_the_claims_page = "tracer.theory.claims."
+    missing = {name for name in MODULES if "._" not in name and not name.startswith(on_the_claims_page)} - shown
+    assert missing == set(), "add them to their package's page in docs/api"
+
+
+def test_every_package_has_a_page():
+    pages = {page.stem for page in (ROOT / "docs" / "api").glob("*.rst")}
+    packages = {module.name for module in pkgutil.iter_modules(tracer.__path__) if module.ispkg}
+    assert packages - pages == set()
+
+
 def test_experiments_and_readme_are_pages(site):
     for readme in (ROOT / "README.md", *ROOT.glob("experiments/*/README.md")):
         assert (site.html / "repository" / readme.relative_to(ROOT).with_suffix(".html")).is_file()

@@ -18,7 +18,7 @@ from torch.nn import functional
 from tests.models import TINY_ARCHITECTURES
 from tests.tolerances import FLOAT32
 from tracer.averaging import Clock, Exponential, Uniform
-from tracer.config import loading
+from tracer.config import loading as configuration
 from tracer.models import clip
 from tracer.runs import fine_tune as running
 from tracer.tensor_files import load_metadata
@@ -52,7 +52,7 @@ def workplace(tmp_path, monkeypatch):
 
 def train_two_steps(values):
     values["optimization"] |= {"total_steps": 2, "batch_size": 4, "warmup_steps": 0}
-    return running.fine_tune(loading.validate(values, "page"))
+    return running.fine_tune(configuration.validate(values, "page"))
 
 
 def batches(steps):
@@ -80,7 +80,7 @@ def assert_close(mine, theirs, equal=True):
 
 def test_the_page_from_top_to_bottom(workplace, monkeypatch):
     (whole, archive), (flyp, averaging, teaching, saving, loading) = (blocks(language) for language in ("yaml", "python"))
-    assert loading.validate(yaml.safe_load(archive), "page").model.trust_archive
+    assert configuration.validate(yaml.safe_load(archive), "page").model.trust_archive
 
     result = train_two_steps(yaml.safe_load(whole))
     start = torch.load("logs/mine/checkpoints/epoch_10.pt")["state_dict"]

@@ -15,7 +15,7 @@ from sphinx.util.typing import stringify_annotation
 from tracer.config import schema
 
 SECTION = re.compile(r"(Args|Raises|Returns|Yields):$")
-ALIASES = {f"tracer.config.{name}": stringify_annotation(getattr(schema, name), "smart") for name in ("AnyData", "AnySuite")}
+ALIASES = {f"tracer.config.schema.{name}": stringify_annotation(getattr(schema, name), "smart") for name in ("AnyData", "AnySuite")}
 FUNCTION = re.compile(r"<function (?:[\w.]*\.)?(?:<lambda>|(\w+))>")
 MARKUP = re.compile(r"(`[^`]*`)|([\\*|])|(_)(?!\w)")
 
