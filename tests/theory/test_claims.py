@@ -125,8 +125,8 @@ WRONG = {
     "exponential-kernel, an EMA": lambda: emphasis.exponential_kernel_residues(1 - emphasis.m),
     "arcsine-newest-iterate, both ends alike": lambda: emphasis.emphasis_residues(1 / sp.cos(emphasis.theta)),
     "sparse-updates, steps from 1": lambda: emphasis.sparse_residues(lambda j: emphasis.sparse_term(j / 2)),
-    "pareto, about the pretrained weights": lambda: pareto.pareto_residues(pareto.pareto_margin(pareto.start)),
-    "replay-moves-orthogonal-part, the other sign": lambda: replay.static_shift_residues(-replay.static_shift()),
+    "pareto, about the pretrained weights": lambda: pareto.pareto_residues(pareto.start),
+    "replay-moves-orthogonal-part, the other sign": lambda: replay.static_shift_residues(-replay.STATIC_SHIFT),
     "replay-schur-complement, no complement": lambda: replay.schur_complement_residues(replay.inner),
     "ema-replay, a budget without m": lambda: replay.ema_shift_residues(1 / (1 - replay.m)),
     "power-law-rates, from 1": lambda: teachers.kernel_residues(
@@ -151,38 +151,36 @@ WRONG = {
     "ema-budget-with-period, k updates' worth": lambda: ema.period_budget_residues(-ema.k * ema.m / (1 - ema.m)),
     "ema-gap-sign, one eigenvalue": lambda: ema.gap_sign_residues(ema.TRACE / 2),
     "ema-stability, a static teacher's": lambda: ema.stability_residues(ema.c),
-    "ema-flow, the other sign": lambda: ema.flow_residues(-ema.flow_gap()),
+    "ema-flow, the other sign": lambda: ema.flow_residues(-ema.FLOW_GAP),
     "wma-student, the teacher": lambda: wma.recursion_residues(wma.teacher_coefficient, wma.teacher_coefficient),
     "wma-teacher, the student": lambda: wma.recursion_residues(wma.student_coefficient, wma.student_coefficient),
     "wma-gap, one step late": lambda: wma.gap_residues(lambda t, k: wma.gap_coefficient(t - 1, k)),
     "wma-flow, the student": lambda: wma.flow_residues(lambda power: wma.flow_coefficient(0, power)),
     "wma-mixture, the teacher's": lambda: mixture.mixture_residues(wma.KAPPA, wma.beta * wma.p + 1),
-    "wma-monotone, rising": lambda: mixture.monotone_residues(-mixture.factor_slope()),
+    "wma-monotone, rising": lambda: mixture.monotone_residues(-mixture.FACTOR_SLOPE),
     "wma-budget, an EMA's": lambda: mixture.budget_residues(-wma.beta / (wma.x * (wma.KAPPA - 1))),
     "wma-stability, half": lambda: mixture.stability_residues(sp.Integer(1)),
-    "passive-teacher, one step late": lambda: mixture.passive_residues(mixture.passive_mean().subs(wma.t, wma.t - 1)),
+    "passive-teacher, one step late": lambda: mixture.passive_residues(mixture.PASSIVE_MEAN.subs(wma.t, wma.t - 1)),
     "wma-persistence-exponent, no pull": lambda: persistence.exponent_residues(persistence.beta),
     "wma-persistence-constant, 1": lambda: persistence.constant_residues(sp.Integer(1)),
-    "wma-impulse-growth, of the errors": lambda: persistence.impulse_residues(
-        persistence.impulse_constant(persistence.KAPPA) / persistence.q
-    ),
+    "wma-impulse-growth, of the errors": lambda: persistence.impulse_residues(persistence.IMPULSE / persistence.q),
     "wma-horizon, the power law": lambda: persistence.horizon_residues(
-        persistence.constant() * (persistence.x * persistence.T) ** -persistence.KAPPA
+        persistence.CONSTANT * (persistence.x * persistence.T) ** -persistence.KAPPA
     ),
-    "wma-end-of-horizon, half the lag": lambda: persistence.lag_residues(persistence.lag() / 2),
+    "wma-end-of-horizon, half the lag": lambda: persistence.lag_residues(persistence.LAG / 2),
     "orthogonal-drift-fine-tuning, kept": lambda: drift.fine_tuning_residues(sp.Integer(1)),
     "orthogonal-part-l2-sp, kept": lambda: drift.l2_sp_residues(sp.Integer(1)),
     "orthogonal-drift-ema, one step late": lambda: drift.ema_residues(lambda t: drift.ema_retained(t - 1)),
     "orthogonal-drift-wma, no pull": lambda: drift.wma_residues(drift.beta),
     "distilled-svd-optimum, no pull": lambda: towers.completed_square_residues(towers.optimum_target, towers.rho + towers.strength),
-    "logistic-growth, half the rate": lambda: towers.logistic_residues(towers.logistic().subs(towers.time, towers.time / 2)),
+    "logistic-growth, half the rate": lambda: towers.logistic_residues(towers.LOGISTIC.subs(towers.time, towers.time / 2)),
     "proximal-step, roles exchanged": lambda: proximal.step_residues(
         proximal.solved(proximal.ell / (proximal.sigma + proximal.ell))
     ),
-    "proximal-any-metric, roles exchanged": lambda: proximal.metric_residues(sp.eye(2) - proximal.teacher_shares()),
+    "proximal-any-metric, roles exchanged": lambda: proximal.metric_residues(proximal.SHARES),
     "proximal-errors, a teacher on its student": lambda: proximal.error_residues(1 - proximal.omega),
-    "proximal-divergence, a lower bound of e^-qS": lambda: proximal.divergence_residues(proximal.upper_log(), proximal.upper_log()),
-    "proximal-divergence, an upper bound of p^S": lambda: proximal.divergence_residues(proximal.lower_log(), proximal.lower_log()),
+    "proximal-divergence, a lower bound of e^-qS": lambda: proximal.divergence_residues(proximal.UPPER_LOG, proximal.UPPER_LOG),
+    "proximal-divergence, an upper bound of p^S": lambda: proximal.divergence_residues(proximal.LOWER_LOG, proximal.LOWER_LOG),
     "kernel-that-keeps-its-bias, all terms": lambda: proximal.singular_residues(sp.zeta(sp.Rational(3, 2))),
     "proximal-limit, an anchor bias": lambda: proximal.limit_residues(proximal.solved(proximal.q).subs(proximal.before, 0)),
     "proximal-power-law, one step late": lambda: proximal.power_law_residues(lambda steps: proximal.power_law(steps - 1)),
@@ -197,7 +195,7 @@ WRONG = {
     "geometric-rate, without a pull": lambda: bounds.rate_residues(lambda least, steps: (1 - least) ** steps),
     "dominance, roles exchanged": lambda: dominance.dominance_residues(dominance.q),
     "printed-dominance-proof, ordered": lambda: dominance.printed_residues(sp.Integer(0)),
-    "dominance-forgets, the error": lambda: dominance.forgetting_residues(1 - dominance.displacement()),
+    "dominance-forgets, the error": lambda: dominance.forgetting_residues(1 - dominance.DISPLACEMENT),
 }
 """Formulas that are nearly right, by the claim that they would prove."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from tracer.theory.claims.proofs.matrices import W, X, Z, clip_loss, entries, inner, mu, n, rho, tau
-from tracer.theory.claims.proofs.proof import Proof
+from tracer.theory.claims.proofs.proof import Proof, equation
 
 
 class Softmaxes:
@@ -14,13 +14,8 @@ class Softmaxes:
     def __init__(self, pairs: int):
         self.pairs = pairs
         self.exponentials = sp.Matrix(pairs, pairs, lambda i, j: sp.Symbol(f"e_{i + 1}{j + 1}", positive=True))
-        sums = self.exponentials * sp.ones(pairs, 1), sp.ones(1, pairs) * self.exponentials
-        self.over_texts = sp.Matrix(pairs, pairs, lambda i, j: self.exponentials[i, j] / sums[0][i])
-        self.over_images = sp.Matrix(pairs, pairs, lambda i, j: self.exponentials[i, j] / sums[1][j])
-
-    def loss(self) -> sp.Expr:
-        """The contrastive loss."""
-        return clip_loss(self.exponentials.applyfunc(sp.log))
+        self.over_texts = sp.Matrix(pairs, pairs, lambda i, j: self.exponentials[i, j] / sum(self.exponentials[i, :]))
+        self.over_images = sp.Matrix(pairs, pairs, lambda i, j: self.exponentials[i, j] / sum(self.exponentials[:, j]))
 
     def derivative(self, expression: sp.Expr, direction: sp.Matrix) -> sp.Expr:
         """As the logits move in a direction."""
@@ -29,19 +24,18 @@ class Softmaxes:
 
 def gradient_in_logits(softmaxes: Softmaxes) -> sp.Matrix:
     """((P + R)/2 - I) / n."""
-    pairs = softmaxes.pairs
-    return ((softmaxes.over_texts + softmaxes.over_images) / 2 - sp.eye(pairs)) / pairs
+    return ((softmaxes.over_texts + softmaxes.over_images) / 2 - sp.eye(softmaxes.pairs)) / softmaxes.pairs
 
 
-def gradient_residues(gradient: Callable[[Softmaxes], sp.Matrix]) -> list[sp.Expr]:
+def gradient_residues(gradient: Callable[[Softmaxes], sp.Matrix] = gradient_in_logits) -> list[sp.Expr]:
     """Slopes of the loss in all logits, for 2 and 3 pairs; then the chain rule for logits X^T W^T Z / tau: -Z Lambda X^T / (n tau).
 
     A pair's slopes involve its own row and column alone, with terms of the same form whatever their number.
     """
     steps: list[sp.Expr] = []
     for softmaxes in (Softmaxes(2), Softmaxes(3)):
-        slopes = [e * softmaxes.loss().diff(e) for e in softmaxes.exponentials]
-        steps += [slope - claimed for slope, claimed in zip(slopes, gradient(softmaxes), strict=True)]
+        loss = clip_loss(softmaxes.exponentials.applyfunc(sp.log))
+        steps += [e * loss.diff(e) - claimed for e, claimed in zip(softmaxes.exponentials, gradient(softmaxes), strict=True)]
     weights, images, texts, p, r = (entries(name, 2, 2) for name in "wxzpr")
     logits = images.T * weights.T * texts / tau
     chained = weights.applyfunc(lambda w: inner(((p + r) / 2 - sp.eye(2)) / 2, logits.diff(w)))
@@ -50,14 +44,15 @@ def gradient_residues(gradient: Callable[[Softmaxes], sp.Matrix]) -> list[sp.Exp
 
 def softmax_changes(softmaxes: Softmaxes, direction: sp.Matrix) -> tuple[sp.Matrix, sp.Matrix]:
     """dP and dR as the logits move in a direction."""
-    pairs = softmaxes.pairs
-    p, r = softmaxes.over_texts, softmaxes.over_images
+    ones, p, r = sp.ones(softmaxes.pairs, softmaxes.pairs), softmaxes.over_texts, softmaxes.over_images
     rows, columns = p.multiply_elementwise(direction), r.multiply_elementwise(direction)
-    row_means, column_means = rows * sp.ones(pairs, pairs), sp.ones(pairs, pairs) * columns
-    return rows - p.multiply_elementwise(row_means), columns - r.multiply_elementwise(column_means)
+    return rows - p.multiply_elementwise(rows * ones), columns - r.multiply_elementwise(ones * columns)
 
 
-def hessian_residues(changes: Callable[[Softmaxes, sp.Matrix], tuple[sp.Matrix, sp.Matrix]]) -> list[sp.Expr]:
+Changes = Callable[[Softmaxes, sp.Matrix], tuple[sp.Matrix, sp.Matrix]]
+
+
+def hessian_residues(changes: Changes = softmax_changes) -> list[sp.Expr]:
     """Derivatives of both softmaxes of 3 pairs along any direction; S being linear in W, the Hessian is no more than that.
 
     A row of n logits has n terms of the same form as these three.
@@ -74,7 +69,7 @@ def decoupled_curvature(omega: sp.Expr, s: sp.Expr) -> sp.Expr:
     return (rho + omega / tau) * s + mu
 
 
-def decoupled_residues(curvature: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> list[sp.Expr]:
+def decoupled_residues(curvature: Callable[[sp.Expr, sp.Expr], sp.Expr] = decoupled_curvature) -> list[sp.Expr]:
     """At equal logits dP + dR = 2 delta / n if delta has no row and column means, as it has none with centred X and Z: for 3 pairs.
 
     Then the Hessian of Delta is Omega Delta Sigma / tau^2, Omega = Z Z^T / n, for matrices of any shape as products that do not
@@ -86,30 +81,24 @@ def decoupled_residues(curvature: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> list
     doubled = (p + r).subs(dict.fromkeys(uniform.exponentials, 1)) - 2 * change / 3
     texts, back_texts, moved, images, back_images = sp.symbols("Z Z^T Delta X X^T", commutative=False)
     hessian = texts * (2 * back_texts * moved * images / n) * back_images / (2 * n * tau**2)
+    claimed = (texts * back_texts / n) * moved * (images * back_images / n) / tau**2
     omega, s = sp.symbols("omega_i s_j", nonnegative=True)
-    return [
-        *doubled,
-        hessian - (texts * back_texts / n) * moved * (images * back_images / n) / tau**2,
-        tau * omega * s / tau**2 + rho * s + mu - curvature(omega, s),
-    ]
+    return [*doubled, hessian - claimed, tau * omega * s / tau**2 + rho * s + mu - curvature(omega, s)]
 
 
 def _gradient() -> sp.Rel:
     p, r = (sp.MatrixSymbol(name, n, n) for name in "PR")
     weighed = Z * (sp.Identity(n) - (p + r).T / 2) * X.T
-    return sp.Eq(sp.MatrixSymbol(r"\nabla\ell", *W.shape), -weighed / (n * tau), evaluate=False)
+    return equation(sp.MatrixSymbol(r"\nabla\ell", *W.shape), -weighed / (n * tau))
 
 
 def _hessian() -> sp.Rel:
     changes = sp.MatrixSymbol("{dP}", n, n) + sp.MatrixSymbol("{dR}", n, n)
-    return sp.Eq(sp.MatrixSymbol(r"\mathcal{H}[\Delta]", *W.shape), Z * changes.T * X.T / (2 * n * tau**2), evaluate=False)
+    return equation(sp.MatrixSymbol(r"\mathcal{H}[\Delta]", *W.shape), Z * changes.T * X.T / (2 * n * tau**2))
 
 
 PROOFS = {
-    "pretrained-gradient": Proof(_gradient(), lambda: gradient_residues(gradient_in_logits)),
-    "pretrained-hessian": Proof(_hessian(), lambda: hessian_residues(softmax_changes)),
-    "pretrained-decoupling": Proof(
-        sp.Eq(sp.Symbol("sigma_ij"), decoupled_curvature(*sp.symbols("omega_i s_j")), evaluate=False),
-        lambda: decoupled_residues(decoupled_curvature),
-    ),
+    "pretrained-gradient": Proof(_gradient(), gradient_residues),
+    "pretrained-hessian": Proof(_hessian(), hessian_residues),
+    "pretrained-decoupling": Proof(equation("sigma_ij", decoupled_curvature(*sp.symbols("omega_i s_j"))), decoupled_residues),
 }

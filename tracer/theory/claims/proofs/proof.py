@@ -30,3 +30,13 @@ def simplified(expression: sp.Expr) -> sp.Expr:
     """The expression in simplest form; exactly 0 if sympy finds that it vanishes."""
     expanded = sp.expand(expression)
     return expanded if expanded == 0 else sp.simplify(sp.gammasimp(expanded))
+
+
+def equation(left: sp.Expr | str, right: sp.Expr) -> sp.Rel:
+    """Left = right as it is written, a name standing for its symbol."""
+    return sp.Eq(sp.Symbol(left) if isinstance(left, str) else left, right, evaluate=False)
+
+
+def bound(small: sp.Expr | str, large: sp.Expr) -> sp.Rel:
+    """Small <= large as it is written."""
+    return sp.Le(sp.Symbol(small) if isinstance(small, str) else small, large, evaluate=False)

@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from tracer.theory.claims.proofs.proof import Proof
+from tracer.theory.claims.proofs.proof import Proof, bound, equation
 
 q, omega, beta, a, t, T, m = sp.symbols("q omega beta a t T m", positive=True)
-
 sigma, ell, best, before = sp.symbols(r"sigma ell w_* \bar{w}", positive=True)
-
-p = 1 - q
-
-RATE = sp.IndexedBase("omega")
-
 k = sp.Symbol("k", integer=True, positive=True)
+p = 1 - q
+SHARES = sp.diag(*sp.symbols("q_1:3", positive=True))
+TEACHER_SHARES = sp.eye(2) - SHARES
+LOWER_LOG, UPPER_LOG = omega * sp.log(p), -q * omega
+"""Of a factor 1 - q omega: what a rate costs at most, and at least."""
+SINGULAR_TOTAL = (1 - 2 ** sp.Rational(-3, 2)) * sp.zeta(sp.Rational(3, 2))
+"""Limit of the sum of the weights over the first, for tau^(-3/2)."""
 
 
 def solved(data_share: sp.Expr) -> sp.Expr:
@@ -22,7 +23,10 @@ def solved(data_share: sp.Expr) -> sp.Expr:
     return (1 - data_share) * before + data_share * best
 
 
-def step_residues(claimed: sp.Expr) -> list[sp.Expr]:
+STUDENT = solved(sigma / (sigma + ell))
+
+
+def step_residues(claimed: sp.Expr = STUDENT) -> list[sp.Expr]:
     """The loss of a mode, to its teacher held: its slope at the claimed student, and its curvature, which is positive.
 
     Where both sigma and l are 0 the loss is flat, and descent stays where it starts (lemma C.1).
@@ -32,32 +36,23 @@ def step_residues(claimed: sp.Expr) -> list[sp.Expr]:
     return [loss.diff(w).subs(w, claimed), loss.diff(w, 2) - (sigma + ell), loss.diff(w).subs({sigma: 0, ell: 0})]
 
 
-def metric_residues(claimed: sp.Matrix) -> list[sp.Expr]:
+def metric_residues(claimed: sp.Matrix = TEACHER_SHARES) -> list[sp.Expr]:
     """Errors in coordinates y = e R^T, where K = R^T diag(q) R and L = R^T diag(p) R: what e_t (K + L) = ebar L says of them.
 
     Any pair of symmetric K, L >= 0 whose sum is invertible is of this form, here in two dimensions.
     """
-    turn = sp.Matrix(2, 2, sp.symbols("R_1:5", real=True))
-    shares = sp.diag(*sp.symbols("q_1:3", positive=True))
-    teacher = sp.Matrix(1, 2, sp.symbols("y_1:3", real=True))
-    curvature, teacher_curvature = turn.T * shares * turn, turn.T * (sp.eye(2) - shares) * turn
-    student = teacher * claimed
-    return list(sp.simplify(student * turn.T.inv() * (curvature + teacher_curvature) - teacher * turn.T.inv() * teacher_curvature))
+    turn, teacher = sp.Matrix(2, 2, sp.symbols("R_1:5", real=True)), sp.Matrix(1, 2, sp.symbols("y_1:3", real=True))
+    pull, back = turn.T * TEACHER_SHARES * turn, turn.T.inv()
+    return list(sp.simplify(teacher * claimed * back * (turn.T * SHARES * turn + pull) - teacher * back * pull))
 
 
-def teacher_shares() -> sp.Matrix:
-    """diag(p) of `metric_residues`."""
-    return sp.eye(2) - sp.diag(*sp.symbols("q_1:3", positive=True))
-
-
-def error_residues(factor: sp.Expr) -> list[sp.Expr]:
+def error_residues(factor: sp.Expr = 1 - q * omega) -> list[sp.Expr]:
     """The student's error is p times the teacher's before it, and with it the teacher's takes the factor."""
-    error = before - best
-    student = solved(q)
+    error, student = before - best, solved(q)
     return [student - best - p * error, (1 - omega) * before + omega * student - best - factor * error]
 
 
-def divergence_residues(lower: sp.Expr, upper: sp.Expr) -> list[sp.Expr]:
+def divergence_residues(lower: sp.Expr = LOWER_LOG, upper: sp.Expr = UPPER_LOG) -> list[sp.Expr]:
     """Bounds on log(1 - q omega) for omega in [0, 1].
 
     It is concave and meets the lower one at both ends; the upper one meets it at 0 and rises from it. Summed over the steps they
@@ -65,54 +60,22 @@ def divergence_residues(lower: sp.Expr, upper: sp.Expr) -> list[sp.Expr]:
     product of 1 - omega, then goes to 0 too; that it does suffices only where rates stay below 1 by some margin (a weight that
     dwarfs all before it takes the anchor's away in one step, and p of the bias stays).
     """
-    log_factor = sp.log(1 - q * omega)
-    below, above = log_factor - lower, upper - log_factor
-    return [
-        sp.expand_log(below.subs(omega, 0), force=True),
-        sp.simplify(below.subs(omega, 1)),
-        below.diff(omega, 2) + q**2 / (1 - q * omega) ** 2,
-        above.subs(omega, 0),
-        above.diff(omega) - q**2 * omega / (1 - q * omega),
-    ]
+    below, above = sp.log(1 - q * omega) - lower, upper - sp.log(1 - q * omega)
+    ends = sp.expand_log(below.subs(omega, 0), force=True), sp.simplify(below.subs(omega, 1)), above.subs(omega, 0)
+    return [*ends, below.diff(omega, 2) + q**2 / (1 - q * omega) ** 2, above.diff(omega) - q**2 * omega / (1 - q * omega)]
 
 
-def lower_log() -> sp.Expr:
-    """Of a factor: what a rate costs at most."""
-    return omega * sp.log(p)
-
-
-def upper_log() -> sp.Expr:
-    """Of a factor: what a rate costs at least."""
-    return -q * omega
-
-
-def singular_residues(total: sp.Expr) -> list[sp.Expr]:
+def singular_residues(total: sp.Expr = SINGULAR_TOTAL) -> list[sp.Expr]:
     """Weights tau^(-3/2) at tau_k = (k + 1/2)/(T + 1), over the first: they know no horizon, and are the odd terms of zeta(3/2)."""
     weight = ((k + sp.Rational(1, 2)) / (T + 1)) ** sp.Rational(-3, 2)
-    odd = (2 * k + 1) ** sp.Rational(-3, 2)
-    even_share = ((2 * k) / k) ** sp.Rational(-3, 2)
-    whole = sp.zeta(sp.Rational(3, 2))
-    return [sp.powsimp(sp.simplify(weight / weight.subs(k, 0) / odd), force=True) - 1, whole - even_share * whole - total]
+    odd, whole = (2 * k + 1) ** sp.Rational(-3, 2), sp.zeta(sp.Rational(3, 2))
+    ratio = sp.powsimp(sp.simplify(weight / weight.subs(k, 0) / odd), force=True)
+    return [ratio - 1, whole - 2 ** sp.Rational(-3, 2) * whole - total]
 
 
-def singular_total() -> sp.Expr:
-    """Limit of the sum of the weights over the first, for tau^(-3/2)."""
-    return (1 - 2 ** sp.Rational(-3, 2)) * sp.zeta(sp.Rational(3, 2))
-
-
-def limit_residues(limit: sp.Expr) -> list[sp.Expr]:
+def limit_residues(limit: sp.Expr = best) -> list[sp.Expr]:
     """Where student and teacher stand still together, a moving teacher has no choice."""
     return [solved(q).subs(before, limit) - limit]
-
-
-def power_law_residues(product: Callable[[sp.Expr], sp.Expr]) -> list[sp.Expr]:
-    """Start, ratio of neighbours, and the exponent to which t (1 - ratio) tends."""
-    ratio = sp.gammasimp(product(t + 1) / product(t))
-    return [
-        sp.gammasimp(product(sp.Integer(0))) - 1,
-        ratio - (1 - q * beta / (beta + t + 1)),
-        sp.limit(t * (1 - ratio), t, sp.oo) - beta * q,
-    ]
 
 
 def power_law(steps: sp.Expr) -> sp.Expr:
@@ -120,7 +83,14 @@ def power_law(steps: sp.Expr) -> sp.Expr:
     return sp.gamma(beta + 1) * sp.gamma(steps + 1 + beta * p) / (sp.gamma(1 + beta * p) * sp.gamma(steps + 1 + beta))
 
 
-def horizon_residues(exponent: sp.Expr) -> list[sp.Expr]:
+def power_law_residues(product: Callable[[sp.Expr], sp.Expr] = power_law) -> list[sp.Expr]:
+    """Start, ratio of neighbours, and the exponent to which t (1 - ratio) tends."""
+    ratio = sp.gammasimp(product(t + 1) / product(t))
+    exponent = sp.limit(t * (1 - ratio), t, sp.oo)
+    return [sp.gammasimp(product(sp.Integer(0))) - 1, ratio - (1 - q * beta / (beta + t + 1)), exponent - beta * q]
+
+
+def horizon_residues(exponent: sp.Expr = a * q) -> list[sp.Expr]:
     """A factor over that of the anchor's weight to the power q is 1 + O(omega^2), so their product tends to a constant.
 
     Early, where F is a power a of time, omega_k = 1 - (k/(k+1))^a whatever b; later the squares add up to O(1/T). The anchor's
@@ -128,8 +98,7 @@ def horizon_residues(exponent: sp.Expr) -> list[sp.Expr]:
     """
     tau, normaliser = sp.symbols("tau B", positive=True)
     quotient = sp.log(1 - q * omega) - q * sp.log(1 - omega)
-    anchor = sp.integrate(tau ** (a - 1) / normaliser, (tau, 0, 1 / T))
-    early = tau**a
+    anchor, early = sp.integrate(tau ** (a - 1) / normaliser, (tau, 0, 1 / T)), tau**a
     return [
         sp.limit(quotient / omega**2, omega, 0) - q * p / 2,
         1 - (early.subs(tau, k) / early.subs(tau, k + 1)) - (1 - (k / (k + 1)) ** a),
@@ -137,63 +106,44 @@ def horizon_residues(exponent: sp.Expr) -> list[sp.Expr]:
     ]
 
 
-def ema_residues(kept: sp.Expr) -> list[sp.Expr]:
+def ema_residues(kept: sp.Expr = p + q * m) -> list[sp.Expr]:
     """An EMA's rate is 1 - m at every step."""
     return [1 - q * (1 - m) - kept]
 
 
-def _matrix(name: str) -> sp.Symbol:
-    return sp.Symbol(name, commutative=False)
+def _matrices(*names: str) -> tuple[sp.Symbol, ...]:
+    return tuple(sp.Symbol(name, commutative=False) for name in names)
 
 
 def _step() -> sp.Rel:
-    old, teacher, optimum, task, rest = map(_matrix, ("W_{t-1}", r"\bar{W}_{t-1}", "W_*", "P", "Q"))
-    return sp.Eq(_matrix("W_t"), old * rest + sp.Symbol("p") * teacher * task + q * optimum * task, evaluate=False)
+    now, old, teacher, optimum, task, rest = _matrices("W_t", "W_{t-1}", r"\bar{W}_{t-1}", "W_*", "P", "Q")
+    return equation(now, old * rest + P * teacher * task + q * optimum * task)
 
 
 def _metric() -> sp.Rel:
-    metric = sp.Symbol("lambda") * _matrix("D")
-    whole = _matrix("K") + metric
-    return sp.Eq((_matrix("W_t") - _matrix("W_*")) * whole, (_matrix(r"\bar{W}_{t-1}") - _matrix("W_*")) * metric, evaluate=False)
+    now, teacher, optimum, metric, curvature = _matrices("W_t", r"\bar{W}_{t-1}", "W_*", "D", "K")
+    pull = sp.Symbol("lambda") * metric
+    return equation((now - optimum) * (curvature + pull), (teacher - optimum) * pull)
 
 
-def _error(step: str) -> sp.Symbol:
-    return sp.Symbol(f"E_{{{step}}}")
+def _limit() -> sp.Rel:
+    optimum, first, task, rest = _matrices("W_*", "W_0", "P", "Q")
+    return equation(sp.Limit(sp.Function("W")(t), t, sp.oo), optimum * task + first * rest)
 
 
-def _product(term: sp.Expr, last: sp.Expr) -> sp.Expr:
-    return sp.Product(term, (k, 1, last))
-
-
+P, RATES = sp.Symbol("p"), sp.Sum(sp.IndexedBase("omega")[k], (k, 1, T))
+NOW, LAST, FIRST, END = sp.symbols("E_{t} E_{t-1} E_{0} E_{T}")
+SINGULAR = equation(sp.Limit(1 / sp.Symbol(r"\omega_{0|T}"), T, sp.oo), SINGULAR_TOTAL)
+POWER_LAW = equation(sp.Product(1 - q * beta / (beta + k), (k, 1, t)), power_law(t).subs(p, P))
+HORIZON = equation(sp.Limit(-sp.log(sp.Abs(sp.Function("E")(T))) / sp.log(T), T, sp.oo), a * q)
 PROOFS = {
-    "proximal-step": Proof(_step(), lambda: step_residues(solved(sigma / (sigma + ell)))),
-    "proximal-any-metric": Proof(_metric(), lambda: metric_residues(teacher_shares())),
-    "proximal-errors": Proof(
-        sp.Eq(_error("t"), (1 - q * sp.Symbol("omega_t")) * _error("t-1"), evaluate=False), lambda: error_residues(1 - q * omega)
-    ),
-    "proximal-divergence": Proof(
-        sp.Le(sp.Symbol("p") ** sp.Sum(RATE[k], (k, 1, T)), sp.Abs(_error("T") / _error("0")), evaluate=False),
-        lambda: divergence_residues(lower_log(), upper_log()),
-    ),
-    "kernel-that-keeps-its-bias": Proof(
-        sp.Eq(sp.Limit(1 / sp.Symbol(r"\omega_{0|T}"), T, sp.oo), singular_total(), evaluate=False),
-        lambda: singular_residues(singular_total()),
-    ),
-    "proximal-limit": Proof(
-        sp.Eq(
-            sp.Limit(sp.Function("W")(t), t, sp.oo), _matrix("W_*") * _matrix("P") + _matrix("W_0") * _matrix("Q"), evaluate=False
-        ),
-        lambda: limit_residues(best),
-    ),
-    "proximal-power-law": Proof(
-        sp.Eq(_product(1 - q * beta / (beta + k), t), power_law(t).subs(p, sp.Symbol("p")), evaluate=False),
-        lambda: power_law_residues(power_law),
-    ),
-    "proximal-horizon": Proof(
-        sp.Eq(sp.Limit(-sp.log(sp.Abs(sp.Function("E")(T))) / sp.log(T), T, sp.oo), a * q, evaluate=False),
-        lambda: horizon_residues(a * q),
-    ),
-    "proximal-ema": Proof(
-        sp.Eq(_error("t"), (sp.Symbol("p") + q * m) ** t * _error("0"), evaluate=False), lambda: ema_residues(p + q * m)
-    ),
+    "proximal-step": Proof(_step(), step_residues),
+    "proximal-any-metric": Proof(_metric(), metric_residues),
+    "proximal-errors": Proof(equation(NOW, (1 - q * sp.Symbol("omega_t")) * LAST), error_residues),
+    "proximal-divergence": Proof(bound(P**RATES, sp.Abs(END / FIRST)), divergence_residues),
+    "kernel-that-keeps-its-bias": Proof(SINGULAR, singular_residues),
+    "proximal-limit": Proof(_limit(), limit_residues),
+    "proximal-power-law": Proof(POWER_LAW, power_law_residues),
+    "proximal-horizon": Proof(HORIZON, horizon_residues),
+    "proximal-ema": Proof(equation(NOW, (P + q * m) ** t * FIRST), ema_residues),
 }

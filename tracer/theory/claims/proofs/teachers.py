@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from tracer.theory.claims.proofs.proof import Proof
+from tracer.theory.claims.proofs.proof import Proof, bound, equation
 
 beta, eta, sigma, ell, strength, r = sp.symbols("beta eta sigma ell lambda r", positive=True)
-
 t, k = sp.symbols("t k", positive=True, integer=True)
-
 m, a, teacher = sp.symbols("m a ubar_t", positive=True)
+LARGEST_GAP = sp.sqrt(sigma / ell)
+Form = Callable[[sp.Expr], sp.Expr]
 
 
 def power_law_weight(j: sp.Expr) -> sp.Expr:
@@ -18,81 +18,36 @@ def power_law_weight(j: sp.Expr) -> sp.Expr:
     return sp.rf(beta, j) / sp.factorial(j)
 
 
-def ema_weight(j: sp.Expr) -> sp.Expr:
-    """alpha_j = (1 - m) m^-j for j > 0; alpha_0 = 1."""
-    return (1 - m) * m**-j
-
-
-def kernel_residues(weight: Callable, total: Callable, rate: sp.Expr) -> list[sp.Expr]:
-    """Induction that the weights up to t add up to the claimed total, and the newest weight's share of it."""
-    return [total(0) - 1, total(t) + weight(t + 1) - total(t + 1), weight(t) / total(t) - rate]
-
-
 def power_law_total(j: sp.Expr) -> sp.Expr:
     """Sum of alpha_0 ... alpha_j."""
     return sp.rf(beta + 1, j) / sp.factorial(j)
 
 
-def update_period_residues(shrunk: sp.Expr) -> list[sp.Expr]:
+def ema_weight(j: sp.Expr) -> sp.Expr:
+    """alpha_j = (1 - m) m^-j for j > 0; alpha_0 = 1."""
+    return (1 - m) * m**-j
+
+
+def kernel_residues(weight: Form, total: Form, rate: sp.Expr) -> list[sp.Expr]:
+    """Induction that the weights up to t add up to the claimed total, and the newest weight's share of it."""
+    return [total(sp.Integer(0)) - 1, total(t) + weight(t + 1) - total(t + 1), weight(t) / total(t) - rate]
+
+
+def update_period_residues(shrunk: sp.Expr = 1 - a**k) -> list[sp.Expr]:
     """k steps with the teacher at rest: the distance to p times the teacher shrinks by a = 1 - eta c a step.
 
     The last residue compares that with one step of the size claimed, a share `shrunk` of the way over c.
     """
-    c = sigma + ell
-    p, u = ell / c, sp.Symbol("u", real=True)
-    size = (1 - a) / c
-    stepped = u - size * (sigma * u + ell * (u - teacher))
-    after = p * teacher + a**k * (u - p * teacher)
-    return [stepped - p * teacher - a * (u - p * teacher), after - (u - shrunk / c * (sigma * u + ell * (u - teacher)))]
+    c, u = sigma + ell, sp.Symbol("u", real=True)
+    held, slope = ell / c * teacher, sigma * u + ell * (u - teacher)
+    return [u - (1 - a) / c * slope - held - a * (u - held), held + a**k * (u - held) - (u - shrunk / c * slope)]
 
 
-def displacement_residues(weight: sp.Expr) -> list[sp.Expr]:
+def displacement_residues(weight: sp.Expr = r / (1 - r)) -> list[sp.Expr]:
     """Induction over updates: at first both sides are 0, and an update adds equals to both, wherever the student went."""
     student, before = sp.symbols("W_t Wbar", commutative=False)
     after = before + r * (student - before)
     return [weight * (student - after) - (after - before)]
-
-
-def energy_residues(student_loss: Callable, teacher_loss: Callable) -> list[sp.Expr]:
-    """What a gradient step and an update take off the energy u K u^T / 2 + lambda g D g^T / 2, for any symmetric 2 x 2 K and D.
-
-    With the step's gradient G: eta |G|^2 - eta^2 G (K + lambda D) G^T / 2; by the update: lambda r (2 - r) g D g^T / 2.
-    Neither is negative within the bounds. In more dimensions the sums run further, over the same terms.
-    """
-    u, g = (sp.Matrix(1, 2, sp.symbols(f"{name}_1:3", real=True)) for name in "ug")
-    curvature, metric = (sp.Matrix(2, 2, [sp.Symbol(f"{name}_{i}", real=True) for i in (1, 2, 2, 3)]) for name in "KD")
-
-    def energy(u, g):
-        return (u * curvature * u.T + strength * g * metric * g.T)[0] / 2
-
-    slope = u * curvature + strength * g * metric
-    stepped = energy(u - eta * slope, g - eta * slope) - energy(u, g)
-    updated = energy(u, (1 - r) * g) - energy(u, g)
-    bent = (slope * (curvature + strength * metric) * slope.T)[0]
-    return [stepped + student_loss(slope.dot(slope), bent), updated + teacher_loss((g * metric * g.T)[0])]
-
-
-def gap_bound_residues(bound: sp.Expr) -> list[sp.Expr]:
-    """Where the energy sigma u^2 / 2 + l g^2 / 2 is at most its first value sigma / 2: u = 1 and g = the bound at the ends."""
-    u, g = sp.symbols("u g", positive=True)
-    energy = sigma * u**2 / 2 + ell * g**2 / 2
-    first = energy.subs({u: 1, g: 0})
-    return [energy.subs({u: 1, g: 0}) - first, energy.subs({u: 0, g: bound}) - first]
-
-
-def _energy() -> sp.Rel:
-    def at(step):
-        gap = sp.Symbol(rf"{{\|W_{{{step}}} - \bar W_{{{step}}}\|_D}}")
-        return sp.Function("L")(sp.Symbol(f"W_{{{step}}}")) + strength / 2 * gap**2
-
-    return sp.Le(at("t+1"), at("t"), evaluate=False)
-
-
-def _displacement() -> sp.Rel:
-    rate, student, mean = (sp.IndexedBase(name) for name in ("r", "W", r"\bar W"))
-    i, T = sp.symbols("t T", integer=True)
-    weighed = sp.Sum(rate[i] / (1 - rate[i]) * (student[i] - mean[i]), (i, 1, T))
-    return sp.Eq(weighed, mean[T] - student[0], evaluate=False)
 
 
 def student_energy_loss(square: sp.Expr, bent: sp.Expr) -> sp.Expr:
@@ -105,23 +60,55 @@ def teacher_energy_loss(square: sp.Expr) -> sp.Expr:
     return strength * r * (2 - r) * square / 2
 
 
+def energy_residues(
+    student_loss: Callable[[sp.Expr, sp.Expr], sp.Expr] = student_energy_loss, teacher_loss: Form = teacher_energy_loss
+) -> list[sp.Expr]:
+    """What a gradient step and an update take off the energy u K u^T / 2 + lambda g D g^T / 2, for any symmetric 2 x 2 K and D.
+
+    With the step's gradient G: eta |G|^2 - eta^2 G (K + lambda D) G^T / 2; by the update: lambda r (2 - r) g D g^T / 2.
+    Neither is negative within the bounds. In more dimensions the sums run further, over the same terms.
+    """
+    u, g = (sp.Matrix(1, 2, sp.symbols(f"{name}_1:3", real=True)) for name in "ug")
+    curvature, metric = (sp.Matrix(2, 2, [sp.Symbol(f"{name}_{i}", real=True) for i in (1, 2, 2, 3)]) for name in "KD")
+
+    def energy(u: sp.Matrix, g: sp.Matrix) -> sp.Expr:
+        return (u * curvature * u.T + strength * g * metric * g.T)[0] / 2
+
+    slope = u * curvature + strength * g * metric
+    stepped = energy(u - eta * slope, g - eta * slope) - energy(u, g)
+    bent = (slope * (curvature + strength * metric) * slope.T)[0]
+    updated = energy(u, (1 - r) * g) - energy(u, g)
+    return [stepped + student_loss(slope.dot(slope), bent), updated + teacher_loss((g * metric * g.T)[0])]
+
+
+def gap_bound_residues(bound: sp.Expr = LARGEST_GAP) -> list[sp.Expr]:
+    """The energy sigma u^2 / 2 + l g^2 / 2, never above its first value sigma / 2, where g is at its bound and u is 0."""
+    return [ell * bound**2 / 2 - sigma / 2]
+
+
+def _energy() -> sp.Rel:
+    def at(step: str) -> sp.Expr:
+        gap = sp.Symbol(rf"{{\|W_{{{step}}} - \bar W_{{{step}}}\|_D}}")
+        return sp.Function("L")(sp.Symbol(f"W_{{{step}}}")) + strength / 2 * gap**2
+
+    return bound(at("t+1"), at("t"))
+
+
+def _displacement() -> sp.Rel:
+    rate, student, mean = (sp.IndexedBase(name) for name in ("r", "W", r"\bar W"))
+    i, T = sp.symbols("t T", integer=True)
+    return equation(sp.Sum(rate[i] / (1 - rate[i]) * (student[i] - mean[i]), (i, 1, T)), mean[T] - student[0])
+
+
+C = sigma + ell
+POWER_LAW = equation(power_law_weight(t) / sp.Sum(power_law_weight(k), (k, 0, t)), beta / (beta + t))
+EMA = equation(ema_weight(t) / (1 + sp.Sum(ema_weight(k), (k, 1, t))), 1 - m)
+GAP = bound(sp.Abs(sp.Symbol("g_t")), LARGEST_GAP * sp.Abs(sp.Symbol("u_0")))
 PROOFS = {
-    "power-law-rates": Proof(
-        sp.Eq(power_law_weight(t) / sp.Sum(power_law_weight(k), (k, 0, t)), beta / (beta + t), evaluate=False),
-        lambda: kernel_residues(power_law_weight, power_law_total, beta / (beta + t)),
-    ),
-    "ema-weights": Proof(
-        sp.Eq(ema_weight(t) / (1 + sp.Sum(ema_weight(k), (k, 1, t))), 1 - m, evaluate=False),
-        lambda: kernel_residues(ema_weight, lambda j: m**-j, 1 - m),
-    ),
-    "update-period": Proof(
-        sp.Eq(sp.Symbol("eta_k"), (1 - (1 - eta * (sigma + ell)) ** k) / (sigma + ell), evaluate=False),
-        lambda: update_period_residues(1 - a**k),
-    ),
-    "teacher-displacement": Proof(_displacement(), lambda: displacement_residues(r / (1 - r))),
-    "energy-never-rises": Proof(_energy(), lambda: energy_residues(student_energy_loss, teacher_energy_loss)),
-    "gap-bound": Proof(
-        sp.Le(sp.Abs(sp.Symbol("g_t")), sp.sqrt(sigma / ell) * sp.Abs(sp.Symbol("u_0")), evaluate=False),
-        lambda: gap_bound_residues(sp.sqrt(sigma / ell)),
-    ),
+    "power-law-rates": Proof(POWER_LAW, lambda: kernel_residues(power_law_weight, power_law_total, beta / (beta + t))),
+    "ema-weights": Proof(EMA, lambda: kernel_residues(ema_weight, lambda j: m**-j, 1 - m)),
+    "update-period": Proof(equation("eta_k", (1 - (1 - eta * C) ** k) / C), update_period_residues),
+    "teacher-displacement": Proof(_displacement(), displacement_residues),
+    "energy-never-rises": Proof(_energy(), energy_residues),
+    "gap-bound": Proof(GAP, gap_bound_residues),
 }

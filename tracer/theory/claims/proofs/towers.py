@@ -5,22 +5,13 @@ from collections.abc import Callable
 import sympy as sp
 
 from tracer.theory.claims.proofs.matrices import entries, inner, rho, squared
-from tracer.theory.claims.proofs.proof import Proof
+from tracer.theory.claims.proofs.proof import Proof, equation
 
 c, start, time = sp.symbols("c s_0 t", positive=True)
-
 strength = sp.Symbol("lambda", nonnegative=True)
-
-
-def completed_square_residues(target: Callable[[sp.Matrix, sp.Matrix], sp.Matrix], weight: sp.Expr) -> list[sp.Expr]:
-    """Loss and pull less weight/2 |G - target|^2, for all entries of 2 x 2 matrices (others have more terms alike): no G is left.
-
-    The nearest matrix of a given rank is the truncated singular value decomposition (Eckart and Young).
-    """
-    product, cross, anchor = (entries(name, 2, 2) for name in ("g", "c", "a"))
-    loss = rho / 2 * squared(product) - inner(product, cross) + strength / 2 * squared(product - anchor)
-    rest = sp.expand(loss - weight / 2 * squared(product - target(cross, anchor)))
-    return [rest.diff(g) for g in product]
+LOGISTIC = (c / rho) / (1 + (c / (rho * start) - 1) * sp.exp(-2 * c * time))
+"""s(t) of a mode with singular value c."""
+Target = Callable[[sp.Matrix, sp.Matrix], sp.Matrix]
 
 
 def optimum_target(cross: sp.Matrix, anchor: sp.Matrix) -> sp.Matrix:
@@ -33,21 +24,31 @@ def distilled_target(cross: sp.Matrix, anchor: sp.Matrix) -> sp.Matrix:
     return (cross + strength * anchor) / (rho + strength)
 
 
-def logistic() -> sp.Expr:
-    """s(t) of a mode with singular value c."""
-    return (c / rho) / (1 + (c / (rho * start) - 1) * sp.exp(-2 * c * time))
+def completed_square_residues(target: Target = distilled_target, weight: sp.Expr = rho + strength) -> list[sp.Expr]:
+    """Loss and pull less weight/2 |G - target|^2, for all entries of 2 x 2 matrices (others have more terms alike): no G is left.
+
+    The nearest matrix of a given rank is the truncated singular value decomposition (Eckart and Young).
+    """
+    product, cross, anchor = (entries(name, 2, 2) for name in ("g", "c", "a"))
+    loss = rho / 2 * squared(product) - inner(product, cross) + strength / 2 * squared(product - anchor)
+    rest = sp.expand(loss - weight / 2 * squared(product - target(cross, anchor)))
+    return [rest.diff(g) for g in product]
 
 
-def logistic_residues(growth: sp.Expr) -> list[sp.Expr]:
+def optimum_residues() -> list[sp.Expr]:
+    """The same without a pull."""
+    return [step.subs(strength, 0) for step in completed_square_residues(optimum_target, rho)]
+
+
+def logistic_residues(growth: sp.Expr = LOGISTIC) -> list[sp.Expr]:
     """From maps diag(a_1, a_2) both slopes are diagonal and alike, so they stay so, with a' = a (c - rho a^2), s = a^2.
 
     So s' = 2 s (c - rho s), which with s(0) the claimed growth solves.
     """
     sizes, values = sp.symbols("a_1 a_2", positive=True), sp.symbols("c_1 c_2", positive=True)
-    maps, cross = entries("a", 4, 2), sp.diag(*values)
-    image, text = maps[:2, :], maps[2:, :]
-    product = image.T * text
-    loss = rho / 2 * squared(product) - inner(product, cross)
+    maps = entries("a", 4, 2)
+    product = maps[:2, :].T * maps[2:, :]
+    loss = rho / 2 * squared(product) - inner(product, sp.diag(*values))
     aligned = dict(zip(maps, [sizes[0], 0, 0, sizes[1]] * 2, strict=True))
     slopes = maps.applyfunc(lambda entry: -loss.diff(entry).subs(aligned))
     expected = sp.diag(*(a * (value - rho * a**2) for a, value in zip(sizes, values, strict=True)))
@@ -56,17 +57,12 @@ def logistic_residues(growth: sp.Expr) -> list[sp.Expr]:
 
 
 def _truncated(inside: sp.Expr, weight: sp.Expr) -> sp.Rel:
-    return sp.Eq(sp.Symbol(r"G_\infty"), sp.Function(r"\mathrm{SVD}_k")(inside) / weight, evaluate=False)
+    return equation(r"G_\infty", sp.Function(r"\mathrm{SVD}_k")(inside) / weight)
 
 
+CROSS, ANCHOR = sp.symbols("C_2 G_0")
 PROOFS = {
-    "svd-optimum": Proof(
-        _truncated(sp.Symbol("C_2"), rho),
-        lambda: [step.subs(strength, 0) for step in completed_square_residues(optimum_target, rho)],
-    ),
-    "distilled-svd-optimum": Proof(
-        _truncated(sp.Symbol("C_2") + strength * sp.Symbol("G_0"), rho + strength),
-        lambda: completed_square_residues(distilled_target, rho + strength),
-    ),
-    "logistic-growth": Proof(sp.Eq(sp.Function("s")(time), logistic(), evaluate=False), lambda: logistic_residues(logistic())),
+    "svd-optimum": Proof(_truncated(CROSS, rho), optimum_residues),
+    "distilled-svd-optimum": Proof(_truncated(CROSS + strength * ANCHOR, rho + strength), completed_square_residues),
+    "logistic-growth": Proof(equation(sp.Function("s")(time), LOGISTIC), logistic_residues),
 }

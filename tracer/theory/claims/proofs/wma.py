@@ -4,16 +4,12 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from tracer.theory.claims.proofs.proof import Proof
+from tracer.theory.claims.proofs.proof import Proof, equation
 
 beta, c, x, q, time = sp.symbols("beta c x q s", positive=True)
-
 t, k = sp.symbols("t k")
-
 p = 1 - q
-
 KAPPA = beta * q
-
 Coefficient = Callable[[sp.Expr, sp.Expr], sp.Expr]
 
 
@@ -39,21 +35,20 @@ def gap_coefficient(steps: sp.Expr, power: sp.Expr) -> sp.Expr:
     return -q * steps / (beta + 1) * series
 
 
-def recursion_residues(student: Coefficient, teacher: Coefficient) -> list[sp.Expr]:
+def recursion_residues(student: Coefficient = student_coefficient, teacher: Coefficient = teacher_coefficient) -> list[sp.Expr]:
     """Coefficients of x^k on both sides of both recursions, for all k and t; u_0 = ubar_0 = 1, and those of x^0 stay 1.
 
         u_{t+1} = (1 - x) u_t + p x ubar_t,    (beta + t + 1) ubar_{t+1} = (t + 1) ubar_t + beta u_{t+1}
 
     Both are polynomials in t. The first rests on (-t-1)_k - (-t)_k = -k (-t)_{k-1}.
     """
-    common = student(t, k - 1)
     first = student(t + 1, k) - student(t, k) + student(t, k - 1) - p * teacher(t, k - 1)
     second = (beta + t + 1) * teacher(t + 1, k) - (t + 1) * teacher(t, k) - beta * student(t + 1, k)
-    starts = [part(step, 0) - 1 for part in (student, teacher) for step in (t, t + 1)]
-    return [sp.gammasimp(step / common) for step in (first, second)] + starts
+    starts = [part(step, sp.Integer(0)) - 1 for part in (student, teacher) for step in (t, t + 1)]
+    return [sp.gammasimp(step / student(t, k - 1)) for step in (first, second)] + starts
 
 
-def gap_residues(gap: Coefficient) -> list[sp.Expr]:
+def gap_residues(gap: Coefficient = gap_coefficient) -> list[sp.Expr]:
     """Coefficients of student minus teacher less those of the gap, for all k."""
     difference = student_coefficient(t, k) - teacher_coefficient(t, k) - gap(t, k)
     return [sp.gammasimp(difference / teacher_coefficient(t, k - 1))]
@@ -64,37 +59,26 @@ def flow_coefficient(shift: int, power: sp.Expr) -> sp.Expr:
     return rising(KAPPA, power) * (-c) ** power / (rising(beta + shift, power) * sp.factorial(power))
 
 
-def flow_residues(teacher: Callable[[sp.Expr], sp.Expr]) -> list[sp.Expr]:
+def flow_residues(teacher: Callable[[sp.Expr], sp.Expr] = lambda power: flow_coefficient(1, power)) -> list[sp.Expr]:
     """Coefficients of s^k in Kummer's equation, in u = ubar + (s / beta) ubar' and in u' = -c u + c p ubar, for all k.
 
     Last, the discrete coefficients tend to these as t = s / eta grows: by induction on k, the ratio of neighbours does.
     """
     student = flow_coefficient(0, k)
     kummer = (k + 1) * (k + beta + 1) * teacher(k + 1) + c * k * teacher(k) + beta * c * q * teacher(k)
-    lag = student - teacher(k) * (1 + k / beta)
     slope = (k + 1) * flow_coefficient(0, k + 1) + c * student - c * p * teacher(k)
     neighbours = sp.gammasimp(teacher_coefficient(t, k + 1) / teacher_coefficient(t, k)) * c * time / t
     late = sp.limit(sp.factor(neighbours), t, sp.oo) - sp.gammasimp(teacher(k + 1) / teacher(k)) * time
-    return [*(sp.gammasimp(step / teacher(k)) for step in (kummer, lag, slope)), late, teacher(sp.Integer(0)) - 1]
+    steps = kummer, student - teacher(k) * (1 + k / beta), slope
+    return [*(sp.gammasimp(step / teacher(k)) for step in steps), late, teacher(sp.Integer(0)) - 1]
 
 
-def by_time(name: str, value: sp.Expr) -> sp.Rel:
-    return sp.Eq(sp.Symbol(name), value * sp.Symbol("u_0"), evaluate=False)
-
-
+FIRST = sp.Symbol("u_0")
+GAP = -q * x * t / (beta + 1) * sp.hyper([1 - t, KAPPA + 1], [beta + 2], x)
+FLOW = equation(sp.Function("ubar")(time), sp.hyper([KAPPA], [beta + 1], -c * time) * FIRST)
 PROOFS = {
-    "wma-student": Proof(
-        by_time("u_t", sp.hyper([-t, KAPPA], [beta], x)), lambda: recursion_residues(student_coefficient, teacher_coefficient)
-    ),
-    "wma-teacher": Proof(
-        by_time("ubar_t", sp.hyper([-t, KAPPA], [beta + 1], x)),
-        lambda: recursion_residues(student_coefficient, teacher_coefficient),
-    ),
-    "wma-gap": Proof(
-        by_time("g_t", -q * x * t / (beta + 1) * sp.hyper([1 - t, KAPPA + 1], [beta + 2], x)), lambda: gap_residues(gap_coefficient)
-    ),
-    "wma-flow": Proof(
-        sp.Eq(sp.Function("ubar")(time), sp.hyper([KAPPA], [beta + 1], -c * time) * sp.Symbol("u_0"), evaluate=False),
-        lambda: flow_residues(lambda power: flow_coefficient(1, power)),
-    ),
+    "wma-student": Proof(equation("u_t", sp.hyper([-t, KAPPA], [beta], x) * FIRST), recursion_residues),
+    "wma-teacher": Proof(equation("ubar_t", sp.hyper([-t, KAPPA], [beta + 1], x) * FIRST), recursion_residues),
+    "wma-gap": Proof(equation("g_t", GAP * FIRST), gap_residues),
+    "wma-flow": Proof(FLOW, flow_residues),
 }
