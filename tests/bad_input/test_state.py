@@ -8,7 +8,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -233,7 +232,7 @@ def full(*arguments, **named):
             lambda path: namedtuple("Usage", "free")(1000),
             "new needs .* GB more .*lower keep_checkpoints",
         ),
-        (safetensors.torch, "save_file", full, "cannot write .*the disk is full"),
+        (tensor_files, "save_file", full, "cannot write .*the disk is full"),
         (os, "fsync", full, "cannot write .*the disk is full"),
         (JsonLines, "log", full, "No space left"),
         (tracking, "find_spec", lambda name: None, "the tracker wandb is not installed"),
