@@ -12,7 +12,7 @@ demo: .venv/.ready
 	$(BIN)/tracer demo
 
 test: .venv/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical
 
 # whether the tests notice changes of the code: about an hour on two cores
 mutants: .venv/.mutants

@@ -20,7 +20,7 @@ from tracer.storage import write_text
 
 HERE = Path(__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
-CELL_SECONDS = 120
+CELL_SECONDS = 600  # of a cell that takes some ten, and hangs if it takes that many
 
 
 def sources() -> list[Path]:

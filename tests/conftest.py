@@ -1,10 +1,13 @@
-"""What every test runs under: one thread, no network, and hypothesis profiles (dev, ci, deep, mutants)."""
+"""What every test runs under: one thread, no network, and hypothesis profiles (dev, ci, deep, mutants); and in which order."""
 
+import multiprocessing
 import os
+import re
 import signal
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
 
 import pytest
 import torch
@@ -25,6 +28,26 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 torch.set_num_threads(1)
+multiprocessing.set_forkserver_preload(["tracer.runs.fine_tune"])  # the processes of all studies and sweeps come from one server
+
+LONGEST_FIRST = (
+    "tests/test_notebooks.py",
+    "tests/unit/demo/test_demo.py",
+    "tests/recipes/test_experiments.py",
+    "tests/test_docs.py",
+    "tests/unit/runs/test_sweep.py",
+)
+"""Files that several processes should not come to last, when the others are done."""
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest first, and refuse names that are others in each process: nobody could run such a test by its name."""
+    addresses = [item.nodeid for item in items if ADDRESS.search(item.nodeid)]
+    if addresses:
+        raise pytest.UsageError("\n".join(["names of tests hold addresses: give their parameters ids", *addresses]))
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a shell starts in the background; tests of Ctrl-C need it

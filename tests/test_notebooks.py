@@ -2,7 +2,6 @@
 
 import base64
 import json
-import resource
 import shutil
 
 import nbformat
@@ -11,7 +10,6 @@ from nbclient.exceptions import CellExecutionError
 
 from notebooks import build
 
-SECONDS = 60  # of processor time, which other work on the machine hardly lengthens
 BYTES = 700_000
 HEADER = """# ---
 # jupyter:
@@ -33,17 +31,9 @@ def source(request):
     return request.param
 
 
-def processor_seconds():
-    """Spent so far by processes that this one started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def test_runs_from_clean(source):
-    """No cell fails, in good time, and the committed notebook shows what each cell puts out."""
-    before = processor_seconds()
+    """No cell fails, and the committed notebook shows what each cell puts out."""
     executed = build.execute(build.read_source(source))
-    assert 1 < processor_seconds() - before < SECONDS
     committed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     assert build.kinds_of_output(committed) == build.kinds_of_output(executed)
     shown = {kind for kinds in build.kinds_of_output(committed) for kind in kinds}

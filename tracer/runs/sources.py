@@ -1,6 +1,8 @@
 """The training pairs that a configuration names."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Literal
 
 from tracer.config.schema import (
     PHOTO,
@@ -81,7 +83,12 @@ def evaluation_suite(section: AnySuite) -> Suite:
     if isinstance(section, FolderSuite):
         templates = sources.templates(section.templates or PHOTO)
         return folder_suite.suite(section.id, section.ood, section.knowledge, templates, section.class_names or "folders")
-    return world.suite(section.split)
+    return _embedded_suite(section.split)
+
+
+@cache  # processes that run one job after another draw it once
+def _embedded_suite(split: Literal["validation", "test"]) -> Suite:
+    return world.suite(split)
 
 
 def suite_of(run: RunConfig) -> Suite | None:

@@ -230,7 +230,7 @@ class TestHome:
             ),
             ({"evaluation": {"kind": "iwildcam", "path": "~/runs/mine"}}, lambda run: run.evaluation.path),
         ],
-        ids=str,
+        ids=lambda value: None if callable(value) else str(value),
     )
     def test_in_every_section(self, values, found):
         run = loading.validate({"model": {"architecture": "glyphs"}} | values, "here")

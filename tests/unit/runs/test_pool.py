@@ -80,12 +80,11 @@ def interrupted_once(path, error):
 
 
 def test_interruption_gives_those_at_work_time_to_save(tmp_path):
-    path, began = tmp_path / "task", time.monotonic()
+    path = tmp_path / "task"
     tasks = [("save when asked to end", path), *[("give", n) for n in range(3)]]
     with pytest.raises(KeyboardInterrupt):
         outcomes(tasks, waiting=interrupted_once(path, KeyboardInterrupt()))
     assert (tmp_path / "task.saved").exists()
-    assert time.monotonic() - began < 30
     assert not multiprocessing.active_children()
 
 

@@ -1,11 +1,9 @@
 """Sweeps: which runs a file means, what is refused, and that an interrupted sweep ends as if nothing had happened."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -208,45 +206,44 @@ class TestSummaries:
         assert (f"<!-- {key.split(',')[0]}" in drawn) if key else ("<!-- strategy." not in drawn)
 
 
-@pytest.fixture
-def small(tmp_path):
-    """A sweep over two strengths and a strategy of two stages, judged on a handful of images."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Sweeps over two strengths and a strategy of two stages, judged on a handful of images."""
     from PIL import Image
 
+    home = tmp_path_factory.mktemp("small")
     for name in ("one", "two"):
-        (tmp_path / "images" / name).mkdir(parents=True)
+        (home / "images" / name).mkdir(parents=True)
         for i in range(6):
-            Image.new("RGB", (32, 32), (30 * i, 250 * (name == "one"), 0)).save(tmp_path / "images" / name / f"{i}.png")
+            Image.new("RGB", (32, 32), (30 * i, 250 * (name == "one"), 0)).save(home / "images" / name / f"{i}.png")
     folder = {"kind": "folder", "templates": ["the digit {}"]}
-    suite = folder | {"id": str(tmp_path / "images"), "ood": {"same": str(tmp_path / "images")}}
-    base = QUICK | {"model": {"architecture": "glyphs"}, "data": folder | {"path": str(tmp_path / "images")}, "evaluation": suite}
+    suite = folder | {"id": str(home / "images"), "ood": {"same": str(home / "images")}}
+    base = QUICK | {"model": {"architecture": "glyphs"}, "data": folder | {"path": str(home / "images")}, "evaluation": suite}
 
-    def write(output):
+    def write(output, **changes):
         values = {
-            "output": str(tmp_path / output),
+            "output": str(home / output),
             "base": base,
             "grid": {"strategy.strength": [0.1, 3.0], "seed": [0]},
             "runs": [{"strategy.name": "lp_ft"}],
             "published": [{"at": {"strategy.strength": 0.1}, "percent": {"ID": 83.2}}],
             "processes": 1,
-        }
-        (tmp_path / f"{output}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-        return tmp_path / f"{output}.yaml"
+        } | changes
+        (home / f"{output}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        return home / f"{output}.yaml"
 
     return write
 
 
-def test_failed_runs_are_marked_and_the_others_go_on(small, capsys, tmp_path):
-    """One diverges, one is killed; the command says so with an exit code, and runs those alone when it is started again."""
-    path = small("partly")
-    values = yaml.safe_load(path.read_text())
-    values["grid"] = {"optimization.learning_rate": [1e-3, 1e20], "seed": [0, 1]}
-    values["runs"], values["published"], values["processes"] = [{"strategy.name": "zero_shot"}], [], 2
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+def test_failed_runs_are_marked_and_the_others_go_on(small, capsys):
+    """Some diverge; the command says so with an exit code, and runs those alone when it is started again."""
+    grid = {"optimization.learning_rate": [1e-3, 1e20], "seed": [0, 1]}
+    path = small("partly", grid=grid, runs=[{"strategy.name": "zero_shot"}], published=[], processes=2)
+    folder = path.with_suffix("")
     assert main(["sweep", str(path)]) == 2
     told = capsys.readouterr()
     assert "2 of 6 runs failed" in told.err
-    lines = (tmp_path / "partly" / "table.md").read_text().splitlines()
+    lines = (folder / "table.md").read_text().splitlines()
     assert "| optimization.learning_rate=1e+20 | 0 of 2, 2 failed | - |" in "\n".join(lines)
     failed = [line for line in lines if line.startswith("- failed: optimization.learning_rate=1e+20, seed=")]
     assert len(failed) == 2
@@ -255,9 +252,9 @@ def test_failed_runs_are_marked_and_the_others_go_on(small, capsys, tmp_path):
     assert "±" not in zero_shot, "another seed repeats nothing where nothing is trained"
     sound = next(line for line in lines if "=0.001" in line)
     assert "±" in sound
-    points = json.loads((tmp_path / "partly" / "results.json").read_text())["points"]
+    points = json.loads((folder / "results.json").read_text())["points"]
     assert [len(point.get("failed", {})) for point in points] == [0, 2, 0]
-    kept = {rows: rows.stat().st_mtime_ns for rows in (tmp_path / "partly" / "runs").glob("*/rows.json")}
+    kept = {rows: rows.stat().st_mtime_ns for rows in (folder / "runs").glob("*/rows.json")}
     assert len(kept) == 4
     assert main(["sweep", str(path)]) == 2
     assert {rows: rows.stat().st_mtime_ns for rows in kept} == kept
@@ -266,60 +263,69 @@ def test_failed_runs_are_marked_and_the_others_go_on(small, capsys, tmp_path):
 DAMAGES = ["", "{", "[1]", "nul\0", '{"job": 1}', "[" * 100_000, "no report"]
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
-def test_damaged_rows_are_made_again(small, tmp_path, damage):
-    path = small("damaged")
-    values = yaml.safe_load(path.read_text()) | {"runs": [], "published": [], "grid": {"strategy.strength": [0.1]}}
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+@pytest.fixture(scope="module")
+def finished(small):
+    """A sweep of one run that is done: its file, the rows and where they are."""
+    path = small("damaged", runs=[], published=[], grid={"strategy.strength": [0.1]})
     assert main(["sweep", str(path)]) == 0
-    (rows,) = (tmp_path / "damaged" / "runs").glob("*/rows.json")
-    before = json.loads(rows.read_text())
+    (rows,) = path.with_suffix("").glob("runs/*/rows.json")
+    return path, json.loads(rows.read_text()), rows
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+def test_damaged_rows_are_made_again(finished, damage):
+    path, before, rows = finished
     rows.write_text(damage if damage != "no report" else json.dumps(before | {"rows": [{}]}))
     assert main(["sweep", str(path)]) == 0
     assert json.loads(rows.read_text()) == before
 
 
-def killed(path, finished):
-    """Kill `tracer sweep` with all its processes once that many runs are finished; how many were."""
-    child = subprocess.Popen([sys.executable, "-m", "tracer", "sweep", str(path)], start_new_session=True)
-    runs, patience = path.with_suffix("") / "runs", time.monotonic() + 120
-    while len(list(runs.glob("*/rows.json"))) < finished:
-        assert child.poll() is None
-        assert time.monotonic() < patience, "the sweep hangs"
-        time.sleep(0.01)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    return len(list(runs.glob("*/rows.json")))
+ENDS = """
+import os, sys
+from pathlib import Path
+from tracer.cli import main
+from tracer.runs import pool
+
+def end_or_wait(*arguments, wait=pool.wait):
+    if list(Path(sys.argv[1]).with_suffix("").glob("runs/*/rows.json")):
+        os.killpg(0, int(sys.argv[2]))
+    return wait(*arguments)
+
+pool.wait = end_or_wait
+sys.exit(main(["sweep", sys.argv[1]]))
+"""
 
 
-def test_ctrl_c_ends_a_sweep_with_one_sentence(small, tmp_path):
+def ended(path, number):
+    """Exit code and last words of `tracer sweep`, whose process group gets a signal once a run is finished.
+
+    All its processes are gone then: each holds the pipe that its words come through.
+    """
+    command = [sys.executable, "-c", ENDS, str(path), str(int(number))]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return done.returncode, done.stderr
+
+
+def test_ctrl_c_ends_a_sweep_with_one_sentence(small):
     path = small("interrupted")
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tracer", "sweep", str(path)], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    patience = time.monotonic() + 120
-    while not list((tmp_path / "interrupted" / "runs").glob("*/rows.json")):
-        assert child.poll() is None
-        assert time.monotonic() < patience, "the sweep hangs"
-        time.sleep(0.01)
-    os.killpg(child.pid, signal.SIGINT)
-    told = child.communicate(timeout=60)[1]
-    assert child.returncode == 130
+    code, told = ended(path, signal.SIGINT)
+    assert code == 130
     assert [line[:8] for line in told.splitlines()] == ["tracer: "], told
-    assert list((tmp_path / "interrupted" / "runs").glob("*/rows.json"))
+    assert list(path.with_suffix("").glob("runs/*/rows.json"))
 
 
-def test_a_resumed_sweep_equals_an_uninterrupted_one(small, capsys, tmp_path):
-    whole, resumed = small("whole"), small("resumed")
-    assert main(["sweep", str(whole)]) == 0
-    assert 1 <= killed(resumed, finished=1) < 3
-    kept = next((tmp_path / "resumed" / "runs").glob("*/rows.json"))
-    age = kept.stat().st_mtime_ns
-    assert main(["sweep", str(resumed)]) == 0
-    assert kept.stat().st_mtime_ns == age
+def test_a_resumed_sweep_equals_an_uninterrupted_one(small, capsys):
+    paths = small("whole"), small("resumed")
+    whole, resumed = (path.with_suffix("") for path in paths)
+    assert main(["sweep", str(paths[0])]) == 0
+    assert ended(paths[1], signal.SIGKILL)[0] == -signal.SIGKILL
+    kept = {rows: rows.stat().st_mtime_ns for rows in resumed.glob("runs/*/rows.json")}
+    assert 1 <= len(kept) < 3
+    assert main(["sweep", str(paths[1])]) == 0
+    assert {rows: rows.stat().st_mtime_ns for rows in kept} == kept
     for name in ("results.json", "table.md", "figure.png", "figure.svg"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes(), name
-    points = json.loads((tmp_path / "whole" / "results.json").read_text())["points"]
+        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
+    points = json.loads((whole / "results.json").read_text())["points"]
     assert [point["setting"] for point in points] == [
         {"strategy.strength": 0.1},
         {"strategy.strength": 3.0},

@@ -11,7 +11,7 @@ import torch
 
 from tests.models import CONTEXT, WORDS, RandomBatches, TinyDualEncoder, tiny_encoder
 from tests.pace import without_pace
-from tests.processes import in_processes, seconds
+from tests.processes import in_processes
 from tests.tolerances import FLOAT32_TRAINING, FLOAT64, POWER
 from tracer import schedules
 from tracer.averaging import Beta, Clock
@@ -287,10 +287,9 @@ def test_a_crash_ends_the_others(tmp_path):
 
         train(on_step=fail)
 
-    answers, taken = seconds(lambda: in_processes(tmp_path, crash))
+    answers = in_processes(tmp_path, crash)
     assert answers[1] == "RuntimeError: out of memory"
     assert isinstance(answers[0], str)
-    assert taken < 20
 
 
 class TestRun:
