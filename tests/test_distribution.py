@@ -107,3 +107,9 @@ def test_the_citation_is_of_this_version_and_names_the_paper():
     assert all(reference["type"] for reference in cited["references"])
     assert [reference["url"] for reference in cited["references"]] == ["https://arxiv.org/abs/2605.29380"]
     assert cited["message"]
+
+
+def test_what_the_guide_for_contributors_names_exists():
+    named = re.findall(r"`((?:tracer|tests|docs)/[\w/]*(?:\.\w+)?)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []

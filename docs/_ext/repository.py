@@ -14,6 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 PAGES = (
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "experiments/README.md",
     "experiments/*/README.md",
     "notebooks/README.md",
