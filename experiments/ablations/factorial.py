@@ -75,7 +75,7 @@ def combinations(letters: Sequence[str], published: dict, here: dict) -> list[st
 def drawn(letters: Sequence[str], published: dict, here: dict) -> Figure:
     """Each measure here against the published one, a point a combination, named on either side in turn."""
     looks = {True: (plotting.COLORS["tracer"], "with FD"), False: (plotting.COLORS["flyp"], "without FD")}
-    with plotting.canvas(10, 3.8, columns=3) as (figure, axes):
+    with plotting.canvas(9, 3.8, columns=3) as (figure, axes):
         for axis, measure in zip(axes, ("ID", "OOD", "OOD ECE"), strict=True):
             means = here[measure].mean(axis=1)
             for (with_fd, (color, label)), marker in zip(looks.items(), "os", strict=True):
@@ -84,8 +84,8 @@ def drawn(letters: Sequence[str], published: dict, here: dict) -> Figure:
             for place, row in enumerate(np.argsort(means)):
                 side = 1 if place % 2 else -1
                 at = {"xytext": (5 * side, 0), "ha": "left" if side > 0 else "right", "va": "center"}
-                axis.annotate(letters[row], (published[measure][row], means[row]), textcoords="offset points", fontsize=6.5, **at)
-            axis.set_title(f"{measure}, rank correlation {stats.spearmanr(published[measure], means).statistic:.2f}", fontsize=9)
+                axis.annotate(letters[row], (published[measure][row], means[row]), textcoords="offset points", fontsize=7, **at)
+            axis.set_title(f"{measure}, rank correlation {stats.spearmanr(published[measure], means).statistic:.2f}", fontsize=10)
             axis.set_xlabel("published, %")
             axis.margins(x=0.12)
         axes[0].set_ylabel("here, %")

@@ -169,7 +169,7 @@ def _nested(values: Sequence[Any]) -> Any:
 
 
 def draw(results: dict[str, Any]) -> None:
-    with plotting.canvas(11, 5, columns=2, width_ratios=(1.15, 1)) as (figure, (left, right)):
+    with plotting.canvas(9, 5.4, columns=2) as (figure, (left, right)):
         _draw_losses(left, results["summary"]["runs"][f"{RATES[0]:g}"])
         _draw_profiles(right, results)
     plotting.save(figure, HERE / "forgetting")
@@ -192,8 +192,8 @@ def _draw_losses(axis: Axes, runs: dict[str, Any]) -> None:
     axis.set_yticks(places, names)
     axis.invert_yaxis()
     axis.axvline(0, color="gray", linewidth=0.8)
-    axis.set(xlabel="accuracy lost against zero-shot (points)", title="FLYP less one freedom; the last map plus one")
-    axis.legend(loc="lower right")
+    axis.set(xlabel="accuracy lost against\nzero-shot (points)", title="FLYP less one freedom;\nthe last map plus one")
+    axis.legend(loc=(0.5, 0.36))
 
 
 def _draw_profiles(axis: Axes, results: dict[str, Any]) -> None:
@@ -206,10 +206,10 @@ def _draw_profiles(axis: Axes, results: dict[str, Any]) -> None:
     for energy in ("0.99", "0.999"):
         rank = results["summary"]["coverage"][energy]["rank"]["mean"]
         axis.axvline(rank, color="gray", linestyle=":", linewidth=1)
-        axis.text(rank, 0.02, f" {100 * float(energy):g} % of the task", rotation=90, fontsize=8, va="bottom", ha="right")
-    axis.set(xscale="log", xlabel="leading directions of the task's features", ylabel="share of the feature energy inside")
-    axis.set(title="What else lies in the task subspace")
-    axis.legend(loc=(0.73, 0.3))
+        axis.text(rank, 0.02, f" {100 * float(energy):g} % of the task", rotation=90, fontsize=9, va="bottom", ha="right")
+    axis.set(xscale="log", xlabel="leading directions\nof the task's features", ylabel="share of the feature energy inside")
+    axis.set(title="What else lies\nin the task subspace")
+    axis.legend(loc=(0.62, 0.3))
 
 
 if __name__ == "__main__":

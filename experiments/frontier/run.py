@@ -115,6 +115,7 @@ def draw(fixed: list[dict]) -> None:
             _draw_frontier(axis, World(0, metric))
         for axis, measured in zip(axes[1], ("residual", "impulse"), strict=True):
             _draw_fixed(axis, [cell for cell in fixed if cell["metric"] == "data"], measured)
+        figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     plotting.save(figure, HERE / "frontier")
 
 
@@ -152,7 +153,6 @@ def _draw_fixed(axis: Axes, cells: list[dict], measured: str) -> None:
         axis.fill_between(steps, means - widths, means + widths, color=plotting.COLORS[strategy], alpha=0.15, linewidth=0)
     ylabel = "residual task error" if measured == "residual" else "impulse / static teacher's"
     axis.set(xscale="log", yscale="log", xlabel="steps", ylabel=ylabel, title="data metric, settings kept")
-    axis.legend()
 
 
 if __name__ == "__main__":

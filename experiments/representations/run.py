@@ -154,7 +154,7 @@ def draw(summary: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Interval]]
                 )
             axis.set_xticks(range(len(LAYERS)), list(LAYERS.values()), rotation=45)
         for axis, title in zip(axes[0], KINDS.values(), strict=True):
-            axis.set_title(f"{title} images", fontsize=10)
+            axis.set_title(f"{title} images")
         for axis, measure in zip(axes[:, 0], MEASURES, strict=True):
             axis.set_ylabel(f"{measure.upper()} to the pretrained model")
             axis.set_ylim(top=1.01)

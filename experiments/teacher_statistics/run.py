@@ -146,7 +146,7 @@ def draw(measured: Sequence[Measured]) -> None:
             for name in STRATEGIES:
                 _draw(axis, name, [run["curves"][key] for run in _of(measured, name, period)], banded=column == 0)
             axis.set_ylabel(PANELS[key])
-            axis.set_title(f"teacher moves every {f'{period} steps' if period > 1 else 'step'}", fontsize=9)
+            axis.set_title(f"teacher moves every {f'{period} steps' if period > 1 else 'step'}", fontsize=10)
             if column:
                 axis.axhline(floors()[key], color="gray", linestyle="-.", linewidth=1, label="classes told apart, and no more")
         for axis in axes[:, 0]:

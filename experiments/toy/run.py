@@ -221,7 +221,7 @@ def _draw_look(axis: Axes, rows: list[dict], look: Look) -> None:
     for height, row in enumerate(rows):
         style = plotting.LOOKS[METHODS[row["method"]].strategy]
         if row["method"] == "none" and look != "grey":  # so far left that the others would lie on one another
-            axis.text(0.02, height, f"← {_shown(row[look])}", transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+            axis.text(0.02, height, f"← {_shown(row[look])}", transform=axis.get_yaxis_transform(), va="center", fontsize=9)
             continue
         axis.errorbar(row[look]["mean"], height, xerr=row[look]["half_width"], fmt=style.marker, color=style.color, capsize=3)
         if look == "grey" and row["published"]:

@@ -27,7 +27,7 @@ def exactness(compared: Mapping[str, Agreement], tolerance: float) -> Figure:
         axis.semilogx(still, rows, "x", color=NULL, label="null prediction: nothing moves")
         axis.axvline(tolerance, color="black", linewidth=0.8)
         axis.annotate(
-            f"tolerance {tolerance:g}", (tolerance, rows[-1] - 0.6), xytext=(4, 0), textcoords="offset points", fontsize=8
+            f"tolerance {tolerance:g}", (tolerance, rows[-1] - 0.6), xytext=(4, 0), textcoords="offset points", fontsize=10
         )
         axis.set(yticks=rows, yticklabels=list(compared), xlabel="largest relative error over the run", xlim=(1e-17, 10))
         axis.set_ylim(rows[-1] - 0.8, rows[0] + 0.6)

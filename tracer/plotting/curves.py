@@ -81,7 +81,7 @@ def _draw(axis: Axes, panel: Panel) -> None:
         axis.plot(
             curve.x, curve.y, curve.line, color=COLORS[curve.strategy], label=label or None, linewidth=curve.width, markersize=5
         )
-    axis.set_title(panel.title, fontsize=10)
+    axis.set_title(panel.title)
     axis.set(xlabel=panel.x, ylabel=panel.y)
     if "x" in panel.log:
         axis.set_xscale("log")

@@ -181,7 +181,7 @@ def budgets(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence
         for distillation, _ in collapsing:
             bound = -float(ema.budget(momentum_of(distillation)))
             axis.axhline(bound, color="black", linewidth=0.8)
-            axis.annotate(f"m/(1 - m) = {bound:.3g}", (1, bound), xytext=(3, 3), textcoords="offset points", fontsize=8)
+            axis.annotate(f"m/(1 - m) = {bound:.3g}", (1, bound), xytext=(3, 3), textcoords="offset points", fontsize=10)
         axis.set(xlabel="step", ylabel="sum of |gap| up to here\nover the initial error")
         axis.legend()
     return figure

@@ -13,6 +13,7 @@ FLOOR = 3e-4
 """Of the drawn errors and gaps, over the initial error."""
 KERNELS = COLORS["tracer"], COLORS["flyp"], COLORS["wise_ft"], COLORS["ema_distillation"], COLORS["weight_decay"], COLORS["lp_ft"]
 MARKERS = "o", "s", "v", "^", "D", "P"
+BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}  # the panel: what it names leaves no room within
 
 
 class Track(NamedTuple):
@@ -60,7 +61,7 @@ def persistence_is_bias(
         strength: lambda, of all of them, in the data's metric with embedding penalty 1.
         bounded: by the kernel's name.
     """
-    with canvas(10, 4.2, columns=2) as (figure, (left, right)):
+    with canvas(9, 5.4, columns=2) as (figure, (left, right)):
         _draw_tracks(left, tracks, trained, strength)
         for (name, bounds), color, marker in zip(bounded.items(), KERNELS, MARKERS, strict=False):
             right.loglog(bounds.horizons, bounds.gaps, marker + "-", color=color, mfc="none", label=name)
@@ -69,7 +70,7 @@ def persistence_is_bias(
         right.set(xlabel="steps of the run, T", ylabel="gap at its end over the initial error")
         right.plot([], [], "--", color="grey", label="this project's bound")
         right.plot([], [], ":", color="grey", linewidth=2, label="the paper's bound")
-        right.legend(loc="lower left")
+        right.legend(**BELOW)
     return figure
 
 
@@ -92,4 +93,4 @@ def _draw_tracks(axis: Axes, tracks: Sequence[Track], trained: Sequence[Track], 
     axis.plot([], [], "o", color="grey", mfc="none", label="theory (larger: longer runs)")
     axis.plot([], [], color="grey", linewidth=0.7, label=r"$(1 - \omega_t)/\lambda$ times the error")
     axis.set(xlabel="student's error over the initial one", ylabel="gap over the initial error", xlim=(FLOOR, 1), ylim=(FLOOR, 1))
-    axis.legend(loc="lower right")
+    axis.legend(**BELOW)

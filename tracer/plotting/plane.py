@@ -56,7 +56,7 @@ def trajectories(paths: Mapping[str, WeightPath], runs: Mapping[str, WeightHisto
         paths: of `theory.gradient_descent`, by the strategies' names.
         runs: of the trainer, by the same names.
     """
-    with canvas(9.5, 4.2, columns=2) as (figure, axes):
+    with canvas(9, 4.2, columns=2) as (figure, axes):
         for axis, coordinates in zip(axes, (in_the_task, in_the_plane), strict=True):
             for name, path in paths.items():
                 problem, run = path.problem, runs[name]
@@ -89,13 +89,13 @@ def film(paths: Mapping[str, WeightPath], frames: Sequence[int]) -> str:
                 (head,) = axis.plot([], [], LOOKS[name].marker, mfc="none", mew=1.6, color=COLORS[name], ms=8)
                 drawn.append((ways, line, head))
         _label(axes)
-        axes[1].legend(handles=_handles(paths), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
+        axes[1].legend(handles=_handles(paths), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
 
         def show(step: int) -> None:
             for ways, line, head in drawn:
                 line.set_data(*ways[:, : step + 1])
                 head.set_data(*ways[:, step : step + 1])
-            axes[0].set_title(f"step {step}", loc="left", fontsize=9)
+            axes[0].set_title(f"step {step}", loc="left")
 
         show(frames[0])
         figure.draw_without_rendering()

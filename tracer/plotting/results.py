@@ -10,7 +10,7 @@ from tracer.data.datasets import Suite
 from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval
 from tracer.evaluation.measures import Row
-from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas, plain
+from tracer.plotting.style import COLORS, LABELS, LOOKS, PAGE_WIDTH, canvas, plain
 
 
 def trade_off(rows: Sequence[Row]) -> Figure:
@@ -29,15 +29,15 @@ def trade_off(rows: Sequence[Row]) -> Figure:
 
 def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "flyp", "ema_distillation", "tracer")) -> Figure:
     """Reliability diagrams on all OOD images, all seeds together: bars are accuracy, the diagonal is perfect calibration."""
-    with canvas(2.4 * len(methods), 2.7, columns=len(methods), sharey=True) as (figure, axes):
+    with canvas(PAGE_WIDTH, 3, columns=len(methods), sharey=True) as (figure, axes):
         summary = measures.summary(rows)
         for axis, method in zip(axes, methods, strict=True):
             accuracy = _pooled_accuracy([row["report"]["reliability"]["ood"] for row in rows if row["method"] == method])
             bins = len(accuracy)
             axis.bar((np.arange(bins) + 0.5) / bins, accuracy, 0.9 / bins, color=COLORS[method])
             axis.plot([0, 1], [0, 1], "k:", linewidth=1)
-            axis.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
-            axis.set_title(f"{LABELS[method]}\nmean ECE of the sets {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=9)
+            axis.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1))
+            axis.set_title(f"{LABELS[method]}\nmean ECE of the sets {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=10)
         axes[0].set_ylabel("accuracy")
     return figure
 
@@ -83,12 +83,12 @@ def interpolations(reports: Sequence[Mapping[str, Any]]) -> Figure:
     shares = [report["interpolation"] for report in reports]
     taken = next((place for place, report in enumerate(reports) if report.get("taken")), None)
     kinds = {kind: name for kind, name in (("ood", "mean OOD"), ("knowledge", "mean knowledge")) if reports[0][kind]}
-    with canvas(3.6 * (len(kinds) + 1), 3.6, columns=len(kinds) + 1, squeeze=False) as (figure, axes):
+    with canvas(3 * (len(kinds) + 1), 3.4, columns=len(kinds) + 1, squeeze=False) as (figure, axes):
         for axis, (kind, name) in zip(axes[0], kinds.items(), strict=False):
             points = 100 * np.array([[report[part]["accuracy"] for part in ("id", kind)] for report in reports])
             axis.plot(*points.T, "o--", color=COLORS["wise_ft"])
             for share, point in zip(shares, points, strict=True):
-                axis.annotate(f"{share:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=8)
+                axis.annotate(f"{share:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=10)
             if taken is not None:
                 axis.plot(*points[taken], "o", mfc="none", color="black", markersize=11)
             axis.set(xlabel="ID accuracy (%)", ylabel=f"{name} accuracy (%)")
@@ -126,7 +126,7 @@ def horizons(
     tables: Mapping[int, Mapping[str, Mapping[str, Interval]]], measures: Sequence[str] = ("ID", "OOD", "knowledge")
 ) -> Figure:
     """Accuracies against the length of the run: for each horizon a table of methods, named "method" or "method, setting"."""
-    with canvas(3.4 * len(measures), 3.4, columns=len(measures)) as (figure, axes):
+    with canvas(PAGE_WIDTH, 3.8, columns=len(measures)) as (figure, axes):
         steps = sorted(tables)
         for axis, measure in zip(axes, measures, strict=True):
             for method in tables[steps[0]]:
@@ -136,5 +136,5 @@ def horizons(
                 axis.plot(steps, values, "o--" if "best" in setting else "o-", color=COLORS[name], label=label, markersize=4)
             axis.set(xscale="log", xlabel="steps of the run", ylabel=f"{measure} accuracy (%)", xticks=steps, xticklabels=steps)
             axis.minorticks_off()
-        axes[-1].legend()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

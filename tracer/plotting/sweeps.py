@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tracer.evaluation.intervals import Interval
-from tracer.plotting.style import COLORS, canvas, plain
+from tracer.plotting.style import COLORS, PAGE_WIDTH, canvas, plain
 
 COLUMNS = 3  # panels that a page's width has room for
 TINY = 1e-12  # an axis reaches beyond its values
 MARGIN = 0.06  # beside the outermost values, as a share of what lies between them
 LABEL_LENGTH = 36  # characters of a setting beside the panels
-NOTE_LENGTH = 110  # characters of a line below them
+NOTE_LENGTH = 90  # characters of a line below them
 LINES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # for settings that are not on the axis
 NOTHING = Interval(float("nan"), float("nan"))
 OURS, THEIRS = COLORS["tracer"], COLORS["flyp"]
@@ -72,7 +72,7 @@ def sweep(shown: Sweep, note: str = "") -> Figure:
     groups = [names[start : start + COLUMNS] for start in range(0, len(names), COLUMNS)]
     rows = [(group, theirs) for group in groups for theirs in ([False, True] if any(map(shown.apart, group)) else [False])]
     columns = min(COLUMNS, len(names))
-    with canvas(3.2 * columns, 2.9 * len(rows), len(rows), columns, squeeze=False) as (figure, axes):
+    with canvas(PAGE_WIDTH / COLUMNS * columns, 2.9 * len(rows), len(rows), columns, squeeze=False) as (figure, axes):
         for line, (group, theirs) in zip(axes, rows, strict=True):
             for axis, name in zip(line, group, strict=False):
                 _panel(axis, shown, name, theirs)
@@ -105,13 +105,14 @@ def settings(labels: Sequence[str], measured: Sequence[Measured], note: str = ""
     """Each measure of settings that no axis orders: a line a setting, from the top, with intervals; a failed one has none."""
     names = list(dict.fromkeys(name for point in measured for name in point))
     lines = np.arange(len(labels))[::-1]
-    width, height = 2.2 + 1.6 * len(names), 1.0 + 0.3 * len(labels)
-    with canvas(width, height, columns=len(names), sharey=True, squeeze=False) as (figure, axes):
+    with canvas(
+        min(PAGE_WIDTH, 3 + 1.6 * len(names)), 1.0 + 0.38 * len(labels), columns=len(names), sharey=True, squeeze=False
+    ) as (figure, axes):
         for axis, name in zip(axes[0], names, strict=True):
             means, widths = _percent(name, measured)
             axis.errorbar(means, lines, xerr=_whiskers(means, widths), fmt="o", capsize=3, color=OURS)
             axis.set(xlabel=f"{plain(name)} (%)", yticks=lines)
-            axis.set_yticklabels([textwrap.fill(plain(label), LABEL_LENGTH) for label in labels], fontsize=8)
+            axis.set_yticklabels([textwrap.fill(plain(label), LABEL_LENGTH) for label in labels])
         _below(figure, axes, [note])
     return figure
 
@@ -172,4 +173,4 @@ def _below(figure: Figure, axes: np.ndarray, notes: Sequence[str]) -> None:
     text = "\n".join(textwrap.fill(plain(note), NOTE_LENGTH) for note in notes if note)
     if handles or text:
         columns = max(1, min(len(handles), 3))
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, title=text, title_fontsize=8)
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, title=text, title_fontsize=10)
