@@ -7,7 +7,7 @@ from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.theory import Distillation, Problem
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.limits import teacher_spectrum
+from tracer.theory.modes import teacher_spectrum
 from tracer.theory.optima import optimum
 
 ROUND_OFF = 1e-9

@@ -13,7 +13,7 @@ from tracer.errors import UserError
 from tracer.plotting.style import COLORS, LABELS, canvas
 from tracer.theory import Distillation, Population, Problem, gradient_descent
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.limits import teacher_spectrum
+from tracer.theory.modes import teacher_spectrum
 
 TEACHERS = "ema_distillation", "tracer"
 SHADES = "-", "--", ":"

@@ -8,7 +8,9 @@ import sympy as sp
 from tracer.theory.claims.claim import TRACER, Check, Claim, compare
 from tracer.theory.claims.instances import random_instance
 from tracer.theory.claims.tolerances import SOLVED
+from tracer.theory.limits import limit
 from tracer.theory.linearisation import Linearisation
+from tracer.theory.strategies import FineTuning
 
 a, gamma = sp.symbols("a gamma", positive=True)
 b, start = sp.symbols("b w_0", real=True)
@@ -70,16 +72,16 @@ def _descent_check(rng: np.random.Generator) -> Check:
     measured = _descended(lambda weights: operator @ weights, linear, initial, step * largest)
     beyond = _descended(lambda weights: operator @ weights, linear, initial, 1.01 * largest)
 
-    loss = Linearisation(case.images, case.texts, case.initial_weights, 0.3, case.embedding_penalty)
-    bound = 2 / loss.curvatures(size)[-1]
+    loss = Linearisation(case.images, case.texts, case.initial_weights, 0.3, case.embedding_penalty, vectors=size)
+    bound, optimum = 2 / loss.curvatures[-1], limit(loss, FineTuning())
     curved = loss.hessian_product(case.initial_weights) - loss.gradient()
     quadratic = _descended(loss.hessian_product, curved, case.initial_weights, step * bound)
 
     found = compare(
-        np.stack([predicted.reshape(shape), loss.optimum()]),
+        np.stack([predicted.reshape(shape), optimum]),
         np.stack([measured.reshape(shape), quadratic]),
         SOLVED,
-        np.stack([solved.reshape(shape), case.on_task(loss.optimum())]),
+        np.stack([solved.reshape(shape), case.on_task(optimum)]),
         case.initial_weights,
     )
     return found._replace(null_error=min(found.null_error, float(np.abs(beyond - predicted).max())))

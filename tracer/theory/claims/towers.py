@@ -9,6 +9,9 @@ from scipy import integrate
 from tracer.theory.claims.claim import NAKADA, PROJECT, Check, Claim, compare
 from tracer.theory.claims.matrices import entries, inner, rho, squared
 from tracer.theory.claims.tolerances import INTEGRATED, SUMMED
+from tracer.theory.gradient_flow import gradient_flow
+from tracer.theory.limits import limit
+from tracer.theory.strategies import L2SP, FineTuning
 from tracer.theory.two_towers import TwoTowers
 
 c, start, time = sp.symbols("c s_0 t", positive=True)
@@ -59,10 +62,11 @@ def logistic_residues(growth: sp.Expr) -> list[sp.Expr]:
     return [*(slopes[:2, :] - expected), *(slopes[2:, :] - expected), growth.subs(time, 0) - start, obeyed]
 
 
-def _towers(rng: np.random.Generator) -> TwoTowers:
-    """Singular values 2, 1.4, 0.8, 0.5, in random directions."""
+def _towers(rng: np.random.Generator, sizes: np.ndarray | None = None) -> TwoTowers:
+    """Singular values 2, 1.4, 0.8, 0.5, in random directions, and a balanced start."""
     left, right = np.linalg.qr(rng.standard_normal((5, 4)))[0], np.linalg.qr(rng.standard_normal((4, 4)))[0]
-    return TwoTowers((left * [2.0, 1.4, 0.8, 0.5]) @ right.T, float(rng.uniform(0.7, 1.3)))
+    sizes = np.ones(RANK) if sizes is None else sizes
+    return TwoTowers.balanced((left * [2.0, 1.4, 0.8, 0.5]) @ right.T, sizes, float(rng.uniform(0.7, 1.3)))
 
 
 def _alternated(
@@ -84,24 +88,24 @@ def _optimum_check(rng: np.random.Generator) -> Check:
     left, values, right = towers.modes
     others = (left[:, 1:3] * values[1:3]) @ right[:, 1:3].T / towers.embedding_penalty
     full = towers.cross_covariance / towers.embedding_penalty
-    return compare(towers.optimum(RANK), _alternated(towers, rng), SUMMED, others, full)
+    return compare(limit(towers, FineTuning()), _alternated(towers, rng), SUMMED, others, full)
 
 
 def _distilled_check(rng: np.random.Generator) -> Check:
     """The nulls are the mean of the undistilled optimum and the pretrained product, and these two."""
     towers, teacher_curvature = _towers(rng), float(rng.uniform(0.1, 0.3))
-    anchor = np.linalg.qr(rng.standard_normal((5, RANK)))[0] @ rng.standard_normal((RANK, 4)) / 3
-    optimum = towers.optimum(RANK)
+    towers = towers.starting_from(np.linalg.qr(rng.standard_normal((5, RANK)))[0].T, rng.standard_normal((RANK, 4)) / 3)
+    anchor, optimum = towers.initial_weights, limit(towers, FineTuning())
     mean = (towers.embedding_penalty * optimum + teacher_curvature * anchor) / (towers.embedding_penalty + teacher_curvature)
     measured = _alternated(towers, rng, anchor, teacher_curvature)
-    return compare(towers.distilled_optimum(RANK, anchor, teacher_curvature), measured, SUMMED, mean, optimum, anchor)
+    return compare(limit(towers, L2SP(teacher_curvature)), measured, SUMMED, mean, optimum, anchor)
 
 
 def _logistic_check(rng: np.random.Generator) -> Check:
     """Gradient flow of both maps, from a balanced start that is rotated; the null is a rate of c instead of 2c."""
-    towers, sizes, times = _towers(rng), rng.uniform(0.01, 1.0, RANK), np.array([0.3, 1.0, 2.0])
+    towers, times = _towers(rng, rng.uniform(0.01, 1.0, RANK)), np.array([0.3, 1.0, 2.0])
     turn = np.linalg.qr(rng.standard_normal((RANK, RANK)))[0]
-    maps = [turn @ half for half in towers.balanced_start(sizes)]
+    maps = [turn @ half for half in (towers.image_weights, towers.text_weights)]
     split = maps[0].size
 
     def slopes(_, flat):
@@ -111,7 +115,8 @@ def _logistic_check(rng: np.random.Generator) -> Check:
 
     solved = integrate.solve_ivp(slopes, (0, 2), np.concatenate([m.ravel() for m in maps]), "DOP853", times, rtol=1e-12, atol=1e-12)
     measured = np.stack([end[:split].reshape(RANK, -1).T @ end[split:].reshape(RANK, -1) for end in solved.y.T])
-    return compare(towers.products(sizes, times), measured, INTEGRATED, towers.products(sizes, times / 2), towers.optimum(RANK))
+    grown = gradient_flow(towers, FineTuning(), duration=2.0).weights
+    return compare(grown(times), measured, INTEGRATED, grown(times / 2), limit(towers, FineTuning()))
 
 
 def _truncated(inside: sp.Expr, weight: sp.Expr) -> sp.Rel:
