@@ -4,7 +4,6 @@ from functools import singledispatch
 
 import numpy as np
 
-from tracer.averaging import Exponential, Kernel
 from tracer.errors import UserError
 from tracer.quantities import BELOW_ONE, POSITIVE, number
 from tracer.theory.closed_forms.ratio import ratio
@@ -98,7 +97,11 @@ def _orthogonal_shift(
     problem: Problem, distillation: Distillation, end: np.ndarray, learning_rate: float | None, heavy_ball: float
 ) -> np.ndarray:
     """-kappa' (W* - W_0) P D_PQ (I + kappa' D_QQ)^-1 with kappa' = eta strength m / ((1 - m)(1 - h)), by the EMA's budget."""
-    momentum = _constant_momentum(distillation.kernel)
+    kernel, momentum = distillation.kernel, distillation.kernel.constant_momentum
+    if momentum is None:
+        raise UserError(
+            f"{kernel!r} has no closed limit where the metric mixes the subspaces: run gradient_descent for as long as you need"
+        )
     if learning_rate is None:
         raise UserError(
             "where the metric mixes the subspaces, an EMA's limit depends on the step size: give limit a learning_rate, "
@@ -110,11 +113,3 @@ def _orthogonal_shift(
     moved = problem.task_subspace.task(end - problem.initial_weights)
     system = np.eye(len(metric)) + force * outside @ metric @ outside
     return -force * np.linalg.solve(system.T, (moved @ metric @ outside).T).T
-
-
-def _constant_momentum(kernel: Kernel) -> float:
-    if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
-        return kernel.momentum
-    raise UserError(
-        f"{kernel!r} has no closed limit where the metric mixes the subspaces: run gradient_descent for as long as you need"
-    )
