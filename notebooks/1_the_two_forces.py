@@ -57,7 +57,7 @@ forces.two_forces(problem, (ema, wma), **stepping, modes=(0, 2, 7), runs=runs)
 
 # %%
 for run, name in zip(runs, ("EMA", "WMA"), strict=True):
-    early, late = 0.9 * gaps.modal_shares(problem, (run.student - run.teacher)[[10, 300]])[:, 0]
+    early, late = 0.9 * gaps.modal_shares(problem, run.gaps[[10, 300]])[:, 0]
     print(f"{name}, stiffest direction: force {early:.3f} of the initial error at step 10, {late:.1e} at step 300")
 
 # %% [markdown]
@@ -121,7 +121,7 @@ forces.budgets(problem, collapsing, persisting, modes=(0, 4, 7))
 
 # %%
 for distillation, run in (*collapsing, *persisting):
-    spent = gaps.modal_shares(problem, run.student - run.teacher).sum(axis=0)
+    spent = gaps.modal_shares(problem, run.gaps).sum(axis=0)
     print(f"{distillation.kernel.kind:12} gap summed up, by direction: {np.round(spent, 2)}")
 
 # %% [markdown]
@@ -139,7 +139,7 @@ for distillation, run in (*collapsing, *persisting):
 for kernel in (Exponential(0.9), PowerLaw(0.5), Beta(0.5, 0.5)):
     run = training.train(problem, theory.Distillation(0.9, kernel), learning_rate=0.2, steps=100, heavy_ball=0.5, logit_scale=3.0)
     moved = run.teacher[-1] - run.teacher[0]
-    wrong = np.tensordot(kernel.rates(Clock(100), np.arange(1, 101)), (run.student - run.teacher)[1:], 1)
+    wrong = np.tensordot(kernel.rates(Clock(100), np.arange(1, 101)), run.gaps[1:], 1)
     error, null = (history.deviation(each, moved) for each in (gaps.summed_gaps(run, kernel), wrong))
     print(f"{kernel.kind:12} error {error:.0e}, weighed by r instead {null:.2f}")
 

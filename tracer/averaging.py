@@ -86,6 +86,29 @@ class Kernel(ABC):
         """Rate r_n of one update: the share that the newest student takes in the teacher."""
         return float(self.rates(clock, np.asarray([update]))[0])
 
+    @property
+    def constant_momentum(self) -> float | None:
+        """m, if this is an exponential average with the same momentum at every update of every clock."""
+        return None
+
+    def gap_weights(self, clock: Clock) -> np.ndarray:
+        """Weights with which the gaps W_n - Wbar_n after each update sum to the teacher's displacement Wbar_T - W_0, (updates,).
+
+            r_n / (1 - r_n), since an update moves the teacher by r_n (W_n - Wbar_{n-1}) and leaves (1 - r_n) of that gap.
+
+        It holds for whatever moves the student. For an EMA they are one number, (1 - m) / m. Source: this project.
+
+            >>> Exponential(0.9).gap_weights(Clock(total_steps=3)).round(3)
+            array([0.111, 0.111, 0.111])
+
+        Raises:
+            UserError: if a rate is 1, which puts the teacher on its student and leaves no gap to sum.
+        """
+        rates = self.rates(clock, np.arange(1, clock.updates + 1))
+        if np.any(rates == 1):
+            raise UserError(f"{self!r} puts the teacher on its student, so that there is no gap to sum: take another kernel")
+        return rates / (1 - rates)
+
     def weights(self, clock: Clock, update: int | None = None) -> np.ndarray:
         """Weights of the students at updates 0 ... n in the teacher after update n (default: the last), (n + 1,), summing to 1."""
         last = clock.updates if update is None else whole_number("update", update, least=0)
@@ -163,6 +186,10 @@ class Exponential(Kernel):
             return np.full_like(updates, 1.0 - final)
         warmed = np.minimum(1.0, clock.progress(updates) / self.warmup_progress)
         return 1.0 - (self.initial_momentum + (final - self.initial_momentum) * warmed)
+
+    @property
+    def constant_momentum(self) -> float | None:
+        return self.momentum if self.warmup_progress == 0 else None
 
     def _final_momentum(self, clock: Clock) -> float:
         if self.time_constant_progress is None:

@@ -142,7 +142,7 @@ def test_moments_cannot_be_trained_on():
 
 
 def test_a_teacher_that_is_its_student_has_no_gaps(problem):
-    with pytest.raises(UserError, match="choose another kernel"):
+    with pytest.raises(UserError, match="no gap to sum"):
         summed_gaps(WeightHistory(np.zeros((3, 1, 1)), np.zeros((3, 1, 1)), np.zeros((1, 1))), Exponential(0.0))
 
 

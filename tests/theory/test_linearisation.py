@@ -1,6 +1,8 @@
 """The true loss at the pretrained model: derivatives against autograd, trajectories against recursions and true descent."""
 
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,11 +10,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.theory.tolerances import FLOW
 from tests.tolerances import FLOAT64, POWER
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.schedules import cosine
-from tracer.theory.linearisation import Linearisation
+from tracer.theory import (
+    L2SP,
+    LPFT,
+    Distillation,
+    FineTuning,
+    Linearisation,
+    WeightDecay,
+    WiSEFT,
+    ZeroShot,
+    gradient_descent,
+    gradient_flow,
+    limit,
+    max_learning_rate,
+    proximal,
+)
 from tracer.theory.recursion import Stepping
 from tracer.training import losses
 
@@ -71,10 +88,31 @@ def pretrained():
 
     source = Linearisation(*pairs(to_images), 0.3 * rng.standard_normal((6, 12)), 10.0)
     weights = source.initial_weights
-    learning_rate = 1 / source.curvatures()[-1]
+    learning_rate = 1 / source.curvatures[-1]
     for _ in range(300):
         weights = weights - learning_rate * source.gradient(weights)
     return Linearisation(*pairs(to_images + 0.1 * rng.standard_normal((6, 12))), weights, 10.0)
+
+
+class Prediction(NamedTuple):
+    """Of student, teacher and their gap after m numbers of steps, (m, k, d) each."""
+
+    student: np.ndarray
+    teacher: np.ndarray
+    gap: np.ndarray
+
+
+def predict(case, stepping, steps, strength=0.0, vectors=20):
+    path = gradient_descent(
+        replace(case, vectors=vectors),
+        Distillation(strength, stepping.kernel, "parameter"),
+        learning_rate=stepping.learning_rate,
+        steps=stepping.clock.total_steps,
+        update_every=stepping.clock.update_every,
+        schedule=stepping.schedule,
+        heavy_ball=stepping.heavy_ball,
+    )
+    return Prediction(path.student(steps), path.teacher(steps), path.gap(steps))
 
 
 def torch_loss(case, weights):
@@ -227,27 +265,27 @@ def misses(predicted, student, teacher, start):
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_with_a_full_basis_the_trajectory_is_the_recursion(kernel, heavy_ball):
     case = random_case(8, weight_decay=0.01)
-    stepping = Stepping(0.5 / case.curvatures()[-1], Clock(200, 3), kernel, cosine(200, 20), heavy_ball)
+    stepping = Stepping(0.5 / case.curvatures[-1], Clock(200, 3), kernel, cosine(200, 20), heavy_ball)
     steps = [0, 1, 50, 200]
     student, teacher = descend(quadratic_gradient(case), case.initial_weights, stepping, 0.3, steps)
     miss = partial(misses, student=student, teacher=teacher, start=case.initial_weights)
-    assert miss(case.predict(stepping, steps, strength=0.3)) < FULL_BASIS
+    assert miss(predict(case, stepping, steps, strength=0.3)) < FULL_BASIS
     still = Stepping(stepping.learning_rate, stepping.clock, kernel, stepping.schedule, 0.2)
-    others = [case.predict(stepping, steps, strength=0.4), case.predict(still, steps, strength=0.3)]
-    others += [case.predict(stepping, steps, strength=0.3, vectors=4)]
+    others = [predict(case, stepping, steps, strength=0.4), predict(case, still, steps, strength=0.3)]
+    others += [predict(case, stepping, steps, strength=0.3, vectors=4)]
     assert min(miss(other) for other in others) > POWER * FULL_BASIS
 
 
 def test_lanczos_ends_when_the_space_is_complete():
     """Three distinct pairs, four times each: the gradient is an eigenvector. And fewer pairs than dimensions: rank 24 of 36."""
     case = Linearisation(*np.tile(np.eye(3), (2, 4, 1)), np.zeros((3, 3)), 5.0)
-    assert case.curvatures(9) == pytest.approx([25 / 9], rel=FLOAT64)
+    assert replace(case, vectors=9).curvatures == pytest.approx([25 / 9], rel=FLOAT64)
     case = random_case(7, n=6, d=9)
-    stepping = Stepping(1.0 / case.curvatures()[-1], Clock(500), Exponential(0.9))
+    stepping = Stepping(1.0 / case.curvatures[-1], Clock(500), Exponential(0.9))
     student, teacher = descend(quadratic_gradient(case), case.initial_weights, stepping, 0.3, [500])
     miss = partial(misses, student=student, teacher=teacher, start=case.initial_weights)
-    assert miss(case.predict(stepping, [500], strength=0.3, vectors=36)) < FULL_BASIS
-    assert miss(case.predict(stepping, [500], strength=0.3, vectors=12)) > POWER * FULL_BASIS
+    assert miss(predict(case, stepping, [500], strength=0.3, vectors=36)) < FULL_BASIS
+    assert miss(predict(case, stepping, [500], strength=0.3, vectors=12)) > POWER * FULL_BASIS
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
@@ -256,7 +294,7 @@ def test_results_do_not_depend_on_the_unit(unit):
     case = random_case(3, 5.0, weight_decay=0.1)
     images = Linearisation(unit * case.images, case.texts, case.initial_weights / unit, case.logit_scale)
     plain = Linearisation(case.images, case.texts, case.initial_weights, case.logit_scale)
-    np.testing.assert_allclose(images.curvatures() / unit**2, plain.curvatures(), rtol=UNITS, atol=UNITS * plain.curvatures()[-1])
+    np.testing.assert_allclose(images.curvatures / unit**2, plain.curvatures, rtol=UNITS, atol=UNITS * plain.curvatures[-1])
     texts = Linearisation(case.images, unit * case.texts, case.initial_weights, case.logit_scale / unit, weight_decay=0.1)
     moved = case.true_optimum() - case.initial_weights
     assert relative(texts.true_optimum() - case.initial_weights, moved) < UNITS
@@ -265,39 +303,39 @@ def test_results_do_not_depend_on_the_unit(unit):
 def test_gap_is_accurate_long_after_the_collapse():
     """Against the recursion of error and gap, neither of which is a difference of larger numbers."""
     case = random_case(8, weight_decay=0.05)
-    stepping = Stepping(1.0 / case.curvatures()[-1], Clock(4000), Exponential(0.9))
+    stepping = Stepping(1.0 / case.curvatures[-1], Clock(4000), Exponential(0.9))
     matrix = hessian(case)
     error, gap = np.linalg.solve(matrix, case.gradient().ravel()), np.zeros(20)
     for _ in range(4000):
         step = -stepping.learning_rate * (matrix @ error + 0.3 * gap)
         error, gap = error + step, 0.9 * (gap + step)
-    predicted = case.predict(stepping, [4000], strength=0.3)
+    predicted = predict(case, stepping, [4000], strength=0.3)
     assert np.linalg.norm(gap) < 1e-17
     assert relative(predicted.gap.ravel(), gap) < LATE_GAP
     assert relative((predicted.student - predicted.teacher).ravel(), gap) > POWER * LATE_GAP
 
 
 def test_twenty_vectors_carry_a_hundred_steps(pretrained):
-    stepping = Stepping(0.1 / pretrained.curvatures()[-1], Clock(100), Beta(0.5, 0.5))
-    full, twenty, three = (pretrained.predict(stepping, [100], strength=1.0, vectors=v) for v in (72, 20, 3))
+    stepping = Stepping(0.1 / pretrained.curvatures[-1], Clock(100), Beta(0.5, 0.5))
+    full, twenty, three = (predict(pretrained, stepping, [100], strength=1.0, vectors=v) for v in (72, 20, 3))
     miss = partial(misses, student=full.student, teacher=full.teacher, start=pretrained.initial_weights)
     assert miss(twenty) < TWENTY_VECTORS
     assert miss(three) > POWER * TWENTY_VECTORS
 
 
 def test_as_many_vectors_as_steps_are_exact(pretrained):
-    stepping = Stepping(1.0 / pretrained.curvatures()[-1], Clock(8), Uniform())
-    full, eight, seven = (pretrained.predict(stepping, [8], strength=1.0, vectors=v) for v in (72, 8, 7))
+    stepping = Stepping(1.0 / pretrained.curvatures[-1], Clock(8), Uniform())
+    full, eight, seven = (predict(pretrained, stepping, [8], strength=1.0, vectors=v) for v in (72, 8, 7))
     miss = partial(misses, student=full.student, teacher=full.teacher, start=pretrained.initial_weights)
     assert miss(eight) < FLOAT64
     assert miss(seven) > POWER * FLOAT64
 
 
-def small_logit_displacement(case, stepping, steps, strength):
+def small_logit_prediction(case, stepping, steps, strength):
     """The null: what the expansion at zero logits, gradient -C logit_scale, says of the displacement."""
     centred = case.texts - case.texts.mean(axis=0)
-    return Linearisation(case.images, centred, np.zeros_like(case.initial_weights), case.logit_scale).predict(
-        stepping, steps, strength=strength
+    return predict(
+        Linearisation(case.images, centred, np.zeros_like(case.initial_weights), case.logit_scale), stepping, steps, strength
     )
 
 
@@ -305,13 +343,13 @@ def test_error_against_the_true_loss_is_second_order_in_the_displacement(pretrai
     strength, step = 2.0, [10]
     displacements, errors, nulls = [], [], []
     for share in 1e-4 * 2.0 ** np.arange(4):
-        stepping = Stepping(share / pretrained.curvatures()[-1], Clock(10), Exponential(0.8))
+        stepping = Stepping(share / pretrained.curvatures[-1], Clock(10), Exponential(0.8))
         student, _ = descend(pretrained.gradient, pretrained.initial_weights, stepping, strength, step)
         moved = student - pretrained.initial_weights
         frozen = pretrained.initial_weights - 10 * stepping.learning_rate * pretrained.gradient()
         displacements.append(np.linalg.norm(moved))
-        errors.append(np.linalg.norm(pretrained.predict(stepping, step, strength=strength).student - student) / displacements[-1])
-        small = small_logit_displacement(pretrained, stepping, step, strength).student
+        errors.append(np.linalg.norm(predict(pretrained, stepping, step, strength=strength).student - student) / displacements[-1])
+        small = small_logit_prediction(pretrained, stepping, step, strength).student
         nulls.append([relative(frozen - pretrained.initial_weights, moved), relative(small, moved)])
     slope, first, constant = np.polyfit(np.log(displacements), np.log(np.column_stack([errors, nulls])), 1)[0]
     assert abs(slope - 2) < SLOPE
@@ -320,13 +358,13 @@ def test_error_against_the_true_loss_is_second_order_in_the_displacement(pretrai
 
 
 def test_ten_real_steps_are_predicted_and_the_small_logit_model_is_far_off(pretrained):
-    stepping = Stepping(0.1 / pretrained.curvatures()[-1], Clock(100), Beta(0.5, 0.5))
+    stepping = Stepping(0.1 / pretrained.curvatures[-1], Clock(100), Beta(0.5, 0.5))
     student, teacher = descend(pretrained.gradient, pretrained.initial_weights, stepping, 1.0, [10])
-    predicted = pretrained.predict(stepping, [10], strength=1.0)
+    predicted = predict(pretrained, stepping, [10], strength=1.0)
     moved = student - pretrained.initial_weights
     assert relative(predicted.student - pretrained.initial_weights, moved) < TEN_STEPS
     assert relative(predicted.teacher - pretrained.initial_weights, teacher - pretrained.initial_weights) < TEN_STEPS
-    small = small_logit_displacement(pretrained, stepping, [10], 1.0)
+    small = small_logit_prediction(pretrained, stepping, [10], 1.0)
     assert relative(small.student, moved) > POWER * TEN_STEPS
     assert 0.3 < pretrained.logit_change(student[0]) < 0.7
 
@@ -342,18 +380,18 @@ def test_logit_change_is_the_root_mean_square():
 def test_optimum_of_the_model_is_the_newton_step_and_where_static_teachers_lead(strength):
     case = random_case(10)
     step = np.linalg.pinv(hessian(case) + strength * np.eye(20), rcond=1e-10) @ case.gradient().ravel()
-    optimum = case.optimum(strength)
+    optimum = limit(case, L2SP(strength))
     assert relative(case.initial_weights - optimum, step.reshape(4, 5)) < STATIONARY
-    assert relative(case.initial_weights - case.optimum(strength + 0.1), step.reshape(4, 5)) > POWER * STATIONARY
-    stepping = Stepping(1.0 / (case.curvatures()[-1] + strength), Clock(40_000), Static())
-    end = case.predict(stepping, [40_000], strength=strength).student[0]
+    assert relative(case.initial_weights - limit(case, L2SP(strength + 0.1)), step.reshape(4, 5)) > POWER * STATIONARY
+    stepping = Stepping(1.0 / (case.curvatures[-1] + strength), Clock(40_000), Static())
+    end = predict(case, stepping, [40_000], strength=strength).student[0]
     assert relative(end - case.initial_weights, optimum - case.initial_weights) < STATIONARY
 
 
 def test_optimum_leaves_the_orthogonal_complement_alone():
     case = random_case(11, n=6, d=9)
     complement = np.eye(9) - np.linalg.pinv(case.images) @ case.images
-    moved = case.optimum(0.1) - case.initial_weights
+    moved = limit(case, L2SP(0.1)) - case.initial_weights
     assert np.abs(moved @ complement).max() < FLOAT64
     assert np.abs(moved).max() > POWER * FLOAT64
 
@@ -373,23 +411,23 @@ def test_true_optimum_is_stationary(strength, penalties):
     assert left(found) < STATIONARY
     assert left(found + 1e-3) > POWER * STATIONARY
     if strength <= 1:
-        assert left(case.optimum(strength)) > POWER * STATIONARY
+        assert left(limit(case, L2SP(strength))) > POWER * STATIONARY
 
 
 def test_true_optimum_is_where_true_descent_ends(pretrained):
     strength = 0.2
-    stepping = Stepping(0.5 / (pretrained.curvatures()[-1] + strength), Clock(800), Static())
+    stepping = Stepping(0.5 / (pretrained.curvatures[-1] + strength), Clock(800), Static())
     student, _ = descend(pretrained.gradient, pretrained.initial_weights, stepping, strength, [800])
     found = pretrained.true_optimum(strength)
     assert np.abs(student[0] - found).max() < STATIONARY
-    assert np.abs(pretrained.optimum(strength) - found).max() > POWER * STATIONARY
+    assert np.abs(limit(pretrained, L2SP(strength)) - found).max() > POWER * STATIONARY
 
 
 def test_without_a_gradient_nothing_moves():
     case = Linearisation(np.ones((1, 2)), np.ones((1, 2)), np.ones((2, 2)), 1.0)
-    predicted = case.predict(Stepping(0.1, Clock(5), Uniform()), [0, 5])
+    predicted = predict(case, Stepping(0.1, Clock(5), Uniform()), [0, 5])
     assert np.array_equal(predicted.student, np.ones((2, 2, 2)))
-    assert np.array_equal(case.optimum(1.0), np.ones((2, 2)))
+    assert np.array_equal(limit(case, L2SP(1.0)), np.ones((2, 2)))
 
 
 SHAPES = {"images": (7, 3), "texts": (7, 2), "initial_weights": (2, 3)}
@@ -409,12 +447,19 @@ MISTAKES = {
     "scale": (lambda case: Linearisation(case.images, case.texts, case.initial_weights, 0.0), "logit_scale must be positive"),
     "infinite scale": (lambda case: Linearisation(case.images, case.texts, case.initial_weights, np.inf), "logit_scale must be"),
     "penalty": (lambda case: random_case(0, weight_decay=-1.0), "weight_decay must be finite and not negative"),
-    "strength": (lambda case: case.optimum(-1.0), "strength must be finite and not negative"),
+    "metric": (lambda case: limit(case, Distillation(1.0)), "metric 'parameter' alone"),
+    "metric of descent": (
+        lambda case: gradient_descent(case, Distillation(1.0), learning_rate=0.1, steps=5),
+        "metric 'parameter' alone",
+    ),
+    "solved student": (lambda case: proximal(case, FineTuning(), steps=5), "of a Problem alone"),
+    "probe": (lambda case: limit(case, LPFT()), "linear probe has a closed form for a Problem alone"),
+    "step size": (lambda case: gradient_descent(case, FineTuning(), learning_rate=1e3, steps=5), "the largest at which"),
     "unheld": (lambda case: case.true_optimum(), "need not have a minimum"),
-    "vectors": (lambda case: case.curvatures(0), "vectors must be at least 1"),
+    "vectors": (lambda case: replace(case, vectors=0), "vectors must be at least 1"),
     "direction": (lambda case: case.hessian_product(np.ones((5, 4))), "direction must have shape"),
     "weights": (lambda case: case.loss(np.full((4, 5), np.nan)), "weights holds nan"),
-    "steps": (lambda case: case.predict(Stepping(0.1, Clock(5), Uniform()), [6]), "steps must be whole numbers"),
+    "steps": (lambda case: predict(case, Stepping(0.1, Clock(5), Uniform()), [6]), "steps must be whole numbers"),
 }
 
 
@@ -423,3 +468,54 @@ def test_mistakes_are_answered_with_one_sentence(mistake):
     call, sentence = MISTAKES[mistake]
     with pytest.raises(UserError, match=sentence):
         call(random_case(0))
+
+
+STRATEGIES = {
+    "fine-tuning": (FineTuning(), 0.0, 0.0, 1.0),
+    "zero-shot": (ZeroShot(), 0.0, 0.0, 0.0),
+    "L2-SP": (L2SP(0.3), 0.3, 0.0, 1.0),
+    "weight decay": (WeightDecay(0.2), 0.0, 0.2, 1.0),
+    "WiSE-FT": (WiSEFT(0.4), 0.0, 0.0, 0.4),
+}
+"""Each with its strength, weight decay and interpolation."""
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_poses_the_problem_as_it_does_a_linearised_one(name):
+    case, (strategy, strength, decay, interpolation) = random_case(13), STRATEGIES[name]
+    decayed = random_case(13, weight_decay=decay)
+    stepping = Stepping(0.5 / (decayed.curvatures[-1] + strength), Clock(50), Static())
+    student, _ = descend(quadratic_gradient(decayed), case.initial_weights, stepping, strength, [50])
+    path = gradient_descent(case, strategy, learning_rate=stepping.learning_rate, steps=50)
+    moved = student[0] - case.initial_weights
+    assert np.abs(path.weights(50) - case.initial_weights - interpolation * moved).max() < FULL_BASIS * np.abs(moved).max()
+    assert np.abs(path.weights(50) - case.initial_weights - 0.5 * moved).max() > POWER * FULL_BASIS * np.abs(moved).max()
+    assert np.abs(path.force(50) - strength * moved).max() <= FULL_BASIS
+    matrix = hessian(decayed) + strength * np.eye(20)
+    end = -np.linalg.pinv(matrix, rcond=1e-10) @ decayed.gradient().ravel()
+    assert np.abs(path.limit() - case.initial_weights - interpolation * end.reshape(4, 5)).max() < STATIONARY
+
+
+def test_a_moving_teacher_leaves_no_bias():
+    case = random_case(14, weight_decay=0.1)
+    path = gradient_descent(case, Distillation(0.3, Exponential(0.9), "parameter"), learning_rate=0.2, steps=20_000)
+    assert relative(path.weights(20_000) - case.initial_weights, path.limit() - case.initial_weights) < STATIONARY
+    assert relative(limit(case, L2SP(0.3)) - case.initial_weights, path.limit() - case.initial_weights) > POWER * STATIONARY
+
+
+def test_flow_is_the_exponential_of_the_hessian():
+    """With a static teacher: W_0 - (1 - exp(-(H + strength) t)) / (H + strength) gradient, in eigenvectors of the whole Hessian."""
+    case = replace(random_case(15, weight_decay=0.05), vectors=20)
+    values, vectors = np.linalg.eigh(hessian(case))
+    values = values + 0.3
+    path = gradient_flow(case, L2SP(0.3), duration=4.0)
+    expected = -vectors @ (-np.expm1(-values * 4.0) / values * (vectors.T @ case.gradient().ravel()))
+    assert relative((path.weights(4.0) - case.initial_weights).ravel(), expected) < FLOW
+    assert relative((path.weights(3.9) - case.initial_weights).ravel(), expected) > POWER * FLOW
+
+
+def test_largest_learning_rate_is_that_of_the_hessian():
+    case = random_case(16)
+    assert max_learning_rate(case, L2SP(0.3)) == pytest.approx(2 / (np.linalg.eigvalsh(hessian(case))[-1] + 0.3), rel=DERIVATIVES)
+    still = Linearisation(np.ones((1, 2)), np.ones((1, 2)), np.ones((2, 2)), 1.0)
+    assert max_learning_rate(still, FineTuning()) == np.inf

@@ -23,7 +23,8 @@ from tracer.theory.recursion import Stepping
 RNG = np.random.default_rng(0)
 IMAGES, TEXTS, START = RNG.standard_normal((10, 4)), RNG.standard_normal((10, 3)), RNG.standard_normal((3, 4))
 PROBLEM = Problem.from_pairs(IMAGES, TEXTS, START)
-TOWERS = TwoTowers.from_pairs(IMAGES, TEXTS)
+TOWERS = TwoTowers.from_pairs(IMAGES, TEXTS, START, RNG.standard_normal((3, 3)))
+BALANCED = TwoTowers.balanced(TOWERS.cross_covariance, np.array([0.1, 0.1]))
 POPULATION = Population.named("decades", 4, 3)
 MOMENTS = Moments.of([(IMAGES, TEXTS)])
 RUN = {"learning_rate": 0.1, "steps": 5}
@@ -115,13 +116,14 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
     "Linearisation.true_optimum": {"strength": 0.5},
     "Problem": {"pairs": None},
     "TwoTowers": {"cross_covariance": TOWERS.cross_covariance},
+    "TwoTowers.loss": {"weights": TOWERS.cross_covariance},
     "design_rules.largest_strength": {"tolerated": 0.85},
     "design_rules.measure": {"distillation": Distillation(0.5), "schedule": schedules.constant},
     "design_rules.momentum_of_equal_residual": {"distillation": Distillation(0.5), "steps": 30},
     "design_rules.smallest_exponent": {"tolerated": 0.2, "learning_rate": 0.5, "steps": 30},
     "gradient_descent.gradient_descent": {"steps": 5},
     "limits.limit": {"strategy": EMA},
-    "limits.teacher_spectrum": {"distillation": Distillation(0.5)},
+    "modes.teacher_spectrum": {"distillation": Distillation(0.5)},
     "stability.max_learning_rate": {"strategy": Distillation(0.5, Exponential(time_constant_progress=0.5))},
     "stability.resonates": {"clock": Clock(4, 2), "strategy": Distillation(0.5, Exponential(0.9))},
 }
@@ -143,12 +145,12 @@ ASKS_FOR_A_DEFAULT = {
     ("stability.max_learning_rate", "total_steps"),
     *((f"{name}.{method}", "update") for name in KERNELS for method in ("weights", "anchor_weight", "mean_age")),
 }
-OF_NO_TIMES = {("recursion.propagate", "steps"), ("Linearisation.predict", "steps")}
+OF_NO_TIMES = {("recursion.propagate", "steps")}
 """Of no times there are no weights, which is an answer; so it is for every `t` of a path."""
 ANY_SHAPE = {("Subspace.task", "weights"), ("Subspace.orthogonal", "weights")} | {(f"{name}.rates", "updates") for name in KERNELS}
 MODULES = (
     *(f"closed_forms.{name}" for name in ("beta_means", "ema", "ema_roots", "stiffness", "wma")),
-    *("design_rules", "geometry", "gradient_descent", "gradient_flow", "limits", "proximal", "stability", "two_towers"),
+    *("design_rules", "geometry", "gradient_descent", "gradient_flow", "limits", "modes", "proximal", "stability", "two_towers"),
 )
 CLASSES = [*(getattr(theory, name) for name in theory.__all__), Stepping, Clock, Exponential, PowerLaw, Beta, schedules.Cosine]
 NOT_CONSTRUCTED = {"Geometry", "Metric", "ProximalPath", "Risk", "Strategy", "Moments", "Parameter", "WeightPath"}
@@ -166,18 +168,25 @@ OBJECTS = KERNELS | {
     "gradient_descent": theory.gradient_descent(PROBLEM, Distillation(0.5), **RUN),
     "coupled": theory.gradient_descent(PROBLEM, EMA, **RUN),
     "flow": theory.gradient_flow(PROBLEM, Distillation(0.5), duration=5.0),
+    "quadratic": theory.gradient_descent(Linearisation(IMAGES, TEXTS, START, 1.0), theory.L2SP(0.5), **RUN),
+    "logistic": theory.gradient_flow(
+        TwoTowers.balanced(TOWERS.cross_covariance, np.array([0.1, 0.1])), theory.L2SP(0.5), duration=5.0
+    ),
     "proximal": theory.proximal(PROBLEM, Distillation(0.5), steps=5),
 }
 WITHOUT_NUMBERS = {
     "geometry.error_left",
+    "gradient_flow.flow_of",
     "gradient_flow.hazard",
+    "limits.end_of",
+    "modes.modes_of",
     "Problem.from_chunks",
     "Moments.of",
     "Stepping.rates",
     "Stepping.learning_rates",
     "Stepping.schedule",
 }
-"""Those that take chunks, which `add` checks one by one, and those whose argument only `propagate` gives."""
+"""Those that take chunks, which `add` checks one by one, and those whose arguments others have checked: `propagate`, or paths."""
 NONSENSE = {
     "nan": np.nan,
     "infinity": np.inf,

@@ -303,3 +303,31 @@ def test_invalid_parameters_are_refused_in_one_sentence(mistake):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
         INVALID[mistake]()
     assert len(str(refused.value)) > 20
+
+
+@given(kernels, clocks())
+def test_weighted_gaps_sum_to_the_teachers_displacement(kernel, clock):
+    """Of any students: a random walk here. The null weighs gaps by the rates."""
+    rates = kernel.rates(clock, np.arange(1, clock.updates + 1))
+    assume(np.all(rates < 0.999))
+    students = np.cumsum(np.random.default_rng(0).standard_normal(clock.updates))
+    teacher, gaps = 0.0, []
+    for student, rate in zip(students, rates, strict=True):
+        teacher += rate * (student - teacher)
+        gaps.append(student - teacher)
+    size = np.sum(kernel.gap_weights(clock) * np.abs(gaps)) * FLOAT64 + FLOAT64
+    assert abs(kernel.gap_weights(clock) @ gaps - teacher) <= size
+    if np.max(rates) > 1e-3 and abs(teacher) > 1e-3:
+        assert abs(rates @ gaps - teacher) > 1e3 * FLOAT64 * abs(teacher)
+
+
+def test_a_teacher_on_its_student_has_no_gaps_to_weigh():
+    with pytest.raises(ValueError, match="no gap to sum"):
+        Exponential(0.0).gap_weights(Clock(3))
+
+
+def test_constant_momentum_is_that_of_every_clock():
+    assert Exponential(0.9).constant_momentum == 0.9
+    assert Exponential(0.0).constant_momentum == 0.0
+    for other in (Exponential(time_constant_progress=0.5), Exponential(0.9, warmup_progress=0.5), Uniform(), Static(), Beta()):
+        assert other.constant_momentum is None

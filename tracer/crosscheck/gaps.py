@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
+from tracer.averaging import Clock, Kernel, PowerLaw
 from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.theory import Distillation, Problem
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.limits import teacher_spectrum
+from tracer.theory.modes import teacher_spectrum
 from tracer.theory.optima import optimum
 
 ROUND_OFF = 1e-9
@@ -20,9 +20,7 @@ def share_travelled(moved: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def summed_gaps(run: WeightHistory, kernel: Kernel, update_every: int = 1) -> np.ndarray:
-    """Sum over a run's teacher updates of r / (1 - r) (student - teacher), (k, d).
-
-    It is the teacher's displacement, whatever loss and optimiser moved the student. Source: this project.
+    """Sum of a run's gaps after every update of the teacher, by `Kernel.gap_weights`, (k, d): the teacher's displacement.
 
     Args:
         run: of the trainer.
@@ -33,11 +31,7 @@ def summed_gaps(run: WeightHistory, kernel: Kernel, update_every: int = 1) -> np
         UserError: if a rate is 1, which puts the teacher on its student and leaves no gap to sum.
     """
     clock = Clock(len(run.student) - 1, update_every)
-    rates = kernel.rates(clock, np.arange(1, clock.updates + 1))
-    if np.any(rates == 1):
-        raise UserError(f"{kernel!r} puts the teacher on its student, so that no gap tells how far it moved: choose another kernel")
-    gaps = (run.student - run.teacher)[update_every::update_every]
-    return np.tensordot(rates / (1 - rates), gaps, 1)
+    return np.tensordot(kernel.gap_weights(clock), run.gaps[update_every::update_every], 1)
 
 
 def modal_shares(problem: Problem, differences: np.ndarray) -> np.ndarray:
@@ -58,7 +52,7 @@ def rates(problem: Problem, distillation: Distillation, run: WeightHistory, lear
     """
     curvatures, spectrum = problem.curvatures[: problem.rank], teacher_spectrum(problem, distillation)[: problem.rank]
     predicted = -np.log(ema.eigenvalues(curvatures, spectrum, learning_rate, momentum_of(distillation))[0])
-    shares = modal_shares(problem, run.student - run.teacher)[:, : problem.rank]
+    shares = modal_shares(problem, run.gaps)[:, : problem.rank]
     last = len(shares) - 1 - np.argmax(shares[::-1] > ROUND_OFF, axis=0)
     modes = np.arange(problem.rank)
     return predicted, np.log(shares[last // 2, modes] / shares[last, modes]) / (last - last // 2)
@@ -71,7 +65,7 @@ def exponents(problem: Problem, distillation: Distillation, run: WeightHistory) 
     """
     curvatures, spectrum = problem.curvatures[: problem.rank], teacher_spectrum(problem, distillation)[: problem.rank]
     predicted = wma.persistence_exponent(curvatures, spectrum, exponent_of(distillation))
-    shares = modal_shares(problem, run.student - run.teacher)[:, : problem.rank]
+    shares = modal_shares(problem, run.gaps)[:, : problem.rank]
     end = len(shares) - 1
     return predicted, np.log(shares[end // 2] / shares[end]) / np.log(end / (end // 2))
 
@@ -82,10 +76,10 @@ def momentum_of(distillation: Distillation) -> float:
     Raises:
         UserError: if the kernel is no exponential one with a constant momentum.
     """
-    kernel = distillation.kernel
-    if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
-        return kernel.momentum
-    raise UserError(f"the closed forms of an EMA need an Exponential kernel of constant momentum, not {kernel!r}")
+    momentum = distillation.kernel.constant_momentum
+    if momentum is None:
+        raise UserError(f"the closed forms of an EMA need an Exponential kernel of constant momentum, not {distillation.kernel!r}")
+    return momentum
 
 
 def exponent_of(distillation: Distillation) -> float:

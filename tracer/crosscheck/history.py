@@ -18,6 +18,11 @@ class WeightHistory(NamedTuple):
     teacher: np.ndarray
     final: np.ndarray
 
+    @property
+    def gaps(self) -> np.ndarray:
+        """Student minus teacher after 0 ... T steps, (T + 1, k, d)."""
+        return self.student - self.teacher
+
 
 class Agreement(NamedTuple):
     """Largest relative errors over a run, in the norm of the weights.

@@ -1,11 +1,7 @@
 """What a teacher's way says of the gaps that it followed, read from the checkpoints of a run.
 
-For any loss, network and optimiser, the gaps after each update, weighted, sum to the teacher's displacement:
-
-    sum over updates of r_n / (1 - r_n) (W_n - Wbar_n) = Wbar_T - W_0,
-
-since an update moves the teacher by r_n (W_n - Wbar_{n-1}) and leaves (1 - r_n) of that gap. For an EMA the weights are one number,
-(1 - m) / m, so that the plain sum of its gaps is m / (1 - m) times the way it has gone, however long the run. Source: this project.
+For any loss, network and optimiser, the gaps after each update, weighted by `Kernel.gap_weights`, sum to the teacher's displacement,
+so that the plain sum of an EMA's is m / (1 - m) times the way it has gone, however long the run.
 """
 
 from collections.abc import Mapping
@@ -16,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from tracer.averaging import Clock, Kernel
-from tracer.errors import UserError
 from tracer.tensor_files import load_tensors
 
 
@@ -47,17 +42,14 @@ def budget(checkpoints: Path, anchor: nn.Module, kernel: Kernel, clock: Clock) -
     """
     start = {name: parameter.detach().cpu().double() for name, parameter in anchor.named_parameters()}
     plain, weighted, teacher = _zeros(start), _zeros(start), start
-    for update in range(1, clock.updates + 1):
-        rate = kernel.rate(clock, update)
-        if rate == 1:
-            raise UserError(f"update {update} makes the teacher its student, so that there is no gap to sum: take another kernel")
+    for update, weight in enumerate(kernel.gap_weights(clock).tolist(), start=1):
         step = update * clock.update_every
         tensors = load_tensors(checkpoints / f"step-{step:08d}.safetensors")
         teacher = {name: tensors[f"teacher.module.{name}"].double() for name in start}
         for name in start:
             gap = tensors[f"student.{name}"].double() - teacher[name]
             plain[name] += gap
-            weighted[name] += rate / (1 - rate) * gap
+            weighted[name] += weight * gap
     way = {name: teacher[name] - start[name] for name in start}
     return Budget(_norm(way), _norm(plain), _norm({name: weighted[name] - way[name] for name in start}))
 

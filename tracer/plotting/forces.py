@@ -13,7 +13,7 @@ from tracer.errors import UserError
 from tracer.plotting.style import COLORS, LABELS, canvas
 from tracer.theory import Distillation, Population, Problem, gradient_descent
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.limits import teacher_spectrum
+from tracer.theory.modes import teacher_spectrum
 
 TEACHERS = "ema_distillation", "tracer"
 SHADES = "-", "--", ":"
@@ -59,7 +59,7 @@ def two_forces(
         for distillation, name, run in zip(distillations, TEACHERS, runs or (None, None), strict=True):
             path = gradient_descent(problem, distillation, learning_rate=learning_rate, steps=steps)
             for axis, times in zip(axes, spaced, strict=True):
-                points = {"o": path.gap(times), **({"+": (run.student - run.teacher)[times]} if run else {})}
+                points = {"o": path.gap(times), **({"+": run.gaps[times]} if run else {})}
                 for mode, shade in zip(modes, SHADES, strict=False):
                     teacher_curvature = teacher_spectrum(problem, distillation)[mode]
                     _draw_lines(axis, problem, distillation, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
@@ -175,7 +175,7 @@ def budgets(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence
     with canvas(6.5, 4) as (figure, axis):
         for taught, name in ((collapsing, TEACHERS[0]), (persisting, TEACHERS[1])):
             for (distillation, run), shade in zip(taught, SHADES, strict=False):
-                sums = np.cumsum(modal_shares(problem, run.student - run.teacher)[:, list(modes)], axis=0)
+                sums = np.cumsum(modal_shares(problem, run.gaps)[:, list(modes)], axis=0)
                 lines = axis.loglog(np.arange(1, len(sums)), sums[1:], shade, color=COLORS[name], linewidth=1.1)
                 lines[0].set_label(f"{LABELS[name]}, {_setting(distillation)}")
         for distillation, _ in collapsing:

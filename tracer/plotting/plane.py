@@ -47,7 +47,7 @@ def in_the_task(problem: Problem, weights: np.ndarray) -> np.ndarray:
     return np.stack([travelled(problem, weights, first), travelled(problem, weights, last)])
 
 
-def trajectories(paths: Mapping[str, WeightPath], runs: Mapping[str, WeightHistory]) -> Figure:
+def trajectories(paths: Mapping[str, WeightPath[Problem]], runs: Mapping[str, WeightHistory]) -> Figure:
     """Where each strategy goes: within the task subspace, and in the plane of task and orthogonal complement.
 
     Lines are the theory's, markers where the trainer's run ended, dots its steps 1, 2, 4, 8 ...
@@ -70,7 +70,7 @@ def trajectories(paths: Mapping[str, WeightPath], runs: Mapping[str, WeightHisto
     return figure
 
 
-def film(paths: Mapping[str, WeightPath], frames: Sequence[int]) -> str:
+def film(paths: Mapping[str, WeightPath[Problem]], frames: Sequence[int]) -> str:
     """The same two planes as a looping GIF, in an HTML element that holds it.
 
     Each frame shows where the strategies stand after so many steps, and the way they came.
@@ -127,7 +127,7 @@ def anchor_biases(problem: Problem, strategies: Mapping[str, Strategy], runs: Ma
     return figure
 
 
-def replay(paths: Mapping[str, Mapping[float, WeightPath]], runs: Mapping[str, Mapping[float, WeightHistory]]) -> Figure:
+def replay(paths: Mapping[str, Mapping[float, WeightPath[Problem]]], runs: Mapping[str, Mapping[float, WeightHistory]]) -> Figure:
     """How far the orthogonal part moves when the replayed inputs lie at an angle between task subspace and complement.
 
     Lines are the theory's at the end of the run, dotted ones as time goes on, where that has a closed form; markers the trainer's.
@@ -157,7 +157,7 @@ def _moved_off(problem: Problem, weights: np.ndarray) -> float:
     return describe(problem, weights).orthogonal_displacement
 
 
-def _interpolated(path: WeightPath, run: WeightHistory) -> np.ndarray:
+def _interpolated(path: WeightPath[Problem], run: WeightHistory) -> np.ndarray:
     """The strategy's weights at every step of a run: WiSE-FT's lie between the start and the student."""
     start = run.student[0]
     return start + path.strategy.interpolation * (run.student - start)
@@ -170,6 +170,6 @@ def _label(axes: Sequence[Axes]) -> None:
         axis.plot(*optimum_at, "*", color="gold", markersize=16, zorder=0)
 
 
-def _handles(paths: Mapping[str, WeightPath]) -> list:
+def _handles(paths: Mapping[str, WeightPath[Problem]]) -> list:
     looks = [Line2D([], [], color=COLORS[name], marker=LOOKS[name].marker, mfc="none", label=LABELS[name]) for name in paths]
     return [*looks, Line2D([], [], color="gold", marker="*", linestyle="", markersize=12, label="optimum, all kept")]

@@ -5,15 +5,16 @@ from functools import partial
 from tracer.averaging import Clock
 from tracer.errors import UserError
 from tracer.schedules import Schedule, constant
+from tracer.theory.modes import modes_of
 from tracer.theory.path import DecoupledModes, Solution, WeightPath
-from tracer.theory.problem import Problem
+from tracer.theory.problem import LearningProblem
 from tracer.theory.recursion import CoupledModes, Stepping, propagate
 from tracer.theory.stability import max_learning_rate, resonates
-from tracer.theory.strategies import Strategy
+from tracer.theory.strategies import Posed, Strategy
 
 
 def gradient_descent(
-    problem: Problem,
+    problem: Posed,
     strategy: Strategy,
     *,
     learning_rate: float,
@@ -22,7 +23,7 @@ def gradient_descent(
     schedule: Schedule = constant,
     heavy_ball: float = 0.0,
     allow_unstable: bool = False,
-) -> WeightPath:
+) -> WeightPath[Posed]:
     """The path of full-batch gradient descent; times are whole numbers of steps.
 
         W_{t+1} = W_t - eta_t v_{t+1},  v_{t+1} = h v_t + gradient of L at W_t + strength (W_t - Wbar_t) D,
@@ -41,7 +42,7 @@ def gradient_descent(
     Source: TRACER, arXiv 2605.29380 (the linearised problem and its teachers); the exact recursion: this project.
 
     Args:
-        problem, strategy: what is learned and how.
+        problem, strategy: what is learned and how; a `Problem`, or a `Linearisation`.
         learning_rate: eta, which the schedule multiplies.
         steps: horizon T, which kernels refer to.
         update_every: steps between two teacher updates.
@@ -50,28 +51,26 @@ def gradient_descent(
         allow_unstable: follow a diverging recursion instead of refusing a step size that is too large.
 
     Raises:
-        UserError: if a number is out of its range, the schedule is of another length, or the largest step size is not stable.
+        UserError: if a number is out of its range, the schedule is of another length, the largest step size is not stable,
+            or strategy and problem have no solution together.
     """
     clock = Clock(steps, update_every)
     posed, distillation = strategy.prepare(problem), strategy.distillation
     stepping = Stepping(learning_rate, clock, distillation.kernel, schedule, heavy_ball)
     if not allow_unstable:
         _require_stable(problem, strategy, stepping)
-    metric = distillation.measured_by
-    spectrum = metric.spectrum(posed)
+    modes = modes_of(posed, distillation)
     solution: Solution
-    if spectrum is None:
-        basis = posed.eigenvectors
-        turned = basis.T @ (distillation.strength * metric.matrix(posed)) @ basis
-        solution = CoupledModes(posed.initial_modes, posed.curvatures, turned, basis, stepping)
+    if modes.coupled:
+        solution = CoupledModes(modes.gradient, modes.curvatures, modes.teacher_curvatures, modes.basis, stepping)
     else:
-        propagators = partial(propagate, posed.curvatures, distillation.strength * spectrum, stepping)
-        solution = DecoupledModes(posed.initial_modes, posed.curvatures, posed.eigenvectors, propagators)
+        propagators = partial(propagate, modes.curvatures, modes.teacher_curvatures, stepping)
+        solution = DecoupledModes(modes.gradient, modes.curvatures, modes.basis, propagators)
     steady = schedule is constant and update_every == 1
     return WeightPath(problem, strategy, steps, solution, learning_rate if steady else None, heavy_ball)
 
 
-def _require_stable(problem: Problem, strategy: Strategy, stepping: Stepping) -> None:
+def _require_stable(problem: LearningProblem, strategy: Strategy, stepping: Stepping) -> None:
     clock = stepping.clock
     largest = max_learning_rate(
         problem, strategy, update_every=clock.update_every, heavy_ball=stepping.heavy_ball, total_steps=clock.total_steps

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import singledispatch
 from itertools import pairwise
 
 import numpy as np
@@ -10,11 +11,11 @@ from scipy import special
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, number
-from tracer.theory.limits import teacher_spectrum
-from tracer.theory.path import DecoupledModes, WeightPath
-from tracer.theory.problem import Problem
-from tracer.theory.recursion import Propagators
-from tracer.theory.strategies import Strategy
+from tracer.theory.modes import modes_of, teacher_spectrum
+from tracer.theory.path import DecoupledModes, Solution, WeightPath
+from tracer.theory.problem import LearningProblem
+from tracer.theory.recursion import Propagators, times_within
+from tracer.theory.strategies import Posed, Strategy
 
 FIRST_TIME = 1e-7
 """In units of the fastest mode's time scale: until then, the solution is its own expansion."""
@@ -34,7 +35,7 @@ RADAU_WEIGHTS = np.array(
 """Of the Radau IIA method, Hairer and Wanner, Solving Ordinary Differential Equations II, table IV.5.6."""
 
 
-def gradient_flow(problem: Problem, strategy: Strategy, *, duration: float) -> WeightPath:
+def gradient_flow(problem: Posed, strategy: Strategy, *, duration: float) -> WeightPath[Posed]:
     """The path of gradient flow; times are learning rate times steps, from 0 to the duration.
 
         W' = -(gradient of L at W) - strength (W - Wbar) D,   Wbar' = h(p) (W - Wbar) / duration,   p = time / duration,
@@ -53,18 +54,24 @@ def gradient_flow(problem: Problem, strategy: Strategy, *, duration: float) -> W
     Source: this project.
 
     Args:
-        problem, strategy: what is learned and how; an exponential kernel needs its time constant.
+        problem, strategy: what is learned and how, `TwoTowers` too; an exponential kernel needs its time constant.
         duration: the horizon, learning rate times steps.
 
     Raises:
         UserError: if the duration is not positive, the kernel has no limit of small steps, the metric does not commute with the
-            second moment, or (when asked) a time lies outside the run.
+            second moment, strategy and problem have no solution together, or (when asked) a time lies outside the run.
     """
     number("duration", duration, POSITIVE)
-    posed, distillation = strategy.prepare(problem), strategy.distillation
-    modes = _Integrator(posed.curvatures, teacher_spectrum(posed, distillation), hazard(distillation.kernel), duration)
-    solution = DecoupledModes(posed.initial_modes, posed.curvatures, posed.eigenvectors, modes.propagate)
-    return WeightPath(problem, strategy, duration, solution)
+    return WeightPath(problem, strategy, duration, flow_of(strategy.prepare(problem), strategy, duration))
+
+
+@singledispatch
+def flow_of(posed: LearningProblem, strategy: Strategy, duration: float) -> Solution:
+    """The solution of a problem as the strategy poses it: by modes, or by a function that is registered for its kind."""
+    distillation = strategy.distillation
+    teacher_curvatures, modes = teacher_spectrum(posed, distillation), modes_of(posed, distillation)
+    integrator = _Integrator(modes.curvatures, teacher_curvatures, hazard(distillation.kernel), duration)
+    return DecoupledModes(modes.gradient, modes.curvatures, modes.basis, integrator.propagate)
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ class _Integrator:
 
     def __init__(self, curvatures: np.ndarray, teacher_curvatures: np.ndarray, hazard: Hazard, duration: float):
         self._curvatures, self._teacher_curvatures, self._hazard, self._duration = curvatures, teacher_curvatures, hazard, duration
-        self._first = FIRST_TIME / max(1.0, duration * float(np.max(curvatures + teacher_curvatures))) / hazard.stretch
+        self._first = FIRST_TIME / max(1.0, duration * float(np.max(curvatures + teacher_curvatures, initial=0.0))) / hazard.stretch
 
     def propagate(self, times: np.ndarray) -> Propagators:
         """Propagators at the given times, (m, d) each.
@@ -150,9 +157,7 @@ class _Integrator:
         Raises:
             UserError: if a time lies outside the run.
         """
-        if not np.all((times >= 0) & (times <= self._duration)):
-            raise UserError(f"times must lie between 0 and the duration {self._duration:g}, not {times!r:.80}")
-        x = self._hazard.x_of(times / self._duration)
+        x = self._hazard.x_of(times_within(times, self._duration) / self._duration)
         states = np.array([self._expansion(time) for time in times]).reshape(-1, 3, 2, len(self._curvatures))
         late = x > self._first
         if late.any():

@@ -1,24 +1,31 @@
 """Where each strategy ends when it runs for ever, and how much of the initial error it leaves."""
 
+from functools import singledispatch
+
 import numpy as np
 
-from tracer.averaging import Exponential, Kernel, Static
 from tracer.errors import UserError
 from tracer.quantities import BELOW_ONE, POSITIVE, number
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.metrics import COMMUTING, Metric
+from tracer.theory.modes import teacher_spectrum
 from tracer.theory.optima import held_optimum, metric_without_round_off, optimum, task_curvatures
-from tracer.theory.problem import Problem
+from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.strategies import Distillation, Strategy
 
 
-def limit(problem: Problem, strategy: Strategy, learning_rate: float | None = None, heavy_ball: float = 0.0) -> np.ndarray:
+def limit(problem: LearningProblem, strategy: Strategy, learning_rate: float | None = None, heavy_ball: float = 0.0) -> np.ndarray:
     """The strategy's weights as the number of steps grows without bound, (k, d).
 
     Static teachers leave the anchor bias; moving ones leave none in the task subspace. Where the metric mixes the subspaces and
     weight_decay is 0, an EMA teacher also moves the orthogonal part, by an amount that depends on the learning rate.
 
-    Source: TRACER, arXiv 2605.29380; metrics that do not commute with the second moment: this project.
+        Problem         in closed form, in every metric
+        Linearisation   W_0 - (H + strength)^+ gradient with a static teacher, strength 0 with a moving one, by conjugate gradients
+        TwoTowers       SVD_k(C_2 + strength G_0) / (rho + strength) with a static teacher, or strength 0, from almost every start
+
+    Source: TRACER, arXiv 2605.29380; Nakada et al., arXiv 2302.06232 (two towers); L2-SP, arXiv 1802.01483; metrics that do not
+    commute with the second moment, and distilled towers: this project.
 
     Args:
         problem: what is learned.
@@ -27,20 +34,36 @@ def limit(problem: Problem, strategy: Strategy, learning_rate: float | None = No
             teacher in a metric that mixes the subspaces.
 
     Raises:
-        UserError: if there is no closed limit (a WMA teacher, a warmed-up momentum, or no learning_rate, in such a metric), or a
-            number is out of its range.
+        UserError: if there is no closed limit (a WMA teacher, a warmed-up momentum, or no learning_rate, in such a metric; a
+            strategy that has none for a problem of this kind), or a number is out of its range.
     """
     if learning_rate is not None:
         number("learning_rate", learning_rate, POSITIVE)
     number("heavy_ball", heavy_ball, BELOW_ONE)
-    posed, distillation = strategy.prepare(problem), strategy.distillation
-    if _is_static(distillation):
-        end = held_optimum(posed, distillation.strength, distillation.measured_by)
-    else:
-        end = optimum(posed)
-        if posed.weight_decay == 0 and _mixes(posed, distillation.measured_by):
-            end = end + _orthogonal_shift(posed, distillation, end, learning_rate, heavy_ball)
+    posed = strategy.prepare(problem)
+    end = end_of(posed, strategy, learning_rate, heavy_ball)
     return posed.initial_weights + strategy.interpolation * (end - posed.initial_weights)
+
+
+@singledispatch
+def end_of(posed: LearningProblem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+    """Where training ends, before any interpolation, (k, d), of a problem as the strategy poses it; one function for each kind.
+
+    Raises:
+        UserError: if there is no closed limit.
+    """
+    raise UserError(f"{type(posed).__name__} has no closed limit")
+
+
+@end_of.register
+def _(posed: Problem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+    distillation = strategy.distillation
+    if distillation.is_static:
+        return held_optimum(posed, distillation.strength, distillation.measured_by)
+    end = optimum(posed)
+    if posed.weight_decay == 0 and _mixes(posed, distillation.measured_by):
+        return end + _orthogonal_shift(posed, distillation, end, learning_rate, heavy_ball)
+    return end
 
 
 def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
@@ -58,29 +81,10 @@ def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
     teacher_curvatures = metric_without_round_off(posed, teacher_spectrum(posed, distillation))
     left = (
         ratio(teacher_curvatures, task_curvatures(posed) + teacher_curvatures)
-        if _is_static(distillation)
+        if distillation.is_static
         else np.zeros_like(teacher_curvatures)
     )
     return 1.0 - strategy.interpolation * (1.0 - left)
-
-
-def teacher_spectrum(problem: Problem, distillation: Distillation) -> np.ndarray:
-    """Curvatures l_j = strength D_j that a teacher adds to the loss, in the eigenbasis of the second moment, (d,).
-
-    Raises:
-        UserError: if the metric does not commute with the second moment.
-    """
-    spectrum = distillation.measured_by.spectrum(problem)
-    if spectrum is None:
-        raise UserError(
-            "the metric is not diagonal in the second moment's eigenvectors, so it has no value per mode: "
-            "use gradient_descent, which follows it"
-        )
-    return distillation.strength * spectrum
-
-
-def _is_static(distillation: Distillation) -> bool:
-    return distillation.strength == 0 or isinstance(distillation.kernel, Static)
 
 
 def _mixes(problem: Problem, metric: Metric) -> bool:
@@ -90,10 +94,14 @@ def _mixes(problem: Problem, metric: Metric) -> bool:
 
 
 def _orthogonal_shift(
-    problem: Problem, distillation: Distillation, end: np.ndarray, learning_rate, heavy_ball: float
+    problem: Problem, distillation: Distillation, end: np.ndarray, learning_rate: float | None, heavy_ball: float
 ) -> np.ndarray:
     """-kappa' (W* - W_0) P D_PQ (I + kappa' D_QQ)^-1 with kappa' = eta strength m / ((1 - m)(1 - h)), by the EMA's budget."""
-    momentum = _constant_momentum(distillation.kernel)
+    kernel, momentum = distillation.kernel, distillation.kernel.constant_momentum
+    if momentum is None:
+        raise UserError(
+            f"{kernel!r} has no closed limit where the metric mixes the subspaces: run gradient_descent for as long as you need"
+        )
     if learning_rate is None:
         raise UserError(
             "where the metric mixes the subspaces, an EMA's limit depends on the step size: give limit a learning_rate, "
@@ -105,11 +113,3 @@ def _orthogonal_shift(
     moved = problem.task_subspace.task(end - problem.initial_weights)
     system = np.eye(len(metric)) + force * outside @ metric @ outside
     return -force * np.linalg.solve(system.T, (moved @ metric @ outside).T).T
-
-
-def _constant_momentum(kernel: Kernel) -> float:
-    if isinstance(kernel, Exponential) and kernel.momentum is not None and kernel.warmup_progress == 0:
-        return kernel.momentum
-    raise UserError(
-        f"{kernel!r} has no closed limit where the metric mixes the subspaces: run gradient_descent for as long as you need"
-    )

@@ -5,9 +5,9 @@ point elsewhere; expanding at the pretrained weights costs no closed form per mo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy import special
@@ -15,7 +15,10 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from tracer.errors import UserError
 from tracer.quantities import POSITIVE, number, whole_number
-from tracer.theory.recursion import Stepping, propagate
+from tracer.theory.limits import end_of
+from tracer.theory.metrics import Parameter
+from tracer.theory.modes import Modes, modes_of
+from tracer.theory.strategies import Distillation, Strategy
 from tracer.theory.validation import matrix, not_negative
 
 GRADIENT_TOLERANCE = 1e-10
@@ -26,19 +29,6 @@ FORCING = 0.01
 """Relative residual to which the equations of a Newton step are solved, unless its result is the end."""
 BREAKDOWN = 1e-14
 """A Lanczos vector this small, relative to the largest Ritz value's bound, is round-off: the space is complete."""
-
-
-class Prediction(NamedTuple):
-    """Weights after m numbers of steps, each (m, k, d).
-
-    Attributes:
-        student, teacher: their weights.
-        gap: student minus teacher, accurate relative to itself however small it has become.
-    """
-
-    student: np.ndarray
-    teacher: np.ndarray
-    gap: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +45,16 @@ class Linearisation:
         H[D] = logit_scale texts^T (P o (S' - rowsum(P o S')) + R o (S' - colsum(R o S')))^T images / (2n),   S' the logits of D,
 
     which is positive semidefinite (the logits being linear in W, Gauss-Newton is exact). Embeddings are not normalised. A product
-    costs O(n^2 k) time and five (n, n) matrices. Source: this project.
+    costs O(n^2 k) time and five (n, n) matrices.
+
+    `gradient_descent`, `gradient_flow` and `limit` solve the quadratic model, for every strategy but LP-FT and with distillation in
+    the metric "parameter". Descent and flow are followed in the Lanczos basis Q of H started at the gradient g,
+
+        W_t = W_0 - |g| Q y_t(T) e_1,   T = Q^T H Q,
+
+    y_t being the response of one mode (`recursion.propagate`). Descent is exact in the model for up to `vectors` steps, and in
+    practice far beyond. Of the true gradient the model misses what is second order in the displacement; after a fixed number of
+    steps, smaller and smaller, the relative error of the displacement falls with the square of its size. Source: this project.
 
     Attributes:
         images: (n, d).
@@ -64,9 +63,11 @@ class Linearisation:
         logit_scale: 1 / tau.
         embedding_penalty: rho.
         weight_decay: mu.
+        vectors: size of the Lanczos basis, that many Hessian products.
 
     Raises:
-        UserError: if shapes do not fit, values are not finite, a penalty is negative, or logit_scale is not positive.
+        UserError: if shapes do not fit, values are not finite, a penalty is negative, logit_scale is not positive, or vectors
+            below 1.
     """
 
     images: np.ndarray
@@ -75,6 +76,7 @@ class Linearisation:
     logit_scale: float
     embedding_penalty: float = 0.0
     weight_decay: float = 0.0
+    vectors: int = 20
 
     def __post_init__(self):
         images = matrix("images", self.images)
@@ -82,6 +84,7 @@ class Linearisation:
         initial_weights = matrix("initial_weights", self.initial_weights, texts.shape[1], images.shape[1])
         number("logit_scale", self.logit_scale, POSITIVE)
         not_negative(embedding_penalty=self.embedding_penalty, weight_decay=self.weight_decay)
+        whole_number("vectors", self.vectors)
         for name, array in (("images", images), ("texts", texts), ("initial_weights", initial_weights)):
             object.__setattr__(self, name, array)
 
@@ -110,59 +113,17 @@ class Linearisation:
         """
         return float(np.sqrt(np.mean(self._logits(self._weights(weights) - self.initial_weights) ** 2)))
 
-    def curvatures(self, vectors: int = 20) -> np.ndarray:
+    @property
+    def curvatures(self) -> np.ndarray:
         """Ritz values of the Hessian at the pretrained weights, from the smallest, (at most `vectors`,).
 
         The largest ones approximate the largest eigenvalues, which bound the learning rate (see `max_learning_rate`).
         """
-        return self._krylov(whole_number("vectors", vectors)).values
+        return self._krylov.values
 
-    def predict(self, stepping: Stepping, steps: np.ndarray, *, strength: float = 0.0, vectors: int = 20) -> Prediction:
-        """What gradient descent on L + strength/2 |W - Wbar|^2, with a moving teacher Wbar, does in the quadratic model.
-
-            W_t = W_0 - |g| Q y_t(T) e_1,   T = Q^T H Q,
-
-        y_t being the response of one mode (`recursion.propagate`) and Q the Lanczos basis of H started at the gradient g. Exact in
-        the model for up to `vectors` steps, and in practice far beyond. Of the true gradient it misses what is second order in
-        the displacement; after a fixed number of steps, smaller and smaller, the relative error of the displacement falls with
-        the square of its size. A learning rate that is too large diverges, here as there. Source: this project.
-
-        Args:
-            stepping: learning rates and teacher; every kernel, schedule and momentum.
-            steps: whole numbers of steps, (m,).
-            strength: lambda of the distillation, in parameter space.
-            vectors: size of the Lanczos basis, that many Hessian products.
-
-        Returns:
-            Student and teacher weights and their gap, (m, k, d) each.
-
-        Raises:
-            UserError: if a number is out of its range, or a step lies outside the run.
-        """
-        not_negative(strength=strength)
-        krylov = self._krylov(whole_number("vectors", vectors))
-        response = propagate(krylov.values, np.full_like(krylov.values, strength), stepping, steps)
-
-        def displacement(responses: np.ndarray) -> np.ndarray:
-            moved = -(responses * krylov.start) @ krylov.vectors
-            return moved.reshape(-1, *self.initial_weights.shape)
-
-        student, teacher = displacement(response.student_response), displacement(response.teacher_response)
-        gap = displacement(response.gap_response(krylov.values))
-        return Prediction(self.initial_weights + student, self.initial_weights + teacher, gap)
-
-    def optimum(self, strength: float = 0.0) -> np.ndarray:
-        """Minimiser of the quadratic model of L + strength/2 |W - W_0|^2, the one nearest to the pretrained weights, (k, d).
-
-            W_0 - (H + strength)^+ g,   by conjugate gradients: where `predict` ends with a static teacher.
-
-        Source: this project; the penalty is L2-SP's, arXiv 1802.01483.
-
-        Raises:
-            UserError: if strength is negative, or the equations are too ill-conditioned without a larger one.
-        """
-        not_negative(strength=strength)
-        return self.initial_weights + _newton_direction(self._pretrained, self.gradient(), strength, GRADIENT_TOLERANCE)
+    def with_weight_decay(self, weight_decay: float) -> Self:
+        """The same problem with another mu."""
+        return replace(self, weight_decay=weight_decay)
 
     def true_optimum(self, strength: float = 0.0) -> np.ndarray:
         """Minimiser of the true L + strength/2 |W - W_0|^2, by Newton's method, (k, d).
@@ -188,7 +149,9 @@ class Linearisation:
             moved, point, gradient = self._line_search(moved, direction, strength, float(np.linalg.norm(gradient)))
         raise UserError(f"no minimum was reached in {NEWTON_STEPS} Newton steps: give a larger strength")
 
-    def _line_search(self, moved: np.ndarray, direction: np.ndarray, strength: float, norm: float):
+    def _line_search(
+        self, moved: np.ndarray, direction: np.ndarray, strength: float, norm: float
+    ) -> tuple[np.ndarray, "_Point", np.ndarray]:
         """The displacement after the longest of the steps 1, 1/2, ... that makes the gradient shorter, its point and gradient."""
         for halvings in range(50):
             share = 0.5**halvings
@@ -217,11 +180,8 @@ class Linearisation:
         return float(self.logit_scale * np.linalg.norm(self.images) * np.linalg.norm(self.texts) / len(self.images))
 
     @cached_property
-    def _krylov(self) -> Callable[[int], "_Krylov"]:
-        return lru_cache(maxsize=2)(self._expand)
-
-    def _expand(self, vectors: int) -> "_Krylov":
-        return _lanczos(self._pretrained.product, self.gradient(), vectors)
+    def _krylov(self) -> "_Krylov":
+        return _lanczos(self._pretrained.product, self.gradient(), self.vectors)
 
 
 class _Point:
@@ -264,7 +224,7 @@ class _Krylov(NamedTuple):
 
 
 def _lanczos(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, vectors: int) -> _Krylov:
-    """Ritz pairs of a symmetric operator in the Krylov space of a start (k, d), with full reorthogonalisation."""
+    """Ritz pairs of a positive semidefinite operator in the Krylov space of a start (k, d), with full reorthogonalisation."""
     norm = np.linalg.norm(start)
     size = min(vectors, start.size) if norm > 0 else 0
     basis, products = np.zeros((2, size, start.size))
@@ -281,7 +241,31 @@ def _lanczos(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, vec
         following = rest / left
     projected = basis[:found] @ products[:found].T
     values, rotation = np.linalg.eigh((projected + projected.T) / 2)
-    return _Krylov(values, rotation.T @ basis[:found], norm * rotation[0] if found else np.zeros(0))
+    return _Krylov(np.maximum(values, 0.0), rotation.T @ basis[:found], norm * rotation[0] if found else np.zeros(0))
+
+
+@modes_of.register
+def _(posed: Linearisation, distillation: Distillation) -> Modes:
+    """Modes of whole weight matrices, each a row: weights that the Krylov space does not hold stay where they are."""
+    strength, krylov = _strength(distillation), posed._krylov
+    return Modes(krylov.start[None], krylov.values, np.full_like(krylov.values, strength), krylov.vectors.T)
+
+
+@end_of.register
+def _(posed: Linearisation, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+    strength = _strength(strategy.distillation)
+    held = strength if strategy.distillation.is_static else 0.0
+    return posed.initial_weights + _newton_direction(posed._pretrained, posed.gradient(), held, GRADIENT_TOLERANCE)
+
+
+def _strength(distillation: Distillation) -> float:
+    """The strength of distillation in the parameter metric, in which the Krylov space of the loss is that of both."""
+    if not isinstance(distillation.measured_by, Parameter):
+        raise UserError(
+            f"Linearisation has closed forms in the metric 'parameter' alone, not in {distillation.metric!r}: "
+            "give the distillation that metric"
+        )
+    return distillation.strength
 
 
 def _newton_direction(point: _Point, gradient: np.ndarray, strength: float, tolerance: float) -> np.ndarray:

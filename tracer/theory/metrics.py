@@ -7,7 +7,7 @@ import numpy as np
 
 from tracer.errors import UserError
 from tracer.quantities import FINITE, number
-from tracer.theory.problem import Problem
+from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.validation import positive_semidefinite
 
 COMMUTING = 1e-12
@@ -18,7 +18,7 @@ class Metric(ABC):
     """A positive semidefinite matrix D: the distance of two maps is tr((W - W') D (W - W')^T)."""
 
     @abstractmethod
-    def matrix(self, problem: Problem) -> np.ndarray:
+    def matrix(self, problem: LearningProblem) -> np.ndarray:
         """D, (d, d)."""
 
     def spectrum(self, problem: Problem) -> np.ndarray | None:
@@ -42,7 +42,11 @@ class Spectral(Metric):
     def __post_init__(self):
         number("alpha", self.alpha, FINITE)
 
-    def matrix(self, problem: Problem) -> np.ndarray:
+    def matrix(self, problem: LearningProblem) -> np.ndarray:
+        if not isinstance(problem, Problem):
+            raise UserError(
+                f"{self!r} is made from the second moment of a Problem, which {type(problem).__name__} has not: use Parameter()"
+            )
         if self.alpha == 0:
             return problem.second_moment
         return (problem.eigenvectors * self.spectrum(problem)) @ problem.eigenvectors.T
@@ -59,8 +63,8 @@ class Spectral(Metric):
 class Parameter(Metric):
     """D = I: distance of the weights themselves, on and off the task subspace."""
 
-    def matrix(self, problem: Problem) -> np.ndarray:
-        return np.eye(len(problem.second_moment))
+    def matrix(self, problem: LearningProblem) -> np.ndarray:
+        return np.eye(problem.initial_weights.shape[1])
 
     def spectrum(self, problem: Problem) -> np.ndarray:
         return np.ones_like(problem.eigenvalues)
@@ -82,8 +86,8 @@ class Inputs(Metric):
     def __post_init__(self):
         object.__setattr__(self, "second_moment", positive_semidefinite("the metric's second_moment", self.second_moment))
 
-    def matrix(self, problem: Problem) -> np.ndarray:
-        expected = problem.second_moment.shape
+    def matrix(self, problem: LearningProblem) -> np.ndarray:
+        expected = (problem.initial_weights.shape[1],) * 2
         if self.second_moment.shape != expected:
             raise UserError(
                 f"the metric's second_moment must have shape {expected} like the problem's, not {self.second_moment.shape}"

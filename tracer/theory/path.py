@@ -3,22 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import Generic, Protocol
 
 import numpy as np
 
 from tracer.errors import UserError
 from tracer.quantities import real
 from tracer.theory.limits import limit
-from tracer.theory.problem import Problem
 from tracer.theory.recursion import Propagators
-from tracer.theory.strategies import Strategy
+from tracer.theory.strategies import Posed, Strategy
 
 Times = float | np.ndarray
 
 
 class Solution(Protocol):
-    """What a path is computed by: displacements from the start at the given times (m,), each (m, k, d)."""
+    """What a path is computed by: displacements from the start at the given times (m,), (m, k, d) each or what reshapes to it."""
 
     def student(self, times: np.ndarray) -> np.ndarray: ...
 
@@ -33,9 +32,9 @@ class DecoupledModes:
     """A solution whose modes do not interact: scalars per mode multiply the initial gradient.
 
     Args:
-        gradient: G_0 in the modes, (k, modes).
+        gradient: G_0 in the modes, (rows, modes).
         curvatures: of the undistilled loss in each mode, (modes,).
-        basis: a column for each mode, (d, modes), into which displacements turn back.
+        basis: a column for each mode, (columns, modes), into which displacements turn back; rows x columns is k x d.
         propagate: propagators at the given times.
     """
 
@@ -63,11 +62,12 @@ class DecoupledModes:
 
     def _displacement(self, responses: np.ndarray) -> np.ndarray:
         moved = -self._gradient * responses[:, None, :]
-        return (moved.reshape(-1, self._basis.shape[1]) @ self._basis.T).reshape(-1, len(self._gradient), len(self._basis))
+        (rows, modes), columns = self._gradient.shape, len(self._basis)
+        return (moved.reshape(len(moved) * rows, modes) @ self._basis.T).reshape(len(moved), rows, columns)
 
 
 @dataclass(frozen=True, eq=False)
-class WeightPath:
+class WeightPath(Generic[Posed]):
     """Weights of student and teacher over time.
 
     Made by `gradient_descent` and `proximal` (time in steps) and by `gradient_flow` (time in learning rate x steps).
@@ -83,7 +83,7 @@ class WeightPath:
         heavy_ball: of gradient descent; 0 in the flow.
     """
 
-    problem: Problem
+    problem: Posed
     strategy: Strategy
     horizon: float
     solution: Solution
@@ -91,7 +91,7 @@ class WeightPath:
     heavy_ball: float = 0.0
 
     @cached_property
-    def posed(self) -> Problem:
+    def posed(self) -> Posed:
         """The problem as the strategy poses it: its initial weights are where training starts."""
         return self.strategy.prepare(self.problem)
 
@@ -131,10 +131,9 @@ class WeightPath:
         distillation = self.strategy.distillation
         return distillation.strength * gap @ distillation.measured_by.matrix(self.posed)
 
-    @staticmethod
-    def _at(displacement: Callable[[np.ndarray], np.ndarray], t: Times) -> np.ndarray:
+    def _at(self, displacement: Callable[[np.ndarray], np.ndarray], t: Times) -> np.ndarray:
         times = real("times", t)
         if times.ndim > 1:
             raise UserError(f"times must be a number or an array of one dimension, not of shape {times.shape}")
-        found = displacement(np.atleast_1d(times))
+        found = displacement(np.atleast_1d(times)).reshape(-1, *self.posed.initial_weights.shape)
         return found[0] if times.ndim == 0 else found

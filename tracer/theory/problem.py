@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -18,6 +19,14 @@ RANK_TOLERANCE = 1e-12
 """The one rank rule: an eigenvalue of the second moment counts as zero if it is at most this share of the largest."""
 ROUND_OFF = 1e-13
 """Share of a gradient up to which its part in a direction that the data do not reach is taken for round-off."""
+
+
+class LearningProblem(Protocol):
+    """What is learned: a `Problem`, a `Linearisation`, or `TwoTowers`."""
+
+    @property
+    def initial_weights(self) -> np.ndarray:
+        """W_0, (k, d), where training starts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +78,7 @@ class Problem:
         object.__setattr__(self, "cross_covariance", cross)
         self._require_a_minimum()
 
-    def _changed(self, **fields) -> "Problem":
+    def _changed(self, **fields: Any) -> Self:
         """The problem with other fields and the same second moment, whose eigen-decomposition it takes over."""
         other = copy.copy(self)
         for name, value in fields.items():
@@ -236,15 +245,15 @@ class Problem:
             modes[:, unseen & (np.linalg.norm(modes, axis=0) <= round_off)] = 0.0
         return modes
 
-    def starting_from(self, weights: np.ndarray) -> "Problem":
+    def starting_from(self, weights: np.ndarray) -> Self:
         """The same problem from other initial weights (k, d)."""
         return self._changed(initial_weights=weights)
 
-    def with_weight_decay(self, weight_decay: float) -> "Problem":
+    def with_weight_decay(self, weight_decay: float) -> Self:
         """The same problem with another mu."""
         return self._changed(weight_decay=weight_decay)
 
-    def in_batches(self, batch_size: int, *, replacement: bool = False) -> "Problem":
+    def in_batches(self, batch_size: int, *, replacement: bool = False) -> Self:
         """The problem whose full-batch trajectory is the expected one of random batches, centred within the batch.
 
             E[C_B] = C (B - 1) n / (B (n - 1)) without replacement,   C (B - 1) / B with it or from a population.

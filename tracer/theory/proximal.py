@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from tracer.averaging import Clock, Static
+from tracer.errors import UserError
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.optima import shared_modes
 from tracer.theory.path import DecoupledModes, WeightPath
@@ -15,7 +16,7 @@ from tracer.theory.strategies import Strategy
 
 
 @dataclass(frozen=True, eq=False)
-class ProximalPath(WeightPath):
+class ProximalPath(WeightPath[Problem]):
     """The path that `proximal` makes; its forces and impulses are those of steps of size 1 in the shared modes."""
 
     def limit(self) -> np.ndarray:
@@ -61,9 +62,13 @@ def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: 
         update_every: steps between two teacher updates.
 
     Raises:
-        UserError: if a number is out of its range.
+        UserError: if a number is out of its range, or the problem of another kind.
     """
     posed, distillation = strategy.prepare(problem), strategy.distillation
+    if not isinstance(posed, Problem):
+        raise UserError(
+            f"a student can be solved at every step of a Problem alone, not of {type(posed).__name__}: use another path"
+        )
     stepping = Stepping(1.0, Clock(steps, update_every), distillation.kernel)
     modes = shared_modes(posed, distillation.strength, distillation.measured_by)
     propagators = partial(propagate, modes.data_shares, modes.teacher_shares, stepping)

@@ -228,3 +228,14 @@ def whole_steps(steps: np.ndarray, total_steps: int) -> np.ndarray:
     if given.ndim != 1 or not np.all((given == np.floor(given)) & (given >= 0) & (given <= total_steps)):
         raise UserError(f"steps must be whole numbers between 0 and the horizon of {total_steps}, not {np.asarray(steps)!r:.80}")
     return given.astype(int)
+
+
+def times_within(times: np.ndarray, duration: float) -> np.ndarray:
+    """The times as they are.
+
+    Raises:
+        UserError: if one lies outside the run.
+    """
+    if not np.all((times >= 0) & (times <= duration)):
+        raise UserError(f"times must lie between 0 and the duration {duration:g}, not {times!r:.80}")
+    return times

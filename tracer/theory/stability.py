@@ -6,7 +6,8 @@ from tracer.averaging import Clock, Exponential
 from tracer.errors import UserError
 from tracer.quantities import BELOW_ONE, POSITIVE, number, whole_number
 from tracer.theory.closed_forms import ema, wma
-from tracer.theory.problem import Problem
+from tracer.theory.modes import modes_of
+from tracer.theory.problem import LearningProblem
 from tracer.theory.strategies import Distillation, Strategy
 
 ROUND_OFF = 1e-9
@@ -14,7 +15,7 @@ ROUND_OFF = 1e-9
 
 
 def max_learning_rate(
-    problem: Problem, strategy: Strategy, *, update_every: int = 1, heavy_ball: float = 0.0, total_steps: int | None = None
+    problem: LearningProblem, strategy: Strategy, *, update_every: int = 1, heavy_ball: float = 0.0, total_steps: int | None = None
 ) -> float:
     """Constant step size above which the recursion diverges in some mode; infinity where nothing moves.
 
@@ -36,21 +37,21 @@ def max_learning_rate(
     number("heavy_ball", heavy_ball, BELOW_ONE)
     if total_steps is not None:
         whole_number("total_steps", total_steps)
-    posed, distillation = strategy.prepare(problem), strategy.distillation
-    momentum = _momentum(distillation, update_every, total_steps)
-    spectrum = distillation.measured_by.spectrum(posed)
-    if spectrum is not None:
-        teacher_curvatures = distillation.strength * spectrum
-        if momentum is None:
-            return float(np.min(wma.max_learning_rate(posed.curvatures, teacher_curvatures, heavy_ball)))
-        return float(np.min(ema.max_learning_rate(posed.curvatures, teacher_curvatures, momentum, update_every, heavy_ball)))
-    effective = 1.0 if momentum is None or update_every > 1 else 2 * momentum / (1 + momentum)
-    teacher_curvature = effective * distillation.strength * distillation.measured_by.matrix(posed)
-    largest = np.linalg.eigvalsh(posed.curvature_matrix + teacher_curvature)[-1]
-    return float(2 * (1 + heavy_ball) / largest) if largest > 0 else np.inf
+    modes = modes_of(strategy.prepare(problem), strategy.distillation)
+    momentum = _momentum(strategy.distillation, update_every, total_steps)
+    if modes.coupled:
+        effective = 1.0 if momentum is None or update_every > 1 else 2 * momentum / (1 + momentum)
+        largest = np.linalg.eigvalsh(np.diag(modes.curvatures) + effective * modes.teacher_curvatures)[-1]
+        return float(2 * (1 + heavy_ball) / largest) if largest > 0 else np.inf
+    each = modes.curvatures, modes.teacher_curvatures
+    if modes.curvatures.size == 0:
+        return np.inf
+    if momentum is None:
+        return float(np.min(wma.max_learning_rate(*each, heavy_ball)))
+    return float(np.min(ema.max_learning_rate(*each, momentum, update_every, heavy_ball)))
 
 
-def resonates(problem: Problem, strategy: Strategy, learning_rate: float, clock: Clock, heavy_ball: float) -> bool:
+def resonates(problem: LearningProblem, strategy: Strategy, learning_rate: float, clock: Clock, heavy_ball: float) -> bool:
     """Whether a run diverges below `max_learning_rate` because heavy-ball velocity resonates with an EMA's update period.
 
     Source: this project (`ema.growth`).
@@ -59,13 +60,15 @@ def resonates(problem: Problem, strategy: Strategy, learning_rate: float, clock:
         UserError: if learning_rate or heavy_ball is out of its range.
     """
     number("learning_rate", learning_rate, POSITIVE)
-    posed, distillation = strategy.prepare(problem), strategy.distillation
-    momentum = _momentum(distillation, clock.update_every, clock.total_steps)
-    spectrum = distillation.measured_by.spectrum(posed)
-    if momentum is None or spectrum is None or number("heavy_ball", heavy_ball, BELOW_ONE) == 0 or clock.update_every == 1:
+    distillation = strategy.distillation
+    modes, momentum = (
+        modes_of(strategy.prepare(problem), distillation),
+        _momentum(distillation, clock.update_every, clock.total_steps),
+    )
+    if momentum is None or modes.coupled or number("heavy_ball", heavy_ball, BELOW_ONE) == 0 or clock.update_every == 1:
         return False
-    growth = ema.growth(posed.curvatures, distillation.strength * spectrum, learning_rate, momentum, clock.update_every, heavy_ball)
-    return bool(np.max(growth) > 1 + ROUND_OFF)
+    growth = ema.growth(modes.curvatures, modes.teacher_curvatures, learning_rate, momentum, clock.update_every, heavy_ball)
+    return bool(np.max(growth, initial=0.0) > 1 + ROUND_OFF)
 
 
 def _momentum(distillation: Distillation, update_every: int, total_steps: int | None) -> float | None:

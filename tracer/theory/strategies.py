@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -11,22 +12,40 @@ from tracer.errors import UserError, nearest
 from tracer.quantities import SHARE, number
 from tracer.theory.metrics import METRICS, Metric
 from tracer.theory.optima import optimum
-from tracer.theory.problem import Problem
+from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.validation import not_negative
+
+Posed = TypeVar("Posed", bound=LearningProblem)
+
+
+@runtime_checkable
+class Decaying(Protocol):
+    """A problem that may have weight decay."""
+
+    @property
+    def weight_decay(self) -> float:
+        """mu, weight of half the squared norm of the weights."""
+
+    def with_weight_decay(self, weight_decay: float) -> Self:
+        """The same problem with another mu."""
 
 
 @dataclass(frozen=True)
 class Strategy:
     """A way to fine-tune: what it starts from, which teacher holds it, and how far towards its result one goes."""
 
-    def prepare(self, problem: Problem) -> Problem:
-        """The problem as the strategy poses it."""
+    def prepare(self, problem: Posed) -> Posed:
+        """The problem as the strategy poses it.
+
+        Raises:
+            UserError: if it has no solution for problems of that kind.
+        """
         return problem
 
     @property
     def distillation(self) -> "Distillation":
         """What holds the student to a teacher; of strength 0 where there is none."""
-        return Distillation(0.0, Static())
+        return Distillation(0.0, Static(), "parameter")
 
     @property
     def interpolation(self) -> float:
@@ -61,7 +80,9 @@ class WeightDecay(Strategy):
     def __post_init__(self):
         not_negative(decay=self.decay)
 
-    def prepare(self, problem: Problem) -> Problem:
+    def prepare(self, problem: Posed) -> Posed:
+        if not isinstance(problem, Decaying):
+            raise UserError(f"{type(problem).__name__} has no closed form with weight decay: take another strategy")
         return problem.with_weight_decay(problem.weight_decay + self.decay)
 
 
@@ -96,6 +117,11 @@ class Distillation(Strategy):
     @property
     def distillation(self) -> "Distillation":
         return self
+
+    @property
+    def is_static(self) -> bool:
+        """Whether what holds the student never moves, or is not there."""
+        return self.strength == 0 or isinstance(self.kernel, Static)
 
     @property
     def measured_by(self) -> Metric:
@@ -147,7 +173,9 @@ class LPFT(Strategy):
     stages have the contrastive loss, where the trainer's lp_ft learns a head of class labels by cross-entropy.
     """
 
-    def prepare(self, problem: Problem) -> Problem:
+    def prepare(self, problem: Posed) -> Posed:
+        if not isinstance(problem, Problem):
+            raise UserError(f"a linear probe has a closed form for a Problem alone, not for {type(problem).__name__}")
         return problem.starting_from(optimum(probe(problem)) @ problem.initial_weights)
 
 

@@ -17,8 +17,8 @@ def descent_limit(rng: np.random.Generator) -> Check:
     # The nulls forget what is off its range, do not move, or take steps just above the bound.
     case, steps = random_instance(rng), 2000
     initial = case.initial_weights
-    loss = theory.Linearisation(case.images, case.texts, initial, 0.3, case.embedding_penalty)
-    linear, bound = loss.hessian_product(initial) - loss.gradient(), 2 / loss.curvatures(initial.size)[-1]
+    loss = theory.Linearisation(case.images, case.texts, initial, 0.3, case.embedding_penalty, vectors=initial.size)
+    linear, bound = loss.hessian_product(initial) - loss.gradient(), 2 / loss.curvatures[-1]
 
     def descended(step: float) -> np.ndarray:
         weights = initial
@@ -26,5 +26,6 @@ def descent_limit(rng: np.random.Generator) -> Check:
             weights = weights - step * (loss.hessian_product(weights) - linear)
         return weights
 
-    nulls = case.on_task(loss.optimum()), initial, descended(1.01 * bound)
-    return compare(loss.optimum(), descended(rng.uniform(0.5, 0.95) * bound), *nulls, tolerance=SOLVED)
+    optimum = theory.limit(loss, theory.FineTuning())
+    nulls = case.on_task(optimum), initial, descended(1.01 * bound)
+    return compare(optimum, descended(rng.uniform(0.5, 0.95) * bound), *nulls, tolerance=SOLVED)

@@ -10,10 +10,11 @@ from tracer.theory.claims.tolerances import INTEGRATED, SUMMED
 RANK = 2
 
 
-def _towers(rng: np.random.Generator) -> theory.TwoTowers:
-    """Singular values 2, 1.4, 0.8, 0.5, in random directions."""
+def _towers(rng: np.random.Generator, sizes: np.ndarray | None = None) -> theory.TwoTowers:
+    """Singular values 2, 1.4, 0.8, 0.5, in random directions, and a balanced start."""
     left, right = np.linalg.qr(rng.standard_normal((5, 4)))[0], np.linalg.qr(rng.standard_normal((4, 4)))[0]
-    return theory.TwoTowers((left * [2.0, 1.4, 0.8, 0.5]) @ right.T, float(rng.uniform(0.7, 1.3)))
+    sizes = np.ones(RANK) if sizes is None else sizes
+    return theory.TwoTowers.balanced((left * [2.0, 1.4, 0.8, 0.5]) @ right.T, sizes, float(rng.uniform(0.7, 1.3)))
 
 
 def _alternated(towards: np.ndarray, weight: float, rng: np.random.Generator) -> np.ndarray:
@@ -34,7 +35,7 @@ def svd_optimum(rng: np.random.Generator) -> Check:
     others = (left[:, 1:3] * values[1:3]) @ right[:, 1:3].T
     measured = _alternated(towers.cross_covariance, towers.embedding_penalty, rng)
     nulls = (null / towers.embedding_penalty for null in (others, towers.cross_covariance))
-    return compare(towers.optimum(RANK), measured, *nulls, tolerance=SUMMED)
+    return compare(theory.limit(towers, theory.FineTuning()), measured, *nulls, tolerance=SUMMED)
 
 
 @theorem(PROJECT)
@@ -42,20 +43,20 @@ def distilled_svd_optimum(rng: np.random.Generator) -> Check:
     """Distilled to a pretrained product G_0, the best is the k leading modes of C_2 + lambda G_0, over rho + lambda."""
     # The nulls are the mean of the undistilled optimum and the pretrained product, and these two.
     towers, strength = _towers(rng), float(rng.uniform(0.1, 0.3))
-    anchor = np.linalg.qr(rng.standard_normal((5, RANK)))[0] @ rng.standard_normal((RANK, 4)) / 3
-    penalty, optimum = towers.embedding_penalty, towers.optimum(RANK)
+    towers = towers.starting_from(np.linalg.qr(rng.standard_normal((5, RANK)))[0].T, rng.standard_normal((RANK, 4)) / 3)
+    anchor, penalty, optimum = towers.initial_weights, towers.embedding_penalty, theory.limit(towers, theory.FineTuning())
     measured = _alternated(towers.cross_covariance + strength * anchor, penalty + strength, rng)
     nulls = (penalty * optimum + strength * anchor) / (penalty + strength), optimum, anchor
-    return compare(towers.distilled_optimum(RANK, anchor, strength), measured, *nulls, tolerance=SUMMED)
+    return compare(theory.limit(towers, theory.L2SP(strength)), measured, *nulls, tolerance=SUMMED)
 
 
 @theorem(PROJECT)
 def logistic_growth(rng: np.random.Generator) -> Check:
     """From a balanced, aligned start of two towers each singular value of their product grows logistically, on its own mode."""
     # Gradient flow of both maps, from a balanced start that is rotated; the null is a rate of c instead of 2c.
-    towers, sizes, times = _towers(rng), rng.uniform(0.01, 1.0, RANK), np.array([0.3, 1.0, 2.0])
+    towers, times = _towers(rng, rng.uniform(0.01, 1.0, RANK)), np.array([0.3, 1.0, 2.0])
     turn = np.linalg.qr(rng.standard_normal((RANK, RANK)))[0]
-    start = np.concatenate([turn @ half for half in towers.balanced_start(sizes)], axis=1)
+    start = np.concatenate([turn @ half for half in (towers.image_weights, towers.text_weights)], axis=1)
     features = len(towers.cross_covariance)
 
     def slopes(_: float, flat: np.ndarray) -> np.ndarray:
@@ -66,4 +67,5 @@ def logistic_growth(rng: np.random.Generator) -> Check:
     solved = integrate.solve_ivp(slopes, (0, 2), start.ravel(), "DOP853", times, rtol=1e-12, atol=1e-12)
     halves = (np.split(end.reshape(start.shape), [features], axis=1) for end in solved.y.T)
     measured = np.stack([image.T @ text for image, text in halves])
-    return compare(towers.products(sizes, times), measured, towers.products(sizes, times / 2), tolerance=INTEGRATED)
+    grown = theory.gradient_flow(towers, theory.FineTuning(), duration=2.0).weights
+    return compare(grown(times), measured, grown(times / 2), tolerance=INTEGRATED)
