@@ -23,7 +23,7 @@ def printed_dominance_proof(rng: np.random.Generator) -> Check:
     """The norms that the printed proof compares forget q W*, and are not ordered: from W_0 = W*/p the moving one is greater."""
     # The norms that the printed proof compares; the null is that none exceeds the static teacher's, the first.
     run = random_solved(rng, STEPS)
-    share, best = run.data_share, run.optimum
+    share, best = run.data_share, run.instance.optimum
     _, teachers = solve(run.instance._replace(initial_weights=best / (1 - share)), run.rates, run.strength)
     compared = run.distances((1 - share) * teachers - best)
     return compare(share * (1 - products(share, run.rates)) * np.linalg.norm(best), compared, compared[0])

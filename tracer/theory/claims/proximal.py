@@ -59,8 +59,8 @@ def proximal_errors(rng: np.random.Generator) -> Check:
     """Whatever the weights, an update takes the teacher's task error times 1 - q omega_t; the student's is p times that before."""
     # The nulls are a teacher on its student, and p and q exchanged.
     run = random_solved(rng, STEPS)
-    errors = run.instance.on_task(np.stack([run.teachers[1:], run.students[1:]]) - run.optimum)
-    initial, share = run.instance.on_task(run.instance.initial_weights - run.optimum), run.data_share
+    errors = run.instance.on_task(np.stack([run.teachers[1:], run.students[1:]]) - run.instance.optimum)
+    initial, share = run.instance.on_task(run.instance.initial_weights - run.instance.optimum), run.data_share
 
     def predicted(factor: float, teacher_share: float) -> np.ndarray:
         kept = products(factor, run.rates)

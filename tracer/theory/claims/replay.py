@@ -11,7 +11,7 @@ from tracer.theory.claims.instances import Instance, descend, random_instance, r
 def _replayed(rng: np.random.Generator, kernel: Kernel, rate: float = 0.0) -> tuple[Instance, np.ndarray, float, np.ndarray]:
     """An instance, the second moment that is replayed, the strength, and displacements (2, k, d) by the library and by descent."""
     case, strength = random_instance(rng), rng.uniform(0.5, 1.5)
-    metric = random_second_moment(rng, case.images.shape[1])
+    metric = random_second_moment(rng)
     strategy = theory.Distillation(strength, kernel, theory.Inputs(metric))
     found = theory.limit(case.problem, strategy, stable_learning_rate(case, strength, metric))
     ends = np.stack([found, descend(case, [rate] * 2500, strength, metric)])

@@ -69,7 +69,7 @@ def energy_never_rises(rng: np.random.Generator) -> Check:
     """For any rates in [0, 2] and step sizes up to 2 over the largest curvature, loss plus penalty never increases."""
     # The largest rise at the extremes allowed; the nulls are teachers' rates, or step sizes, above them.
     case, strength = random_instance(rng, rng.uniform(0.0, 0.5)), rng.uniform(0.5, 1.5)
-    problem, pull = case.problem, strength * random_second_moment(rng, case.images.shape[1])
+    problem, pull = case.problem, strength * random_second_moment(rng)
     largest, allowed = 2 / np.linalg.norm(problem.curvature_matrix + pull, 2), rng.uniform(0, 2, 60)
 
     def rise(rates: np.ndarray, learning_rate: float) -> float:
