@@ -204,38 +204,3 @@ def solve(
         path.append((student, teacher))
     students, teachers = zip(*path, strict=True)
     return np.array(students), np.array(teachers)
-
-
-class Solved(NamedTuple):
-    """A run of `solve` in the data's metric, without weight decay: what it was given and its students and teachers."""
-
-    instance: Instance
-    kernel: Weighted
-    strength: float
-    students: np.ndarray
-    teachers: np.ndarray
-
-    @property
-    def rates(self) -> np.ndarray:
-        """omega_1 ... omega_T."""
-        return self.kernel.all_rates
-
-    @property
-    def data_share(self) -> float:
-        """q = rho / (rho + lambda)."""
-        return self.instance.embedding_penalty / (self.instance.embedding_penalty + self.strength)
-
-    def distances(self, weights: np.ndarray) -> np.ndarray:
-        """Norms of the task parts of weight differences (..., k, d)."""
-        return np.asarray(np.linalg.norm(self.instance.on_task(weights), axis=(-2, -1)))
-
-    def errors(self, weights: np.ndarray) -> np.ndarray:
-        """Distances on the task subspace from the optimum."""
-        return self.distances(weights - self.instance.optimum)
-
-
-def random_solved(rng: np.random.Generator, steps: int) -> Solved:
-    """A random instance, weights and strength."""
-    instance, kernel = random_instance(rng), random_weights(rng, steps)
-    strength = rng.uniform(0.5, 1.5) * instance.embedding_penalty
-    return Solved(instance, kernel, strength, *solve(instance, kernel.all_rates, strength))

@@ -38,7 +38,8 @@ def replay_schur_complement(rng: np.random.Generator) -> Check:
     slope = case.problem.gradient(case.initial_weights)
 
     def moved_by(felt: np.ndarray) -> np.ndarray:
-        return -slope @ np.linalg.pinv(case.embedding_penalty * case.second_moment + strength * felt, rcond=1e-10)
+        curvature = case.embedding_penalty * case.second_moment + strength * felt
+        return np.asarray(-slope @ np.linalg.pinv(curvature, rcond=1e-10))
 
     inner = p @ metric @ p
     complement = inner - p @ metric @ np.linalg.pinv(off @ metric @ off, rcond=1e-10) @ metric @ p
