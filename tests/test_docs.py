@@ -111,6 +111,14 @@ def test_generated_pages_list_everything(site):
     assert [claim.id for claim in CLAIMS.values() if claim.statement not in claims or claim.id not in claims] == []
 
 
+def test_every_symbol_of_the_claims_is_explained(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    symbols = importlib.import_module("symbols")
+    assert symbols.unexplained() == set()
+    monkeypatch.delitem(symbols.SYMBOLS, "y")
+    assert symbols.unexplained() == {"y"}
+
+
 def test_the_reference_has_the_face_of_the_theory(site):
     page = (site.html / "api" / "theory.html").read_text(encoding="utf-8")
     missing = [name for name in theory.__all__ if f'id="tracer.theory.{name}"' not in page]

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+from symbols import SYMBOLS, unexplained
 
 from tracer.config.schema import RunConfig
 from tracer.runs.sweep import SweepConfig
@@ -49,16 +50,27 @@ class Strategies(Generated):
 
 
 class Claims(Generated):
-    """Every claim of the theory, by the paper's numbers and by subject."""
+    """Every claim of the theory, after its symbols and an index by subject and by the paper's numbers."""
 
     def lines(self) -> Iterator[str]:
+        if unexplained():
+            raise self.error(f"symbols of the claims that docs/_ext/symbols.py does not explain: {sorted(unexplained())}")
+        yield from heading("Symbols", "-")
+        rows = ([", ".join(f":math:`{each}`" for each in found.split(", ")), meaning] for found, meaning in SYMBOLS.items())
+        yield from table(("Symbol", "What it is"), (22, 78), rows)
+        yield from heading("By subject", "-")
+        yield from table(("Subject", "Claims"), (40, 60), ([plain(subject), links(found)] for subject, found in SUBJECTS.items()))
         yield from heading("By the numbers of TRACER's paper", "-")
-        rows = ([place, ", ".join(f":ref:`{each.id} <claim-{each.id}>`" for each in found)] for place, found in by_number().items())
-        yield from table(("In the paper", "Stated, corrected or sharpened here by"), (22, 78), rows)
+        numbered = ([place, links(found)] for place, found in by_number().items())
+        yield from table(("In the paper", "Stated, corrected or sharpened here by"), (22, 78), numbered)
         for subject, claims in SUBJECTS.items():
             yield from heading(plain(subject), "-")
             for claim in claims:
                 yield from described(claim)
+
+
+def links(claims: Iterable[Claim]) -> str:
+    return ", ".join(f":ref:`{each.id} <claim-{each.id}>`" for each in claims)
 
 
 def described(claim: Claim) -> Iterator[str]:

@@ -10,57 +10,19 @@
 Tests, documentation and notebooks read these instead of restating them. Proofs alone need sympy, and are imported when asked for.
 """
 
+from importlib import import_module
+
 from tracer.errors import UserError, nearest
-from tracer.theory.claims import (
-    averages,
-    batches,
-    bounds,
-    dominance,
-    drift,
-    ema,
-    emphasis,
-    endpoints,
-    linearisation,
-    mixture,
-    pareto,
-    persistence,
-    pretrained,
-    proximal,
-    quadratic,
-    replay,
-    strengths,
-    surrogate,
-    teachers,
-    towers,
-    wma,
-)
 from tracer.theory.claims.claim import Check, Claim
 
+_NAMES = (
+    "linearisation surrogate batches pretrained quadratic endpoints strengths replay pareto averages teachers emphasis ema wma "
+    "mixture persistence drift towers proximal bounds dominance"
+)
+_MODULES = [import_module(f"{__name__}.{name}") for name in _NAMES.split()]
 SUBJECTS: dict[str, tuple[Claim, ...]] = {
     str(module.__doc__).splitlines()[0].removesuffix("."): tuple(each for each in vars(module).values() if isinstance(each, Claim))
-    for module in (
-        linearisation,
-        surrogate,
-        batches,
-        pretrained,
-        quadratic,
-        endpoints,
-        strengths,
-        replay,
-        pareto,
-        averages,
-        teachers,
-        emphasis,
-        ema,
-        wma,
-        mixture,
-        persistence,
-        drift,
-        towers,
-        proximal,
-        bounds,
-        dominance,
-    )
+    for module in _MODULES
 }
 """Claims by subject, in the order of the theory."""
 CLAIMS: dict[str, Claim] = {claim.id: claim for subject in SUBJECTS.values() for claim in subject}

@@ -16,7 +16,7 @@ from tracer.theory.claims.instances import (
     simulate,
     solve,
 )
-from tracer.theory.claims.proximal import STEPS
+from tracer.theory.claims.proximal import STEPS, solved_mode
 from tracer.theory.claims.tolerances import EXACT, SUMMED
 from tracer.theory.closed_forms import ema
 
@@ -69,7 +69,7 @@ def persistence_needs_monotony(rng: np.random.Generator) -> Check:
 def persistence_bound_is_loose(rng: np.random.Generator) -> Check:
     """Under a power-law teacher a solved student's gap exceeds that bound by a factor that grows like T^(beta p)."""
     # Gap over bound by the recursion; the nulls are equality, and a teacher that does not pull.
-    mode, exponent, steps = random_mode(rng, x=(1.0, 1.0)), rng.uniform(0.5, 1.5), 2000
+    mode, exponent, steps = solved_mode(rng), rng.uniform(0.5, 1.5), 2000
     students, teachers = simulate(mode, power_law_rates(exponent, steps))
     gone = 1 - students[-1]
     bound = PowerLaw(exponent).anchor_weight(Clock(steps)) * gone
@@ -93,7 +93,7 @@ def _excess(mode: Mode, rates: np.ndarray, power: float) -> float:
 def sharp_persistence(rng: np.random.Generator) -> Check:
     """For any weights a solved student's teacher keeps omega_0^q of its error or more, the gap q (1 - omega_t) of that before."""
     # Bounds less errors and gaps, for random weights and small rates, which meet them; the null's power is lower.
-    mode = random_mode(rng, x=(1.0, 1.0))
+    mode = solved_mode(rng)
     runs = random_weights(rng, STEPS).all_rates, np.full(STEPS, 1e-4)
     found, null = (max(_excess(mode, rates, each * mode.data_share) for rates in runs) for each in (1.0, 0.9))
     return Check(found, EXACT, null)
@@ -103,7 +103,7 @@ def sharp_persistence(rng: np.random.Generator) -> Check:
 def descent_persists_longer(rng: np.random.Generator) -> Check:
     """Descent with x <= 1 is monotone and keeps at least what a solved student does: >= 1 - q omega_t of its teacher's error."""
     # Rises of the student, and bounds less its teacher, for x up to 1, which meets them; the null's share q is less.
-    modes = [random_mode(rng, x=(0.01, 1.0), share=(0.05, 0.95)) for _ in range(40)] + [random_mode(rng, x=(1.0, 1.0))]
+    modes = [random_mode(rng, x=(0.01, 1.0), share=(0.05, 0.95)) for _ in range(40)] + [solved_mode(rng)]
     excess = []
     for mode in modes:
         rates = random_weights(rng, 60).all_rates
@@ -118,7 +118,7 @@ def descent_persists_longer(rng: np.random.Generator) -> Check:
 def geometric_rate(rng: np.random.Generator) -> Check:
     """Rates >= omega_min give a geometric rate, an EMA's exactly; with omega_min = c/T, as on a horizon, the bound is e^(-qc)."""
     # An EMA's teacher, which meets the bound, and the bound for a power law on long horizons; the null has no pull.
-    mode, momentum, exponent = random_mode(rng, x=(1.0, 1.0)), rng.uniform(0.8, 0.95), rng.uniform(0.5, 1.5)
+    mode, momentum, exponent = solved_mode(rng), rng.uniform(0.8, 0.95), rng.uniform(0.5, 1.5)
     share, steps = mode.data_share, np.array([100_000, 200_000])
     measured = simulate(mode, [1 - momentum] * 30)[1][-1], extrapolated(*(1 - share * exponent / (exponent + steps)) ** steps)
     predicted = ema.proximal_teacher(*mode[:2], momentum, 30), np.exp(-share * exponent)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tracer.averaging import Clock, Kernel
 from tracer.theory.problem import Problem
@@ -63,7 +64,7 @@ class Weighted(Kernel):
     alphas: np.ndarray
 
     def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
-        return (self.alphas / np.cumsum(self.alphas))[updates]
+        return np.asarray((self.alphas / np.cumsum(self.alphas))[updates])
 
     @property
     def all_rates(self) -> np.ndarray:
@@ -73,7 +74,7 @@ class Weighted(Kernel):
 
 def streamed(rates: np.ndarray, iterates: np.ndarray) -> np.ndarray:
     """The last teacher of the streaming average, which starts at the first iterate."""
-    teacher = iterates[0]
+    teacher: np.ndarray = iterates[0]
     for rate, iterate in zip(rates, iterates[1:], strict=True):
         teacher = (1 - rate) * teacher + rate * iterate
     return teacher
@@ -89,9 +90,9 @@ def products(share: float, rates: np.ndarray) -> np.ndarray:
     return np.cumprod(np.concatenate([[1.0], 1 - share * rates]))
 
 
-def extrapolated(coarse, fine):
+def extrapolated(coarse: ArrayLike, fine: ArrayLike) -> np.ndarray:
     """The limit of a quantity whose error halves from the first to the second."""
-    return 2 * np.asarray(fine) - coarse
+    return np.asarray(2 * np.asarray(fine) - np.asarray(coarse))
 
 
 class Instance(NamedTuple):
@@ -112,52 +113,55 @@ class Instance(NamedTuple):
     @property
     def centred_texts(self) -> np.ndarray:
         """Z H, transposed, (n, k)."""
-        return self.texts - self.texts.mean(axis=0)
+        return np.asarray(self.texts - self.texts.mean(axis=0))
 
     @property
     def second_moment(self) -> np.ndarray:
         """Sigma, (d, d)."""
-        return self.images.T @ self.images / len(self.images)
+        return np.asarray(self.images.T @ self.images / len(self.images))
 
     @property
     def cross_covariance(self) -> np.ndarray:
         """C, (k, d)."""
-        return self.centred_texts.T @ self.images / len(self.images)
+        return np.asarray(self.centred_texts.T @ self.images / len(self.images))
 
     @property
     def projector(self) -> np.ndarray:
         """P, (d, d), through the pseudo-inverse of the images."""
-        return np.linalg.pinv(self.images) @ self.images
+        return np.asarray(np.linalg.pinv(self.images) @ self.images)
+
+    @property
+    def optimum(self) -> np.ndarray:
+        """W* P without weight decay, (k, d), through the pseudo-inverse of the images."""
+        return np.asarray((np.linalg.pinv(self.images) @ self.centred_texts).T / self.embedding_penalty)
 
     def on_task(self, weights: np.ndarray) -> np.ndarray:
         """W P."""
-        return weights @ self.projector
+        return np.asarray(weights @ self.projector)
 
     def off_task(self, weights: np.ndarray) -> np.ndarray:
         """W Q."""
-        return weights - self.on_task(weights)
+        return np.asarray(weights - self.on_task(weights))
 
     def power(self, exponent: float) -> np.ndarray:
         """Sigma to a power taken on its range, from the singular values of the images."""
         _, values, rows = np.linalg.svd(self.images, full_matrices=False)
         kept = values > 1e-9 * values[0]
-        return (rows[kept].T * (values[kept] ** 2 / len(self.images)) ** exponent) @ rows[kept]
+        return np.asarray((rows[kept].T * (values[kept] ** 2 / len(self.images)) ** exponent) @ rows[kept])
 
 
 def random_instance(rng: np.random.Generator, weight_decay: float = 0.0) -> Instance:
     """An instance of eight pairs, seven features and three embedding dimensions."""
-    pairs, features, embedding, rank = 8, 7, 3, 4
-    left = np.linalg.qr(rng.standard_normal((pairs, rank)))[0]
-    right = np.linalg.qr(rng.standard_normal((features, rank)))[0]
-    images = np.sqrt(pairs) * (left * rng.uniform(0.7, 1.3, rank)) @ right.T
-    texts = rng.standard_normal((pairs, embedding)) + rng.standard_normal(embedding)
-    return Instance(images, texts, rng.standard_normal((embedding, features)), rng.uniform(0.5, 1.5), weight_decay)
+    left, right = (np.linalg.qr(rng.standard_normal((size, 4)))[0] for size in (8, 7))
+    images = np.sqrt(8) * (left * rng.uniform(0.7, 1.3, 4)) @ right.T
+    texts = rng.standard_normal((8, 3)) + rng.standard_normal(3)
+    return Instance(images, texts, rng.standard_normal((3, 7)), rng.uniform(0.5, 1.5), weight_decay)
 
 
-def random_second_moment(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Of inputs in all directions, unlike any other."""
-    inputs = rng.standard_normal((3 * size, size))
-    return inputs.T @ inputs / len(inputs)
+def random_second_moment(rng: np.random.Generator) -> np.ndarray:
+    """Of inputs in all seven directions, unlike any other."""
+    inputs = rng.standard_normal((21, 7))
+    return np.asarray(inputs.T @ inputs / len(inputs))
 
 
 def stable_learning_rate(instance: Instance, strength: float = 0.0, metric: np.ndarray | None = None) -> float:
@@ -187,56 +191,16 @@ def solve(
     The least change from where the student is; held to its teacher on the given inputs (m, d), by default on the images.
     """
     held = instance.images if inputs is None else inputs
-    data, teacher_curvature = np.sqrt(instance.embedding_penalty / len(instance.images)), np.sqrt(strength / len(held))
+    data, pull = np.sqrt(instance.embedding_penalty / len(instance.images)), np.sqrt(strength / len(held))
     decay = np.sqrt(instance.weight_decay) * np.eye(held.shape[1])
-    rows = np.concatenate([data * instance.images, decay, teacher_curvature * held])
+    rows = np.concatenate([data * instance.images, decay, pull * held])
     asked = data * instance.centred_texts / instance.embedding_penalty
     student = teacher = instance.initial_weights
     path = [(student, teacher)]
     for rate in rates:
-        wanted = np.concatenate([asked, np.zeros((held.shape[1], len(student))), teacher_curvature * held @ teacher.T])
+        wanted = np.concatenate([asked, np.zeros((held.shape[1], len(student))), pull * held @ teacher.T])
         student = student + np.linalg.lstsq(rows, wanted - rows @ student.T, rcond=1e-9)[0].T
         teacher = teacher + rate * (student - teacher)
         path.append((student, teacher))
     students, teachers = zip(*path, strict=True)
     return np.array(students), np.array(teachers)
-
-
-class Solved(NamedTuple):
-    """A run of `solve` in the data's metric, without weight decay: what it was given and its students and teachers."""
-
-    instance: Instance
-    kernel: Weighted
-    strength: float
-    students: np.ndarray
-    teachers: np.ndarray
-
-    @property
-    def rates(self) -> np.ndarray:
-        """omega_1 ... omega_T."""
-        return self.kernel.all_rates
-
-    @property
-    def data_share(self) -> float:
-        """q = rho / (rho + lambda)."""
-        return self.instance.embedding_penalty / (self.instance.embedding_penalty + self.strength)
-
-    @property
-    def optimum(self) -> np.ndarray:
-        """W* P, by the pseudo-inverse of the images."""
-        return (np.linalg.pinv(self.instance.images) @ self.instance.centred_texts).T / self.instance.embedding_penalty
-
-    def distances(self, weights: np.ndarray) -> np.ndarray:
-        """Norms of the task parts of weight differences (..., k, d)."""
-        return np.linalg.norm(self.instance.on_task(weights), axis=(-2, -1))
-
-    def errors(self, weights: np.ndarray) -> np.ndarray:
-        """Distances on the task subspace from the optimum."""
-        return self.distances(weights - self.optimum)
-
-
-def random_solved(rng: np.random.Generator, steps: int) -> Solved:
-    """A random instance, weights and strength."""
-    instance, kernel = random_instance(rng), random_weights(rng, steps)
-    strength = rng.uniform(0.5, 1.5) * instance.embedding_penalty
-    return Solved(instance, kernel, strength, *solve(instance, kernel.all_rates, strength))

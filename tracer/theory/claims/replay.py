@@ -11,7 +11,7 @@ from tracer.theory.claims.instances import Instance, descend, random_instance, r
 def _replayed(rng: np.random.Generator, kernel: Kernel, rate: float = 0.0) -> tuple[Instance, np.ndarray, float, np.ndarray]:
     """An instance, the second moment that is replayed, the strength, and displacements (2, k, d) by the library and by descent."""
     case, strength = random_instance(rng), rng.uniform(0.5, 1.5)
-    metric = random_second_moment(rng, case.images.shape[1])
+    metric = random_second_moment(rng)
     strategy = theory.Distillation(strength, kernel, theory.Inputs(metric))
     found = theory.limit(case.problem, strategy, stable_learning_rate(case, strength, metric))
     ends = np.stack([found, descend(case, [rate] * 2500, strength, metric)])
@@ -38,7 +38,8 @@ def replay_schur_complement(rng: np.random.Generator) -> Check:
     slope = case.problem.gradient(case.initial_weights)
 
     def moved_by(felt: np.ndarray) -> np.ndarray:
-        return -slope @ np.linalg.pinv(case.embedding_penalty * case.second_moment + strength * felt, rcond=1e-10)
+        curvature = case.embedding_penalty * case.second_moment + strength * felt
+        return np.asarray(-slope @ np.linalg.pinv(curvature, rcond=1e-10))
 
     inner = p @ metric @ p
     complement = inner - p @ metric @ np.linalg.pinv(off @ metric @ off, rcond=1e-10) @ metric @ p

@@ -69,7 +69,7 @@ def teachers_exert_no_orthogonal_force(rng: np.random.Generator) -> Check:
     # A WMA and a teacher that moves at random, by 30 steps of descent and by the library; the distance is part of the proof.
     # The nulls keep less the weaker the pull, as the published text has it, or what distillation on other inputs keeps.
     case, exponent, rates = random_instance(rng), rng.uniform(0.3, 1.5), rng.uniform(0, 1, 30)
-    start, sigma, other = case.off_task(case.initial_weights), case.second_moment, random_second_moment(rng, 7)
+    start, sigma, other = case.off_task(case.initial_weights), case.second_moment, random_second_moment(rng)
     measured, weaker, elsewhere = [], [], []
     for strength in STRENGTHS:
         measured += [descend(case, moves, strength, sigma) for moves in (power_law_rates(exponent, 30), rates)]

@@ -27,7 +27,7 @@ def _published_optimum(case: Instance, pulled: np.ndarray) -> np.ndarray:
     """Least squares in the published scale on the images and on rows (m, d) that W_0 maps to their targets, nearest to W_0."""
     rows, initial = np.vstack([case.images, pulled]), case.initial_weights
     target = np.vstack([len(case.texts) * case.centred_texts, pulled @ initial.T])
-    return initial + (np.linalg.pinv(rows) @ (target - rows @ initial.T)).T
+    return np.asarray(initial + (np.linalg.pinv(rows) @ (target - rows @ initial.T)).T)
 
 
 @theorem(PROJECT, "Definition 3.1", "Equation (2)")

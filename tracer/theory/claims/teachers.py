@@ -42,7 +42,7 @@ def update_period(rng: np.random.Generator) -> Check:
         return np.stack([ema.student(*each), ema.teacher(*each)])
 
     sizes = learning_rate_per_update(*mode, period), mode.learning_rate, period * mode.learning_rate
-    own, *nulls = map(predicted, sizes)
+    own, *nulls = (predicted(float(size)) for size in sizes)
     return compare(own, np.stack(paths)[:, ::period], *nulls)
 
 
@@ -69,10 +69,10 @@ def energy_never_rises(rng: np.random.Generator) -> Check:
     """For any rates in [0, 2] and step sizes up to 2 over the largest curvature, loss plus penalty never increases."""
     # The largest rise at the extremes allowed; the nulls are teachers' rates, or step sizes, above them.
     case, strength = random_instance(rng, rng.uniform(0.0, 0.5)), rng.uniform(0.5, 1.5)
-    problem, pull = case.problem, strength * random_second_moment(rng, case.images.shape[1])
+    problem, pull = case.problem, strength * random_second_moment(rng)
     largest, allowed = 2 / np.linalg.norm(problem.curvature_matrix + pull, 2), rng.uniform(0, 2, 60)
 
-    def rise(rates: np.ndarray, learning_rate: float) -> float:
+    def rise(rates: np.ndarray, learning_rate: np.floating) -> float:
         student = teacher = case.initial_weights
         energies = []
         for rate in rates:
