@@ -29,11 +29,16 @@ def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation"
 
 
 def verdict(run: RunConfig, result: "Result", stage: Callable[[str], None] = lambda what: None) -> dict[str, Any] | None:
-    """The student's report beside those of the pretrained model and the teacher (see `compare`); None if it was not judged."""
+    """The student's report beside those of the pretrained model and the teacher (see `compare`), told in the model card too.
+
+    None if it was not judged.
+    """
     if result.report is None or result.suite is None:
         return None
     anchor = dataclasses.replace(result.student, model=result.anchor, head=None) if run.model.pretrained is not None else None
-    return compare(run, result.report, result.suite, anchor, result.teacher, stage=stage)
+    whole = compare(run, result.report, result.suite, anchor, result.teacher, stage=stage)
+    result.card.write(whole)
+    return whole
 
 
 def compare(
