@@ -14,7 +14,6 @@ from tracer.errors import UserError
 
 if TYPE_CHECKING:
     from tracer.config.schema import RunConfig
-    from tracer.data.datasets import Suite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +130,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example optimization.learning_rate=1e-5")
 
 
-def _configuration(options: argparse.Namespace):
+def _configuration(options: argparse.Namespace) -> "RunConfig":
     from tracer.config import loading
 
     given = [options.config, *options.overrides] if options.config and "=" in options.config else options.overrides
@@ -189,38 +188,24 @@ def _evaluate(options: argparse.Namespace) -> None:
     run = _configuration(options)
     weights, head = (_to_read(getattr(options, name), f"--{name}") for name in ("weights", "head"))
     coefficients = None if options.interpolations is None else _coefficients(options.interpolations)
-    _require_sense(run, weights, head, coefficients)
+    if coefficients is not None and weights is None:
+        raise UserError("--interpolations mixes model.pretrained with other weights: name those by --weights")
+    if coefficients is not None and head is not None:
+        raise UserError("--interpolations classifies by the texts of both models, without a head: leave --head out")
     paths.require_folder(run.output, "output")
-    from tracer.runs import build, judging, sources
-    from tracer.storage import content_name
+    from tracer.runs import judging
     from tracer.terminal import console
 
-    suite = sources.suite_of(run)
-    assert suite is not None, "_require_sense refuses that"
-    if coefficients is not None and weights is not None:
-        _evaluate_interpolations(run, suite, weights, coefficients)
+    suite = judging.suite_to_judge_on(run)
+    if coefficients is None or weights is None:
+        console.report(judging.judge_saved(run, suite, weights, head, console.say), run.output)
         return
-    console.say(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
-    encoder = build.load_encoder(run, weights, head)
-    name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
-    report = judging.judge(encoder, suite, run.output, name, run.workers)
-    if (weights or head) and run.model.pretrained is not None:
-        report = judging.compare(run, report, suite, build.load_encoder(run), name=name, stage=console.say)
-    console.report(report, run.output)
+    from tracer.runs import interpolations
 
-
-def _require_sense(run: "RunConfig", weights: Path | None, head: Path | None, coefficients: list[float] | None) -> None:
-    """What the options of `evaluate` must be together."""
-    if run.evaluation is None:
-        raise UserError("evaluation is null, so there is nothing to judge the model on: name a suite")
-    if coefficients is None:
-        return
-    if weights is None:
-        raise UserError("--interpolations mixes model.pretrained with other weights: name those by --weights")
-    if head is not None:
-        raise UserError("--interpolations classifies by the texts of both models, without a head: leave --head out")
-    if run.model.pretrained is None:
-        raise UserError("model.pretrained is null, so there are no pretrained weights to interpolate with: name them")
+    interpolations.require_both_ends(run, suite)
+    with console.progress("interpolations", len(coefficients)) as advance:
+        reports = interpolations.judge(run, weights, coefficients, suite, advance)
+    console.interpolations(reports, run.output)
 
 
 def _to_read(text: str | None, option: str) -> Path | None:
@@ -230,20 +215,6 @@ def _to_read(text: str | None, option: str) -> Path | None:
     path = paths.given(text, option)
     paths.require_readable(path, option)
     return path
-
-
-def _evaluate_interpolations(run: "RunConfig", suite: "Suite", weights: Path, coefficients: list[float]) -> None:
-    if not suite.ood:
-        raise UserError("--interpolations compares ID with OOD accuracy, and evaluation has no OOD sets: name some")
-    from tracer import plotting
-    from tracer.runs import judging
-    from tracer.storage import content_name
-    from tracer.terminal import console
-
-    with console.progress("interpolations", len(coefficients)) as advance:
-        reports = judging.judge_interpolations(run, weights, coefficients, suite, advance)
-    plotting.save(plotting.interpolations(reports), run.output / f"interpolations-{content_name(weights)}")
-    console.interpolations(reports, run.output)
 
 
 def _coefficients(text: str) -> list[float]:

@@ -17,6 +17,7 @@ from tracer.models.merging import interpolate, model_stock
 from tracer.runs import build, lock, run_identity, training_data
 from tracer.runs.build import Learner, load_encoder
 from tracer.runs.judging import judge
+from tracer.runs.model_card import ModelCard
 from tracer.runs.result import Result
 from tracer.runs.sources import suite_of
 from tracer.runs.training_data import TrainingData
@@ -36,10 +37,10 @@ def fine_tune(
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
-    head.safetensors (the teacher's is teacher-head.safetensors) and with a suite evaluation.json into `run.output`; skipped.jsonl
-    lists corrupt training pairs, if there are any. The runs that it begins with (`RunConfig.earlier`) have folders below, and
-    `on_step` is given the steps done in all of them.
-    `stage` is told what begins, and `trackers` get the metrics too.
+    head.safetensors (the teacher's is teacher-head.safetensors), with a suite evaluation.json, and a model card, README.md, into
+    `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. The runs that it begins with (`RunConfig.earlier`)
+    have folders below, and `on_step` is given the steps done in all of them. `stage` is told what begins, and `trackers` get the
+    metrics too.
     All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone
     meanwhile. Of several processes (see `Trainer`) the first alone writes and judges; the others return without a report as soon
     as the training is over.
@@ -83,9 +84,10 @@ def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[
     teacher = learner.encoder_of(trainer.teacher.module) if trainer and trainer.teacher else None
     if suite:
         stage("judging the student")
-    report = _finish(run, student, teacher, suite) if distributed.is_first() else None
+    card = ModelCard.of(run, data)
+    report = _finish(card, student, teacher, suite) if distributed.is_first() else None
     skipped = trainer.skips.samples if trainer and trainer.skips else ()
-    return Result(student, anchor, teacher, suite, report, skipped)
+    return Result(student, anchor, teacher, suite, report, card, skipped)
 
 
 def _earlier(
@@ -128,8 +130,9 @@ def _begin(run: RunConfig, checkpoints: Checkpoints) -> None:
     checkpoints.begin()
 
 
-def _finish(run: RunConfig, student: Encoder, teacher: Encoder | None, suite: Suite | None) -> dict[str, Any] | None:
-    """Save what was trained and judge it."""
+def _finish(card: ModelCard, student: Encoder, teacher: Encoder | None, suite: Suite | None) -> dict[str, Any] | None:
+    """Save what was trained, judge it, and say what it is."""
+    run = card.run
     clip.save_folder(student.model, run.output)
     if student.head is not None:
         student.head.save(run.output / "head.safetensors")
@@ -137,7 +140,9 @@ def _finish(run: RunConfig, student: Encoder, teacher: Encoder | None, suite: Su
         clip.save(teacher.model, run.output / "teacher.safetensors")
         if teacher.head is not None:
             teacher.head.save(run.output / "teacher-head.safetensors")
-    return judge(student, suite, run.output, workers=run.workers) if suite else None
+    report = judge(student, suite, run.output, workers=run.workers) if suite else None
+    card.write(report)
+    return report
 
 
 def _following(on_step: Callable[[int], None], steps_before: int) -> Callable[[int], None]:

@@ -7,6 +7,7 @@ from typing import Any
 from tracer.data.datasets import Suite
 from tracer.data.images import CorruptSample
 from tracer.models.dual_encoder import DualEncoder, Encoder
+from tracer.runs.model_card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Result:
         teacher: the teacher at the end, with its head if the student has one; None if there was none.
         suite: what the run is judged on, if it is.
         report: the student's report on it.
+        card: the model card, which is written into the run's folder.
         skipped: the corrupt training pairs that were passed over, in the order met.
     """
 
@@ -28,4 +30,5 @@ class Result:
     teacher: Encoder | None
     suite: Suite | None
     report: dict[str, Any] | None
+    card: ModelCard
     skipped: Sequence[CorruptSample] = ()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tracer.errors import UserError
 from tracer.storage import write_text
 from tracer.tensor_files import load_metadata, load_tensors, require_sound, save_tensors
+from tracer.training import distributed
 from tracer.training.identity import Identity, changes
 from tracer.training.randomness import random_state, set_random_state
 from tracer.training.teacher import Teacher
@@ -96,14 +97,16 @@ class Checkpoints:
     def step(self) -> int:
         """The step that the run would go on from: that of the newest checkpoint, 0 if there is none.
 
+        All of several processes have to ask; the first reads the checkpoint to its end for them.
+
         Raises:
-            UserError: if the checkpoint is damaged, or the folder holds another run.
+            UserError: if the checkpoint is damaged, in all of them, or the folder holds another run.
         """
-        if not self.paths():
+        newest = next(reversed(self.paths()), None)
+        metadata = self._metadata(newest)
+        if newest is None or metadata is None:
             self._require_same(self._identity_begun(), "the run began", self._begun)
             return 0
-        newest = self.paths()[-1]
-        metadata = self._metadata(newest)
         self._require_same(metadata["identity"], f"step {metadata['step']} was saved", newest)
         return metadata["step"]
 
@@ -117,16 +120,19 @@ class Checkpoints:
         if step:
             progress.restore(load_tensors(self.paths()[-1]), step)
 
-    def _metadata(self, newest: Path) -> dict[str, Any]:
-        """What a checkpoint says of itself, once all of it was found sound."""
+    def _metadata(self, newest: Path | None) -> dict[str, Any] | None:
+        """What a checkpoint, if there is one, says of itself, once all of it was found sound."""
         try:
-            if self._sound != newest:
-                require_sound(newest)
-                self._sound = newest
-            return load_metadata(newest)
+            distributed.by_first(lambda: self._require_sound(newest))  # also where this process sees none: another may
+            self._sound = newest
+            return load_metadata(newest) if newest else None
         except UserError as error:
             remedy = "go on from the checkpoint before it" if len(self.paths()) > 1 else "begin again"
             raise UserError(f"{error}, or delete it to {remedy}") from error
+
+    def _require_sound(self, newest: Path | None) -> None:
+        if newest is not None and newest != self._sound:
+            require_sound(newest)
 
     def _identity_begun(self) -> Identity | None:
         try:

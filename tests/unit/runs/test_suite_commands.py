@@ -131,3 +131,13 @@ class TestInterpolations:
 def test_mistakes_have_one_sentence(tmp_path, capsys, suite, words):
     check_told(capsys, ["train", f"output={tmp_path}/out", "model.architecture=glyphs", f"evaluation={suite}"], *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_judged_weights_have_one_report_written_once(tmp_path, wild, monkeypatch):
+    from tracer.runs import judging
+
+    written, write = [], judging.write_text
+    monkeypatch.setattr(judging, "write_text", lambda path, text: (written.append(path.name), write(path, text)))
+    assert main(["evaluate", *wild, "--weights", str(tmp_path / "student.safetensors")]) == 0
+    (name,) = written
+    assert "change" in json.loads((tmp_path / "out" / name).read_text())

@@ -170,6 +170,38 @@ def test_resumes_on_another_number_of_processes(tmp_path, before, after):
     assert difference(ended, train(), ["student", "teacher", "gradient"]) <= FLOAT64
 
 
+class TestCheckpoint:
+    @pytest.fixture
+    def saved(self, tmp_path):
+        train(steps=5, checkpoints=Checkpoints(tmp_path / "run", {}))
+        return tmp_path / "run"
+
+    def test_is_read_to_its_end_by_the_first_alone(self, tmp_path, saved, monkeypatch):
+        read = []
+        monkeypatch.setattr("tracer.training.checkpoints.require_sound", read.append)
+
+        def go_on(index):
+            checkpoints = Checkpoints(saved, {})
+            return checkpoints.step(), checkpoints.step(), len(read)
+
+        assert in_processes(tmp_path, go_on) == [(5, 5, 1), (5, 5, 0)]
+
+    def test_that_is_damaged_is_refused_by_all(self, tmp_path, saved):
+        (path,) = saved.glob("*.safetensors")
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        answers = in_processes(tmp_path, lambda index: Checkpoints(saved, {}).step())
+        assert answers[0] == answers[1]
+        assert answers[0].endswith("its checksum does not match): replace it, or delete it to begin again")
+
+    def test_that_one_process_does_not_see_does_not_hang_the_others(self, tmp_path, saved):
+        for without in (0, 1):
+            folders = [tmp_path / "none", saved] if without == 0 else [saved, tmp_path / "none"]
+            steps = in_processes(tmp_path / str(without), lambda index, folders=folders: Checkpoints(folders[index], {}).step())
+            assert sorted(steps) == [0, 5]
+
+
 class TestDropout:
     def test_differs_between_processes_and_steps(self, tmp_path):
         def draw(index):
