@@ -32,8 +32,10 @@ multiprocessing.set_forkserver_preload(["tracer.runs.fine_tune"])  # the process
 
 LONGEST_FIRST = (
     "tests/test_notebooks.py",
-    "tests/unit/demo/test_demo.py",
+    "tests/crosscheck/test_limits_of_the_theory.py",
+    "tests/crosscheck/test_gradient_descent.py",
     "tests/recipes/test_experiments.py",
+    "tests/unit/demo/test_demo.py",
     "tests/test_docs.py",
     "tests/unit/runs/test_sweep.py",
 )

@@ -77,7 +77,7 @@ def metrics(draw, problem: Problem, name: str):
 
 @st.composite
 def settings_for(draw, problem: Problem, strategy: theory.Strategy) -> Setting:
-    steps = draw(st.integers(3, 40))
+    steps = draw(st.integers(3, 24))
     update_every = draw(st.integers(1, min(steps, 6)))
     heavy_ball = draw(st.sampled_from([0.0, 0.0, 0.6]))
     largest = theory.max_learning_rate(problem, strategy, update_every=update_every, heavy_ball=heavy_ball, total_steps=steps)

@@ -12,7 +12,7 @@ from tests import replicas
 from tests.models import TINY_ARCHITECTURES
 from tests.unit.data.test_imagenet import PLANTED
 from tests.unit.data.test_iwildcam import CATEGORIES, ROWS
-from tracer.data import label_tables
+from tracer.data import imagenet, label_tables
 from tracer.models import clip
 from tracer.runs import fine_tune as running
 from tracer.runs import sweep
@@ -25,6 +25,19 @@ STAND_INS = {"ViT-B-16-quickgelu": "tiny-vit-quickgelu", "ViT-L-14-quickgelu": "
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1}  # 1000 classes' texts pass it in each run
 
 
+def once(function):
+    """The function, which is called once with the same arguments."""
+    kept = {}
+
+    def shared(*arguments):
+        key = repr(arguments)
+        if key not in kept:
+            kept[key] = function(*arguments)
+        return kept[key]
+
+    return shared
+
+
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory):
     """Replicas of the data in their places below data/, and weights of a tiny model for each architecture."""
@@ -35,6 +48,7 @@ def stand_ins(tmp_path_factory):
     replicas.iwildcam(folder / "data" / "iwildcam_v2.0", [("train", 1, (1, 0)), ("train", 2, (2, 0))] * 4 + ROWS, CATEGORIES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(label_tables, "openai_templates", lambda: ("a {}.",))
+        patch.setattr(imagenet, "suite", once(imagenet.suite))  # thousands of folders, the same for every run
         for name in sorted({*STAND_INS.values()}):
             patch.setitem(open_clip.factory._MODEL_CONFIGS, name, TINY_ARCHITECTURES[name] | {"text_cfg": TEXT})
             torch.manual_seed(0)
