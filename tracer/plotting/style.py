@@ -36,7 +36,7 @@ FORMATS = {"png": {}, "svg": {"Date": None}}
 def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> Iterator[tuple[Figure, Any]]:
     """A figure of so many inches in this project's style, with its axes as `Figure.subplots` gives them, to be drawn within.
 
-    It belongs to no window and no backend: notebooks show it, `save` writes it. Whatever style matplotlib has been set to stays out.
+    It belongs to no window and no backend: notebooks show it, `save` writes it. The style that matplotlib is in stays out.
     Wider than `PAGE_WIDTH` its type would be too small on a page.
     """
     with style.context(["default", STYLE]):
