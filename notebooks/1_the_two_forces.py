@@ -38,6 +38,11 @@ from tracer.theory.claims import claim
 #
 # 64 image-text pairs with 8 features, whose eigenvalues fall like $1/j$. Both teachers pull with the same strength on every
 # direction (`"parameter"`), so that the directions differ in their curvature alone.
+#
+# The WMA here is the power law, for which there are closed forms. TRACER's own weighted mean has the weights of a
+# Beta(½, ½) distribution over the run. Early in the run its rate is the same $\beta/t$ with $\beta = \frac{1}{2}$; towards
+# the end it is larger, because that distribution gives the last students more weight than the middle ones. Notebook 4 has
+# both in one picture.
 
 # %%
 images, texts = theory.Population.named("power_law", features=8, embedding=4).sample(64)

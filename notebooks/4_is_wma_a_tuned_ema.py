@@ -59,7 +59,8 @@ for momentum in (0.9, 0.99, 0.999):
 # Any teacher obeys the identity behind it, $\sum_n \frac{r_n}{1-r_n}(W_n - \bar W_n) = \bar W_T - W_0$: where the rate $r_n$ is
 # constant, the gaps can sum to no more than the teacher has to travel. A WMA's rate falls, its gap falls only as $t^{-\kappa}$
 # with $\kappa = \beta\sigma/(\sigma+\ell)$, and for $\kappa < 1$ its sum grows without bound, as $T^{1-\kappa}$. Below, one
-# mode ($\sigma = 1$, $\ell = 0.9$, $\eta = 0.5$) over 10,000 steps.
+# mode ($\sigma = 1$, $\ell = 0.9$, $\eta = 0.5$) over 10,000 steps. A gap is drawn down to $10^{-8}$ of the initial error: where a
+# curve ends, the teacher has caught up.
 
 # %%
 one_mode = theory.Problem([[1.0]], [[1.0]], [[0.0]])
@@ -77,14 +78,16 @@ for strategy, kernel, label, line in (
     sum_curves.append(Curve(strategy, times, np.abs(path.impulse(times)).ravel() / (0.9 * 0.5), label, line))
 curves(
     [
-        Panel("the gap", "step", "gap / initial error", [c._replace(y=np.maximum(c.y, 1e-8)) for c in gap_curves], "xy"),
+        Panel(
+            "the gap", "step", "gap / initial error", [c._replace(y=np.where(c.y < 1e-8, np.nan, c.y)) for c in gap_curves], "xy"
+        ),
         Panel("the gaps so far, summed", "step", "sum of gaps / initial error", sum_curves, "xy", legend=False),
     ]
 )
 
 # %% [markdown]
-# (The gaps are cut at $10^{-8}$.) The usual momenta spend their budgets within tens to thousands of steps. But momentum 0.999
-# also shows the catch: while $1/(1-m)$ is comparable to the run, an EMA persists as well, with a larger gap than the WMA.
+# The usual momenta spend their budgets within tens to thousands of steps. But momentum 0.999 also shows the catch: while
+# $1/(1-m)$ is comparable to the run, an EMA persists as well, with a larger gap than the WMA.
 #
 # ## Matching the two
 #

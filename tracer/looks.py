@@ -33,3 +33,5 @@ LOOKS = {
 }
 COLORS = {strategy: look.color for strategy, look in LOOKS.items()}
 LABELS = {strategy: look.label for strategy, look in LOOKS.items()}
+POWER_LAW_LABEL = "WMA, power law"
+"""What a teacher is called that is no strategy of its own: a WMA, as TRACER's is, with the weights of a power law."""

@@ -1,6 +1,6 @@
 """What a teacher's way says of the gaps that it followed, read from the checkpoints of a run.
 
-For any loss, network and optimiser, the gaps after each update, weighted by `Kernel.gap_weights`, sum to the teacher's displacement,
+For any loss, network and optimiser, the gaps after each update, weighted by `Kernel.gap_weights`, sum to the teacher's way,
 so that the plain sum of an EMA's is m / (1 - m) times the way it has gone, however long the run.
 """
 

@@ -16,6 +16,12 @@ function written(value) {
   return `${digits}·${powerOfTen(Number(exponent))}`;
 }
 
+/** A positive number rounded down to three digits: what is stable up to a bound is stable up to this. */
+function roundedDown(value) {
+  const unit = 10 ** (Math.floor(Math.log10(value)) - 2);
+  return Math.floor(value / unit) * unit;
+}
+
 /** A linear axis with round ticks, about five. */
 function linearAxis(low, high) {
   const rough = (high - low) / 5;

@@ -25,12 +25,14 @@ function stopAt(slider, value) {
   return Math.max(1, Math.round((SLIDER_STOPS * Math.log(value / from)) / Math.log(largest / from)));
 }
 
-/** A number within a slider's range from what was typed; null if it is none. */
-function typed(slider, text) {
-  const value = text.trim() === "" ? NaN : Number(text.replaceAll(",", "").replace("−", "-"));
-  if (!Number.isFinite(value)) return null;
-  const within = Math.min(Math.max(value, slider.smallest), slider.largest);
-  return slider.whole ? Math.round(within) : within;
+/** The number within a slider's range that is nearest to what was asked for, null if that is none, and a note of what changed. */
+function understood(slider, text) {
+  const asked = text.trim() === "" ? NaN : Number(text.replaceAll(",", "").replace("−", "-"));
+  if (!Number.isFinite(asked)) return { value: null, note: `“${text}” is no number: the setting stays as it was.` };
+  const within = Math.min(Math.max(asked, slider.smallest), slider.largest);
+  const value = slider.whole ? Math.round(within) : within;
+  const range = `${slider.smallest} to ${slider.largest}${slider.whole ? ", whole numbers" : ""}`;
+  return { value, note: value === asked ? "" : `Takes ${range}: ${text.trim()} became ${value}.` };
 }
 
 /** The settings as the part of an address after #. */
@@ -39,25 +41,26 @@ const toHash = (settings) =>
     .map(([key, value]) => `${key}=${value}`)
     .join("&");
 
-/** Settings from the part of an address after #; what it lacks is the start's. `refused` says in words what was not understood. */
+/**
+ * Settings from the part of an address after #; what it lacks is the start's.
+ *
+ * `notes` says by slider what of its value did not stand, `refused` what else was not understood.
+ */
 function fromHash(hash) {
   const settings = structuredClone(DATA.cases[DATA.start].settings);
-  const refused = [];
+  const [notes, refused] = [{}, []];
   for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
-    const value = understood(key, text);
-    if (value === null) refused.push(`The address asks for ${key}=${text}, which this page does not take: it was left out.`);
-    else settings[key] = value;
+    const slider = DATA.sliders.find((candidate) => candidate.key === key);
+    const { value, note } = slider ? understood(slider, text) : { value: chosen(key, text) };
+    if (note) notes[key] = note;
+    if (value !== null) settings[key] = value;
+    else if (!slider) refused.push(`The address asks for ${key}=${text}, which this page does not take: it was left out.`);
   }
-  return { settings, refused };
+  return { settings, notes, refused };
 }
 
-/** The value of a setting that an address spells out; null if there is no such setting or it does not take that value. */
-function understood(key, text) {
-  const slider = DATA.sliders.find((candidate) => candidate.key === key);
-  if (slider) {
-    const value = typed(slider, text);
-    return value === Number(text) ? value : null;
-  }
+/** The value of a choice that an address spells out; null if there is no such choice or it does not take that value. */
+function chosen(key, text) {
   if (Object.hasOwn(DATA.choices, key)) return DATA.choices[key].includes(text) ? text : null;
   const names = text.split(",").filter(Boolean);
   const known = key === "shown" && names.every((name) => Object.hasOwn(LOOKS, name));

@@ -4,18 +4,19 @@ const find = (selector) => document.querySelector(selector);
 const findAll = (selector) => [...document.querySelectorAll(selector)];
 
 const residualChart = new Chart(find("#residual"));
-const forceChart = new Chart(find("#force"), [residualChart]);
+const forgottenChart = new Chart(find("#forgotten"));
+const forceChart = new Chart(find("#force"), [residualChart, forgottenChart]);
 const memoryChart = new Chart(find("#remembered"));
 const modesChart = new Chart(find("#by-mode"));
 
-let { settings, refused } = fromHash(location.hash);
+let { settings, notes, refused } = fromHash(location.hash);
 let results;
 let pending = 0; // animation frame in which the page will catch up
 let addressTimer;
 
-function change(changed) {
+function change(changed, told = {}) {
   settings = { ...settings, ...changed };
-  refused = [];
+  [notes, refused] = [told, []];
   pending ||= requestAnimationFrame(update);
 }
 
@@ -44,6 +45,7 @@ function showControls() {
     if (valueAt(slider, Number(range.value)) !== value) range.value = stopAt(slider, value);
     range.setAttribute("aria-valuetext", `${value} ${slider.unit}`.trim());
     if (box !== document.activeElement) box.value = value;
+    find(`#${slider.key}-note`).textContent = notes[slider.key] ?? "";
   }
   for (const input of findAll("input[type=radio]")) input.checked = settings[input.name] === input.value;
   for (const input of findAll("input[type=checkbox]")) input.checked = settings.shown.includes(input.value);
@@ -66,6 +68,7 @@ function showCharts() {
   const forces = drawn(({ force, remembered }) => ({ ys: remembered && force }));
   const steps = { xs, x, xLabel: "training step", reading };
   residualChart.show({ ...steps, ...onDecades(residuals, 4, "task error / initial task error", "Nothing to draw.") });
+  forgottenChart.show({ ...steps, ...asShare(drawn(({ moved }) => ({ ys: moved })), "change / change at the optimum") });
   forceChart.show({ ...steps, ...onDecades(forces, 6, "force / initial task gradient", noForce()) });
   showMemory();
   const { modes } = results;
@@ -82,6 +85,12 @@ function showCharts() {
 function onDecades(series, most, yLabel, empty) {
   const range = decadesAround(series.flatMap(({ ys }) => [...ys]), most);
   return range ? { series, y: logAxis(...range), yLabel } : { series, empty };
+}
+
+/** Evenly from 0 to 1, or to the largest value beyond: large steps overshoot. */
+function asShare(series, yLabel) {
+  const largest = Math.max(1, ...series.flatMap(({ ys }) => ys));
+  return { series, y: linearAxis(0, largest), yLabel, empty: series.length ? undefined : "Nothing to draw." };
 }
 
 const noForce = () => (settings.strength === 0 ? "No force: the strength is 0." : "No teacher to draw.");
@@ -133,6 +142,7 @@ function showTable() {
   const rows = Object.entries(results.strategies).map(([name, found]) => {
     const cells = [
       ["residual", found.residual?.at(-1)],
+      ["moved", found.moved?.at(-1)],
       ["force", found.impulse === undefined ? undefined : found.force.at(-1)],
       ["impulse", found.impulse],
       ["anchor-weight", found.anchorWeight],
@@ -164,7 +174,11 @@ function fades(name, { halfLife, persistence, stable }) {
 function showWords() {
   const unstable = Object.entries(results.strategies)
     .filter(([, { stable }]) => !stable)
-    .map(([name, { largest }]) => `${LOOKS[name].label} (stable up to ${written(largest)})`);
+    .map(([name, { largest }]) => `${LOOKS[name].label} (stable up to ${written(roundedDown(largest))})`);
+  const stable = Math.min(...Object.values(results.strategies).map(({ largest }) => largest));
+  if (unstable.length) find("#learning_rate-note").append(` Some diverge: all are stable up to ${written(roundedDown(stable))}.`);
+  const kept = keptByWeightDecay(settings);
+  find("#decayed").textContent = Math.abs(kept) > 1 ? "diverge" : `keep ${written(100 * kept)} %`;
   const warning = `At a learning rate of ${settings.learning_rate} these diverge and are not drawn: ${unstable.join(", ")}. `;
   const remedy = `Lower the learning rate${settings.strength > 0 ? " or the strength" : ""}.`;
   find("#notice").textContent = [...refused, ...(unstable.length ? [warning + remedy] : [])].join(" ");
@@ -175,8 +189,8 @@ function showWords() {
 /** The curves as comma-separated values, a line a drawn step. */
 function table() {
   const stable = Object.entries(results.strategies).filter(([, found]) => found.stable);
-  const heading = ["step", ...stable.flatMap(([name]) => [`${name}_residual`, `${name}_force`])];
-  const lines = results.times.map((t, i) => [t, ...stable.flatMap(([, { residual, force }]) => [residual[i], force[i]])]);
+  const heading = ["step", ...stable.flatMap(([name]) => [`${name}_residual`, `${name}_moved`, `${name}_force`])];
+  const lines = results.times.map((t, i) => [t, ...stable.flatMap(([, { residual, moved, force }]) => [residual[i], moved[i], force[i]])]);
   return [heading, ...lines].map((line) => line.join(",")).join("\n");
 }
 
@@ -188,12 +202,13 @@ function download() {
 }
 
 for (const slider of DATA.sliders) {
+  find(`#${slider.key}-hint`).insertAdjacentHTML("afterend", `<output id="${slider.key}-note" for="${slider.key}-value"></output>`);
   const [range, box] = [find(`#${slider.key}`), find(`#${slider.key}-value`)];
   range.addEventListener("input", () => change({ [slider.key]: valueAt(slider, Number(range.value)) }));
   box.addEventListener("change", () => {
-    const value = typed(slider, box.value);
-    if (value !== null) change({ [slider.key]: value });
+    const { value, note } = understood(slider, box.value);
     box.value = value ?? settings[slider.key];
+    change({ [slider.key]: value ?? settings[slider.key] }, { [slider.key]: note });
   });
 }
 for (const input of findAll("input[type=radio]")) input.addEventListener("change", () => change({ [input.name]: input.value }));
@@ -206,8 +221,8 @@ for (const button of findAll("button[data-case]")) {
 }
 find("#download").addEventListener("click", download);
 addEventListener("hashchange", ({ newURL }) => {
-  ({ settings, refused } = fromHash(new URL(newURL).hash));
+  ({ settings, notes, refused } = fromHash(new URL(newURL).hash));
   update();
 });
-if (matchMedia("(max-width: 45rem)").matches) find("#settings").open = false;
+if (matchMedia("(max-width: 45rem)").matches) find("#settings").open = Object.keys(notes).length > 0;
 update();

@@ -9,11 +9,11 @@ from string import Template
 
 from tracer.errors import UserError
 from tracer.explorer.settings import CASES, CHOICES, SLIDERS, START, Slider
-from tracer.looks import LOOKS
+from tracer.looks import LOOKS, POWER_LAW_LABEL
 from tracer.storage import write_text
 
 SCRIPTS = ("special.js", "kernels.js", "dynamics.js", "run.js", "charts.js", "controls.js", "main.js")
-POWER_LAW = {"label": "WMA, power law", "color": LOOKS["tracer"].color, "dash": "6 4"}
+POWER_LAW = {"label": POWER_LAW_LABEL, "color": LOOKS["tracer"].color, "dash": "6 4"}
 """The second WMA teacher is no strategy of its own: it has TRACER's colour, dashed."""
 
 

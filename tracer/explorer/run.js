@@ -29,7 +29,8 @@ const STRATEGIES = {
 function spectrum({ modes, decades, metric, strength }) {
   return Array.from({ length: modes }, (_, j) => {
     const curvature = modes > 1 ? 10 ** ((-decades * j) / (modes - 1)) : 1;
-    return { curvature, pull: strength * (metric === "data" ? curvature : 1), initial: 1 / Math.sqrt(curvature * modes) };
+    const teacherCurvature = strength * (metric === "data" ? curvature : 1);
+    return { curvature, teacherCurvature, initial: 1 / Math.sqrt(curvature * modes) };
   });
 }
 
@@ -66,12 +67,12 @@ function runOne(name, modes, settings, times) {
   const paths = closedForm ? modes.map((mode) => along(closedForm(mode, settings), times)) : exact;
   Object.assign(found, curves(modes, paths, times.length));
   found.errorByMode = paths.map((path) => Math.abs(path.student.at(-1)));
-  if (kernel) found.impulse = pulled(modes, (j) => exact[j].gapSum);
+  if (kernel) found.impulse = forceOf(modes, (j) => exact[j].gapSum);
   if (kernel && closedForm) found.disagreement = Math.abs(taskError(exact.map((path) => path.student[0])) - found.residual.at(-1));
   return found;
 }
 
-/** How a teacher's pull fades: EMA's half-lives or WMA's exponents, in the strongest and the weakest mode. */
+/** How a teacher's force fades: EMA's half-lives or WMA's exponents, in the strongest and the weakest mode. */
 function fading(name, modes, settings) {
   const ends = [modes[0], modes.at(-1)];
   if (name === "ema_distillation") return { halfLife: ends.map((mode) => halfLife(mode, settings)) };
@@ -88,16 +89,23 @@ function curves(modes, paths, count) {
   const steps = Array.from({ length: count }, (_, i) => i);
   return {
     residual: steps.map((i) => taskError(paths.map((path) => path.student[i]))),
-    force: steps.map((i) => pulled(modes, (j) => paths[j].gap[i])),
+    moved: steps.map((i) => moved(paths.map((path) => path.student[i]))),
+    force: steps.map((i) => forceOf(modes, (j) => paths[j].gap[i])),
   };
 }
 
 /** Task error as a share of the initial one, root mean square: all modes began with the same share. */
 const taskError = (students) => norm(students) / Math.sqrt(students.length);
 
+/** Change of the embeddings of the task's images as a share of that at the task's optimum, root mean square. */
+const moved = (students) => taskError(students.map((student) => 1 - student));
+
+/** Share of the weights outside the task's subspace that weight decay would keep, were its coefficient the strength. */
+const keptByWeightDecay = ({ strength, learning_rate, horizon }) => (1 - learning_rate * strength) ** horizon;
+
 /** Norm of the force (of its sum, if the gap is summed) over that of the task's own gradient at the start. */
-function pulled(modes, gap) {
-  const force = norm(modes.map(({ pull, initial }, j) => pull * gap(j) * initial));
+function forceOf(modes, gap) {
+  const force = norm(modes.map(({ teacherCurvature, initial }, j) => teacherCurvature * gap(j) * initial));
   return force / norm(modes.map(({ curvature, initial }) => curvature * initial));
 }
 

@@ -11,7 +11,8 @@ class Slider(NamedTuple):
         label, symbol, unit: how the page speaks of it.
         scale: how the slider's way maps to values: evenly ("linear"), evenly in the logarithm ("log"), that with zero at the
             left end ("log_or_zero"), or evenly in the logarithm of 1 - value ("log_below_one").
-        smallest, largest: ends of the slider; values typed in stay between them too.
+        smallest, largest: ends of the slider; values typed in or asked for by the address are brought between them, and the page
+            says so.
         whole: whether only whole numbers make sense.
         hint: what it does, in a few words.
     """
@@ -85,9 +86,9 @@ CASES = {
     ),
     "decades": Case(
         "Four decades, parameter metric",
-        "One pull in every direction, while the data's own curvature spans four decades. Where the pull outweighs the data, the "
-        "student hardly moves, under an EMA and a WMA alike: the half-life runs from a thousand steps to millions, the exponent "
-        "from 0.26 to nearly 0. Under the data metric one exponent holds for all directions.",
+        "The teacher adds the same curvature in every direction, while the data's own spans four decades. Where the teacher's "
+        "outweighs the data's, the student hardly moves, under an EMA and a WMA alike: the half-life runs from a thousand steps to "
+        "millions, the exponent from 0.26 to nearly 0. Under the data metric one exponent holds for all directions.",
         {**_USUAL, "metric": "parameter", "decades": 4, "momentum": 0.999, "learning_rate": 0.5},
     ),
 }

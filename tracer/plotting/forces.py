@@ -10,12 +10,15 @@ from tracer.averaging import Exponential, PowerLaw
 from tracer.crosscheck.gaps import exponent_of, exponents, modal_shares, momentum_of, rates
 from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
-from tracer.plotting.style import COLORS, LABELS, canvas
+from tracer.looks import POWER_LAW_LABEL
+from tracer.plotting.style import COLORS, LOOKS, canvas
 from tracer.theory import Distillation, Population, Problem, gradient_descent
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.modes import teacher_spectrum
 
 TEACHERS = "ema_distillation", "tracer"
+LABELS = {"ema_distillation": LOOKS["ema_distillation"].label, "tracer": POWER_LAW_LABEL}
+"""The second has TRACER's colour but the power law's weights, for which there are closed forms; TRACER's Beta kernel has none."""
 SHADES = "-", "--", ":"
 FEATURES, EMBEDDING, PAIRS = 8, 4, 64
 FLOOR = 1e-9

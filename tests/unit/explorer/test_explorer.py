@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from scipy import special as scipy_special
 
-from tests.tolerances import PAGE, PAGE_FUNCTIONS, POWER, VANISHED
+from tests.tolerances import FLOAT64, PAGE, PAGE_FUNCTIONS, POWER, VANISHED
 from tracer import explorer, theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
 from tracer.cli import main
@@ -167,19 +168,25 @@ def task_error(decays):
     return np.linalg.norm(decays, axis=-1) / np.sqrt(decays.shape[-1])
 
 
-def pulled(settings, gaps):
+def moved(decays):
+    """Change of the task's embeddings over that at the optimum, of (times, modes) errors that began at 1 each."""
+    return task_error(1 - decays)
+
+
+def force_of(settings, gaps):
     """Norm of the force over that of the initial task gradient."""
     curvatures, teacher_curvatures = spectrum(settings)
     return np.linalg.norm(teacher_curvatures / np.sqrt(curvatures) * gaps, axis=-1) / np.linalg.norm(np.sqrt(curvatures))
 
 
 def by_recursion(settings, kernel, times):
-    """Task error and force at the times, and the impulse, by the theory's recursion."""
+    """Task error, change and force at the times, and the impulse, by the theory's recursion."""
     stepping = Stepping(settings["learning_rate"], Clock(settings["horizon"]), kernel)
     found = propagate(*spectrum(settings), stepping, np.append(times, settings["horizon"]))
-    summed = pulled(settings, found.decay_impulse[-1]) / settings["learning_rate"]
+    summed = force_of(settings, found.decay_impulse[-1]) / settings["learning_rate"]
     gaps = (found.student_decay - found.teacher_decay)[:-1]
-    return task_error(found.student_decay[:-1]), pulled(settings, gaps), summed
+    students = found.student_decay[:-1]
+    return task_error(students), moved(students), force_of(settings, gaps), summed
 
 
 def elsewhere(settings):
@@ -207,18 +214,24 @@ def test_curves_and_numbers_are_those_of_the_recursion(visit):
     assert (times[0], times[-1]) == (0, settings["horizon"])
     kept = (1 - settings["learning_rate"] * spectrum(settings)[0]) ** times[:, None]
     assert_shows(drawn["flyp_residual"], task_error(kept), {"nothing moved": 1.0})
+    assert_shows(
+        drawn["flyp_moved"], moved(kept), {"the task error's complement": 1 - task_error(kept)} if len(kept[0]) > 1 else {}
+    )
     predicted = {strategy: by_recursion(settings, kernel, times) for strategy, kernel in kernels(settings).items()}
     for strategy, another in zip(predicted, [*list(predicted)[1:], "static_distillation"], strict=True):
-        nulls = [{"nothing moved": 1.0}, {}, {}]
+        nulls = [{"nothing moved": 1.0}, {"nothing moved": 0.0}, {}, {}]
         if settings["strength"] > 0:
             nulls = [
-                {"nothing moved": still, "another kernel": null} for still, null in zip((1, 0, 0), predicted[another], strict=True)
+                {"nothing moved": still, "another kernel": null}
+                for still, null in zip((1, 0, 0, 0), predicted[another], strict=True)
             ]
-        residual, force, impulse = predicted[strategy]
+        residual, change, force, impulse = predicted[strategy]
         assert_shows(drawn[f"{strategy}_residual"], residual, nulls[0])
-        assert_shows(drawn[f"{strategy}_force"], force, nulls[1])
-        assert_shows(table[strategy]["impulse"], [impulse], nulls[2])
+        assert_shows(drawn[f"{strategy}_moved"], change, nulls[1])
+        assert_shows(drawn[f"{strategy}_force"], force, nulls[2])
+        assert_shows(table[strategy]["impulse"], [impulse], nulls[3])
         assert table[strategy]["residual"] == [drawn[f"{strategy}_residual"][-1]]
+        assert table[strategy]["moved"] == [drawn[f"{strategy}_moved"][-1]]
         assert table[strategy]["force"] == [drawn[f"{strategy}_force"][-1]]
 
 
@@ -230,7 +243,7 @@ def test_curves_are_those_of_the_closed_forms(visit):
 
         def predict(value, form=form):
             arguments = curvatures, teacher_curvatures, rate, value, times
-            return task_error(form.student(*arguments)), pulled(settings, form.gap(*arguments))
+            return task_error(form.student(*arguments)), force_of(settings, form.gap(*arguments))
 
         residual, force = predict(right)
         nulls = [{"another kernel": null} if settings["strength"] > 0 else {} for null in predict(wrong)]
@@ -279,6 +292,42 @@ def test_numbers_are_those_of_a_whole_problem(page):
         shown = [table[strategy][name][0] for name in ("residual", "force", "impulse")]
         impulse = point.impulse / settings["learning_rate"] / gradient
         assert_shows(shown, [point.residual, force, impulse], {"too early": [point.residual, early, impulse]})
+        change, sooner = (forgotten(problem, path.weights(steps)) for steps in (200, 20))
+        assert_shows(table[strategy]["moved"], [change], {"too early": [sooner]})
+
+
+def forgotten(problem, weights):
+    """Root of the theory's forgetting over that of the task's optimum."""
+    return np.sqrt(theory.describe(problem, weights).forgetting / theory.describe(problem, theory.optimum(problem)).forgetting)
+
+
+@pytest.mark.parametrize("metric", ["data", "parameter"])
+def test_outside_the_task_only_weight_decay_forgets(page, metric):
+    """Of weights in as many directions that the task's images do not span, as the page says of them."""
+    settings = {**PLAIN, "horizon": 30, "metric": metric}
+    share(page, settings)
+    (shown,) = re.findall(r"keep ([\d.]+) %", page.text_content("#forgotten"))
+    curvatures, _ = spectrum(settings)
+    nothing = np.zeros(4)
+    start = np.random.default_rng(0).standard_normal((1, 8))
+    problem = theory.Problem(np.diag([*curvatures, *nothing]), np.array([[*np.sqrt(curvatures / 4), *nothing]]), start)
+
+    def told(strategy):
+        path = theory.gradient_descent(problem, strategy, learning_rate=settings["learning_rate"], steps=30)
+        return theory.describe(problem, path.weights(30))
+
+    for kernel in kernels(settings).values():
+        kept = told(theory.Distillation(settings["strength"], kernel, metric))
+        assert kept.retention == pytest.approx(1, abs=FLOAT64)
+        assert kept.orthogonal_displacement <= FLOAT64
+    lost = told(theory.WeightDecay(settings["strength"]))
+    assert lost.orthogonal_displacement > POWER * FLOAT64
+    assert float(shown) == pytest.approx(100 * lost.retention, rel=0.005)  # of three digits
+
+
+def test_weight_decay_that_diverges_is_said(page):
+    share(page, {**PLAIN, "horizon": 30, "strength": 100, "learning_rate": 0.1})
+    assert "would diverge" in " ".join(page.text_content("#forgotten figcaption").split())
 
 
 def test_special_functions_of_the_page(page):
@@ -305,7 +354,7 @@ def test_sliders_move_what_they_name(page, slider):
     moved |= {key: int(moved[key]) for key in ("horizon", "modes")}
     assert moved[slider.key] < settings[slider.key]
     strategy = "ema_distillation" if slider.key == "momentum" else "tracer"
-    (residual, old), (force, _), (impulse, _) = zip(
+    (residual, old), _, (force, _), (impulse, _) = zip(
         *(by_recursion(of, kernels(of)[strategy], [of["horizon"]]) for of in (moved, settings)), strict=True
     )
     shown = numbers(page)[strategy]
@@ -324,10 +373,38 @@ def test_a_number_may_be_typed(page):
         [100 * Exponential(0.97).mean_age(Clock(300))],
         {"0.9": old["ema_distillation"]["mean-age"]},
     )
-    for text, stands in (("7", "0.99999"), ("much", "0.99999"), ("-1", "0")):
-        page.fill("#momentum-value", text)
-        page.press("#momentum-value", "Enter")
-        assert page.input_value("#momentum-value") == stands
+
+
+BROUGHT_IN = [
+    ("momentum", "7", "0.99999", "Takes 0 to 0.99999: 7 became 0.99999."),
+    ("momentum", "-1", "0", "Takes 0 to 0.99999: -1 became 0."),
+    ("momentum", "much", None, "“much” is no number: the setting stays as it was."),
+    ("horizon", "50,000", "10000", "Takes 10 to 10000, whole numbers: 50,000 became 10000."),
+    ("modes", "2.4", "2", "Takes 1 to 32, whole numbers: 2.4 became 2."),
+]
+
+
+@pytest.mark.parametrize(("key", "text", "stands", "told"), BROUGHT_IN)
+def test_a_number_that_is_not_taken_as_it_is_is_said_beside_its_control(page, key, text, stands, told):
+    before = page.input_value(f"#{key}-value")
+    page.fill(f"#{key}-value", text)
+    page.press(f"#{key}-value", "Enter")
+    page.wait_for_function("key => document.getElementById(`${key}-note`).textContent !== ''", arg=key)
+    assert page.input_value(f"#{key}-value") == (stands or before)
+    assert page.inner_text(f".slider:has(#{key}) output") == told
+    assert page.is_visible(f"#{key}-note")
+    page.press("#strength", "ArrowLeft")
+    page.wait_for_function("key => document.getElementById(`${key}-note`).textContent === ''", arg=key)
+
+
+def test_a_number_of_the_address_is_brought_in_and_said(page):
+    share(page, {"momentum": 2, "horizon": "long", "beta": 0.7})
+    assert page.input_value("#momentum-value") == "0.99999"
+    assert page.inner_text("#momentum-note") == "Takes 0 to 0.99999: 2 became 0.99999."
+    assert page.inner_text("#horizon-note") == "“long” is no number: the setting stays as it was."
+    assert page.input_value("#horizon-value") == str(CASES[START].settings["horizon"])
+    assert page.input_value("#beta-value") == "0.7"
+    assert page.text_content("#beta-note") == ""
 
 
 def test_the_address_holds_the_settings(page, file):
@@ -350,13 +427,12 @@ def test_the_address_holds_the_settings(page, file):
 
 
 def test_an_address_that_makes_no_sense_is_said(page):
-    share(page, {"momentum": 2, "metric": "euclid", "shown": "everything", "cat": 1, "beta": 0.7})
+    share(page, {"metric": "euclid", "shown": "everything", "cat": 1, "beta": 0.7})
     notice = page.text_content("#notice")
-    for part in ("momentum=2", "metric=euclid", "shown=everything", "cat=1"):
+    for part in ("metric=euclid", "shown=everything", "cat=1"):
         assert part in notice
     assert "beta" not in notice
     assert page.input_value("#beta-value") == "0.7"
-    assert page.input_value("#momentum-value") == str(CASES[START].settings["momentum"])
 
 
 def test_unstable_settings_are_said_and_not_drawn(page):
@@ -367,12 +443,13 @@ def test_unstable_settings_are_said_and_not_drawn(page):
     for strategy in ("static_distillation", "tracer"):
         assert f"{LOOKS[strategy].label} (stable up to 1.05)" in notice
     assert LOOKS["ema_distillation"].label not in notice
+    assert page.inner_text("#learning_rate-note") == "Some diverge: all are stable up to 1.05."
     drawn = page.locator("#residual path.curve").evaluate_all("paths => paths.map(path => path.getAttribute('stroke'))")
     assert drawn == [LOOKS["flyp"].color, LOOKS["ema_distillation"].color]
-    assert page.locator("#numbers tr[data-strategy=tracer]").inner_text().count("unstable") == 4
+    assert page.locator("#numbers tr[data-strategy=tracer]").inner_text().count("unstable") == 5
     share(page, {**PLAIN, "momentum": 0.5, "horizon": 100, "learning_rate": 1.05})
-    assert page.text_content("#notice") == ""
-    assert page.locator("#residual path.curve").count() == 5
+    assert page.text_content("#notice") == page.text_content("#learning_rate-note") == ""
+    assert page.locator("#residual path.curve").count() == page.locator("#forgotten path.curve").count() == 5
 
 
 def test_no_strength_is_said(page):
@@ -412,7 +489,7 @@ def test_curves_have_the_strategies_colours(page):
 def test_arrow_keys_read_the_curves(page):
     share(page, {**PLAIN, "horizon": 100, "axis": "linear"})
     page.press("#force svg:not(.swatch)", "Home")
-    assert page.text_content("#force .at") == page.text_content("#residual .at") == "step 0"
+    assert page.text_content("#force .at") == page.text_content("#residual .at") == page.text_content("#forgotten .at") == "step 0"
     page.press("#force svg:not(.swatch)", "ArrowRight")
     assert page.text_content("#force .at") == "step 1"
     page.press("#force svg:not(.swatch)", "Escape")
