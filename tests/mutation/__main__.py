@@ -19,7 +19,7 @@ from scipy import stats
 from tests.mutation.mutants import ROOT, Mutant, files, sample
 from tests.mutation.trial import BROKEN, Seen, import_libraries, trial, watch
 
-# theory/claims may be asked for: its proofs are tests themselves, and twice as much code as all the rest
+# theory/claims may be asked for: its proofs are tests themselves, and as much code as all the rest
 MODULES = (
     "averaging",
     "quantities",

@@ -81,8 +81,8 @@ WRONG = {
     "surrogate-loss, equivalent": lambda: surrogate.surrogate_residues(lambda pairs: pairs * (pairs - 1), lambda embedded: 0),
     "published-scale, strengths kept": lambda: surrogate.scale_residues(surrogate.strength, surrogate.strength),
     "published-target-growth, with the square": lambda: surrogate.growth_residues(surrogate.m**2),
-    "cross-regulariser-forgets, kept": lambda: surrogate.regulariser_residues(lambda steps: sp.Integer(1)),
-    "descent-limit, nothing kept": lambda: quadratic.descent_residues(lambda share, inverse, linear: inverse * linear),
+    "cross-regulariser-forgets, kept": lambda: surrogate.regulariser_residues(sp.Integer(1)),
+    "descent-limit, nothing kept": lambda: quadratic.descent_residues(quadratic.inverse * quadratic.b),
     "in-batch-factor, that of drawing with replacement": lambda: batches.in_batch_factor_residues((batches.B - 1) / batches.B),
     "in-batch-trajectory, no factor": lambda: batches.in_batch_trajectory_residues(sp.Integer(1)),
     "pretrained-gradient, one direction": lambda: pretrained.gradient_residues(
@@ -94,9 +94,7 @@ WRONG = {
             softmaxes.over_images.multiply_elementwise(direction),
         )
     ),
-    "pretrained-decoupling, penalty alone": lambda: pretrained.decoupled_residues(
-        lambda omega, s: pretrained.rho * s + pretrained.mu
-    ),
+    "pretrained-decoupling, penalty alone": lambda: pretrained.decoupled_residues(pretrained.rho * pretrained.s + pretrained.mu),
     "fine-tuning-limit, penalty forgotten": lambda: endpoints.limit_residues(endpoints.cross / endpoints.s, sp.Integer(0)),
     "static-distillation-limit, that of L2-SP": lambda: endpoints.limit_residues(
         endpoints.held(endpoints.strength), endpoints.held_penalty(endpoints.strength * endpoints.s)
@@ -116,15 +114,13 @@ WRONG = {
         endpoints.strength / (1 + endpoints.strength)
     ),
     "teachers-exert-no-orthogonal-force, in the weights": lambda: strengths.force_residues(lambda images: sp.eye(images.rows)),
-    "streaming-average, over the sum before": lambda: averages.average_residues(lambda newest, before: newest / before),
+    "streaming-average, over the sum before": lambda: averages.average_residues(averages.newest / averages.before),
     "clock-offsets, both positive": lambda: averages.clock_residues(averages.c_1 / (averages.T + averages.c_2)),
-    "anchor-needs-a-first-weight, kept in any case": lambda: averages.anchor_residues(lambda first, total: 1 / total),
-    "teacher-follows-student, the product alone": lambda: averages.following_residues(
-        lambda product, before, farthest: product * before
-    ),
+    "anchor-needs-a-first-weight, kept in any case": lambda: averages.anchor_residues(1 / averages.before),
+    "teacher-follows-student, the product alone": lambda: averages.following_residues(averages.product * averages.distance),
     "exponential-kernel, an EMA": lambda: emphasis.exponential_kernel_residues(1 - emphasis.m),
     "arcsine-newest-iterate, both ends alike": lambda: emphasis.emphasis_residues(1 / sp.cos(emphasis.theta)),
-    "sparse-updates, steps from 1": lambda: emphasis.sparse_residues(lambda j: emphasis.sparse_term(j / 2)),
+    "sparse-updates, steps from 1": lambda: emphasis.sparse_residues(emphasis.SPARSE_TERM.subs(emphasis.j, emphasis.j / 2)),
     "pareto, about the pretrained weights": lambda: pareto.pareto_residues(pareto.start),
     "replay-moves-orthogonal-part, the other sign": lambda: replay.static_shift_residues(-replay.STATIC_SHIFT),
     "replay-schur-complement, no complement": lambda: replay.schur_complement_residues(replay.inner),
@@ -138,14 +134,12 @@ WRONG = {
     "ema-weights, the momentum": lambda: teachers.kernel_residues(teachers.ema_weight, lambda j: teachers.m**-j, teachers.m),
     "update-period, one step more": lambda: teachers.update_period_residues(1 - teachers.a ** (teachers.k + 1)),
     "teacher-displacement, plain rates": lambda: teachers.displacement_residues(teachers.r),
-    "energy-never-rises, one order of the step": lambda: teachers.energy_residues(
-        lambda square, bent: teachers.eta * square, teachers.teacher_energy_loss
-    ),
+    "energy-never-rises, one order of the step": lambda: teachers.energy_residues(teachers.eta * teachers.square),
     "gap-bound, without the root": lambda: teachers.gap_bound_residues(teachers.sigma / teachers.ell),
     "ema-eigenvalues, another sign": lambda: ema.eigenvalue_residues(ema.DISCRIMINANT - 4 * ema.m * (1 - ema.m) * ema.b),
-    "ema-student, the gap": lambda: ema.path_residues(ema.gap, (1, 0)),
-    "ema-gap, the whole stiffness": lambda: ema.path_residues(lambda t: ema.gap(t) * ema.c / ema.sigma, (1, -1)),
-    "ema-gap, one step late": lambda: ema.path_residues(lambda t: ema.gap(t - 1), (1, -1)),
+    "ema-student, the gap": lambda: ema.path_residues(ema.GAP, (1, 0)),
+    "ema-gap, the whole stiffness": lambda: ema.path_residues(ema.GAP * ema.c / ema.sigma, (1, -1)),
+    "ema-gap, one step late": lambda: ema.path_residues(ema.GAP.subs(ema.t, ema.t - 1), (1, -1)),
     "ema-collapse, as if alone": lambda: ema.collapse_residues((1 - ema.m) * ema.eta * ema.sigma),
     "ema-budget, without m": lambda: ema.budget_residues(-1 / (1 - ema.m)),
     "ema-budget-with-period, k updates' worth": lambda: ema.period_budget_residues(-ema.k * ema.m / (1 - ema.m)),
@@ -170,9 +164,9 @@ WRONG = {
     "wma-end-of-horizon, half the lag": lambda: persistence.lag_residues(persistence.LAG / 2),
     "orthogonal-drift-fine-tuning, kept": lambda: drift.fine_tuning_residues(sp.Integer(1)),
     "orthogonal-part-l2-sp, kept": lambda: drift.l2_sp_residues(sp.Integer(1)),
-    "orthogonal-drift-ema, one step late": lambda: drift.ema_residues(lambda t: drift.ema_retained(t - 1)),
+    "orthogonal-drift-ema, one step late": lambda: drift.ema_residues(drift.SHRUNK.subs(drift.t, drift.t - 1)),
     "orthogonal-drift-wma, no pull": lambda: drift.wma_residues(drift.beta),
-    "distilled-svd-optimum, no pull": lambda: towers.completed_square_residues(towers.optimum_target, towers.rho + towers.strength),
+    "distilled-svd-optimum, no pull": lambda: towers.completed_square_residues(lambda cross, anchor: cross / towers.rho),
     "logistic-growth, half the rate": lambda: towers.logistic_residues(towers.LOGISTIC.subs(towers.time, towers.time / 2)),
     "proximal-step, roles exchanged": lambda: proximal.step_residues(
         proximal.solved(proximal.ell / (proximal.sigma + proximal.ell))
@@ -183,7 +177,7 @@ WRONG = {
     "proximal-divergence, an upper bound of p^S": lambda: proximal.divergence_residues(proximal.LOWER_LOG, proximal.LOWER_LOG),
     "kernel-that-keeps-its-bias, all terms": lambda: proximal.singular_residues(sp.zeta(sp.Rational(3, 2))),
     "proximal-limit, an anchor bias": lambda: proximal.limit_residues(proximal.solved(proximal.q).subs(proximal.before, 0)),
-    "proximal-power-law, one step late": lambda: proximal.power_law_residues(lambda steps: proximal.power_law(steps - 1)),
+    "proximal-power-law, one step late": lambda: proximal.power_law_residues(proximal.POWER_LAW.subs(proximal.t, proximal.t - 1)),
     "proximal-horizon, the anchor's weight": lambda: proximal.horizon_residues(proximal.a),
     "proximal-ema, the momentum": lambda: proximal.ema_residues(proximal.m),
     "persistence-is-bias, all of the gradient": lambda: bounds.force_residues(sp.Integer(1)),
@@ -192,7 +186,7 @@ WRONG = {
     "persistence-bound-is-loose, by a constant": lambda: bounds.loose_residues(bounds.q / sp.gamma(1 + bounds.beta * bounds.p)),
     "sharp-persistence, half the power": lambda: bounds.sharp_residues((1 - bounds.omega) ** (bounds.q / 2)),
     "descent-persists-longer, p for q": lambda: bounds.descent_residues(1 - bounds.p * bounds.omega),
-    "geometric-rate, without a pull": lambda: bounds.rate_residues(lambda least, steps: (1 - least) ** steps),
+    "geometric-rate, without a pull": lambda: bounds.rate_residues((1 - bounds.least) ** bounds.t),
     "dominance, roles exchanged": lambda: dominance.dominance_residues(dominance.q),
     "printed-dominance-proof, ordered": lambda: dominance.printed_residues(sp.Integer(0)),
     "dominance-forgets, the error": lambda: dominance.forgetting_residues(1 - dominance.DISPLACEMENT),

@@ -45,7 +45,7 @@ NUMBERED = (
 )
 """Every numbered result of TRACER's paper, arXiv 2605.29380, in its order; 3.2, 3.3 and 3.4 return as C.2, C.4 and C.8."""
 
-__all__ = ["CLAIMS", "NUMBERED", "Check", "Claim", "by_number", "claim"]
+__all__ = ["CLAIMS", "NUMBERED", "SUBJECTS", "Check", "Claim", "by_number", "claim"]
 
 
 def claim(id: str) -> Claim:

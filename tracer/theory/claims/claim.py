@@ -65,7 +65,7 @@ class Claim:
         paper: results of TRACER's paper (arXiv 2605.29380) that it states, corrects or sharpens, by number, as "Theorem 3.2"; what
             has none by its place: "Section C.4", "Equation (1)", "Algorithm 1".
         check: a numeric check of a random instance.
-        subject: the module that states it; its proof is in the module of that name in `tracer.theory.claims.proofs`.
+        subject: the module that states it; of the proofs, the module of that name has its own.
     """
 
     id: str

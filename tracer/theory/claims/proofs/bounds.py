@@ -1,14 +1,14 @@
 """Formulas and proofs of the claims in `tracer.theory.claims.bounds`."""
 
-from collections.abc import Callable
-
 import sympy as sp
 
 from tracer.theory.claims.proofs.proof import Proof, bound, equation
-from tracer.theory.claims.proofs.proximal import P, before, beta, m, omega, p, power_law, q
+from tracer.theory.claims.proofs.proximal import POWER_LAW, P, before, beta, m, omega, p, q, t
 
-x, t, T, strength, first, second = sp.symbols("x t T lambda omega_1 omega_2", positive=True)
-anchor = sp.Symbol(r"\omega_{0|T}", positive=True)
+x, T, strength, first, second = sp.symbols("x T lambda omega_1 omega_2", positive=True)
+anchor, least = sp.symbols(r"\omega_{0|T} omega_min", positive=True)
+RATE_BOUND = (1 - q * least) ** t
+"""On the teacher's error, over the initial one."""
 OVERSHOOT = 1 / (1 + first)
 """Of the gap to the bound."""
 LOOSENESS = q * sp.gamma(T + beta * p) / (sp.gamma(1 + beta * p) * sp.gamma(T))
@@ -47,7 +47,7 @@ def overshoot_residues(ratio: sp.Expr = OVERSHOOT) -> list[sp.Expr]:
 def loose_residues(ratio: sp.Expr = LOOSENESS) -> list[sp.Expr]:
     """A power-law teacher's gap, q (1 - omega_T) ubar_{T-1}, over the anchor's weight, prod (1 - omega_t); and how it grows."""
     kept = sp.gamma(beta + 1) * sp.gamma(T + 1) / sp.gamma(T + 1 + beta)
-    measured = q * T / (beta + T) * power_law(T - 1) / kept
+    measured = q * T / (beta + T) * POWER_LAW.subs(t, T - 1) / kept
     growth = sp.gammasimp(ratio.subs(T, T + 1) / ratio)
     return [sp.gammasimp(measured / ratio) - 1, sp.limit(T * (growth - 1), T, sp.oo) - beta * p]
 
@@ -72,16 +72,11 @@ def descent_residues(factor: sp.Expr = 1 - q * omega) -> list[sp.Expr]:
     return [student - u + x * v, after - factor * teacher - omega * (1 - x) * v, ahead]
 
 
-def rate_bound(least: sp.Expr, steps: sp.Expr) -> sp.Expr:
-    """On the teacher's error, over the initial one."""
-    return (1 - q * least) ** steps
-
-
-def rate_residues(of: Callable[[sp.Expr, sp.Expr], sp.Expr] = rate_bound) -> list[sp.Expr]:
+def rate_residues(largest: sp.Expr = RATE_BOUND) -> list[sp.Expr]:
     """The factor's excess, q (omega - omega_min); equality for an EMA; and what is left of the bound where omega_min = c/T."""
-    (least, c), once = sp.symbols("omega_min c", positive=True), sp.Integer(1)
-    excess = of(least, once) - (1 - q * omega) - q * (omega - least)
-    return [excess, of(1 - m, once) - (p + q * m), sp.limit(of(c / T, T), T, sp.oo) - sp.exp(-q * c)]
+    c, factor = sp.Symbol("c", positive=True), largest.subs(t, 1)
+    horizon = sp.limit(largest.subs({least: c / T, t: T}), T, sp.oo) - sp.exp(-q * c)
+    return [factor - (1 - q * omega) - q * (omega - least), factor.subs(least, 1 - m) - (p + q * m), horizon]
 
 
 def norm(of: str) -> sp.Symbol:
@@ -106,5 +101,5 @@ PROOFS = {
     "persistence-bound-is-loose": Proof(LOOSE, loose_residues),
     "sharp-persistence": Proof(sp.Ge(ERROR, sp.Symbol(r"\omega_{0|t}") ** q * INITIAL, evaluate=False), sharp_residues),
     "descent-persists-longer": Proof(DESCENT, descent_residues),
-    "geometric-rate": Proof(bound(ERROR, rate_bound(sp.Symbol("omega_min"), t) * INITIAL), rate_residues),
+    "geometric-rate": Proof(bound(ERROR, RATE_BOUND * INITIAL), rate_residues),
 }

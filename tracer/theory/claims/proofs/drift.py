@@ -1,7 +1,5 @@
 """Formulas and proofs of the claims in `tracer.theory.claims.drift`."""
 
-from collections.abc import Callable
-
 import sympy as sp
 
 from tracer.theory.claims.proofs import ema, persistence
@@ -11,7 +9,8 @@ mu, strength, eta, beta, q = sp.symbols("mu lambda eta beta q", positive=True)
 t = sp.Symbol("t", positive=True, integer=True)
 w, start = sp.symbols("w {W_0}Q", real=True)
 ALONE, KEPT, EXPONENT = (1 - eta * mu) ** t, strength / (strength + mu), beta * mu / (mu + strength)
-"""What fine-tuning retains at t; what L2-SP does for ever; and a WMA's persistence exponent."""
+SHRUNK = ema.STUDENT.subs({ema.sigma: mu, ema.t: t})
+"""What fine-tuning retains at t; what L2-SP does for ever; a WMA's persistence exponent; and what an EMA retains at t."""
 
 
 def fine_tuning_residues(retained: sp.Expr = ALONE) -> list[sp.Expr]:
@@ -25,15 +24,10 @@ def l2_sp_residues(kept: sp.Expr = KEPT) -> list[sp.Expr]:
     return [(mu * w**2 / 2 + strength * (w - start) ** 2 / 2).diff(w).subs(w, kept * start)]
 
 
-def ema_retained(steps: sp.Expr) -> sp.Expr:
-    """u_t of a mode of curvature mu."""
-    return ema.student(steps).subs(ema.sigma, mu)
-
-
-def ema_residues(retained: Callable[[sp.Expr], sp.Expr] = ema_retained) -> list[sp.Expr]:
+def ema_residues(retained: sp.Expr = SHRUNK) -> list[sp.Expr]:
     """Of a mode of curvature mu, pulled by lambda: the recurrence, and the first two values."""
-    recurrence = retained(t + 2) - (ema.plus + ema.minus) * retained(t + 1) + ema.plus * ema.minus * retained(t)
-    return [retained(sp.Integer(0)) - 1, retained(sp.Integer(1)) - (1 - eta * mu), recurrence]
+    at = [retained.subs(t, step) for step in (0, 1, t, t + 1, t + 2)]
+    return [at[0] - 1, at[1] - (1 - eta * mu), at[4] - (ema.plus + ema.minus) * at[3] + ema.plus * ema.minus * at[2]]
 
 
 def wma_residues(exponent: sp.Expr = EXPONENT) -> list[sp.Expr]:
@@ -47,6 +41,6 @@ LOGARITHM = sp.log(sp.Function("u")(t) / sp.Symbol("u_0")) / sp.log(t)
 PROOFS = {
     "orthogonal-drift-fine-tuning": Proof(equation(RETAINED, ALONE), fine_tuning_residues),
     "orthogonal-part-l2-sp": Proof(equation(r"{W_\infty Q}", KEPT * start), l2_sp_residues),
-    "orthogonal-drift-ema": Proof(equation(RETAINED, ema_retained(t)), ema_residues),
+    "orthogonal-drift-ema": Proof(equation(RETAINED, SHRUNK), ema_residues),
     "orthogonal-drift-wma": Proof(equation(sp.Limit(LOGARITHM, t, sp.oo), -EXPONENT), wma_residues),
 }

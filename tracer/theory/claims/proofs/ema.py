@@ -1,7 +1,5 @@
 """Formulas and proofs of the claims in `tracer.theory.claims.ema`."""
 
-from collections.abc import Callable
-
 import sympy as sp
 
 from tracer.theory.claims.proofs.proof import Proof, equation
@@ -17,6 +15,9 @@ TRACE, DETERMINANT = a + m + (1 - m) * b, a * m
 DISCRIMINANT = (a - m) ** 2 + 2 * (a + m) * (1 - m) * b + (1 - m) ** 2 * b**2
 STEP = sp.Matrix([[a, b], [(1 - m) * a, m + (1 - m) * b]])
 """What one step makes of student and teacher."""
+GAP = -m * eta * sigma * (plus**t - minus**t) / (plus - minus)
+STUDENT = ((1 - eta * sigma - minus) * plus**t + (plus - (1 - eta * sigma)) * minus**t) / (plus - minus)
+"""g_t and u_t by the two eigenvalues."""
 DECAY_RATE = (1 - m) * eta * sigma / (1 - minus)
 """1 - theta_+, without cancellation."""
 BUDGET = -m / (1 - m)
@@ -42,33 +43,22 @@ def eigenvalue_residues(discriminant: sp.Expr = DISCRIMINANT) -> list[sp.Expr]:
     return [*(equation.subs(theta, root) for root in roots), discriminant - squares, product]
 
 
-def gap(steps: sp.Expr) -> sp.Expr:
-    """g_t by the two eigenvalues."""
-    return -m * eta * sigma * (plus**steps - minus**steps) / (plus - minus)
-
-
-def student(steps: sp.Expr) -> sp.Expr:
-    """u_t by the two eigenvalues."""
-    alone = 1 - eta * sigma
-    return ((alone - minus) * plus**steps + (plus - alone) * minus**steps) / (plus - minus)
-
-
-def path_residues(path: Callable[[sp.Expr], sp.Expr], direction: tuple[int, int]) -> list[sp.Expr]:
+def path_residues(path: sp.Expr, direction: tuple[int, int]) -> list[sp.Expr]:
     """By Cayley and Hamilton, any combination of student and teacher obeys y_{t+2} = trace y_{t+1} - determinant y_t.
 
     So it is the claimed one if that does too, and both agree at t = 0 and t = 1.
     """
     combination, start = sp.Matrix([direction]), sp.Matrix([1, 1])
     square = STEP * STEP - TRACE * STEP + DETERMINANT * sp.eye(2)
-    recurrence = path(t + 2) - (plus + minus) * path(t + 1) + plus * minus * path(t)
-    starts = path(sp.Integer(0)) - (combination * start)[0], path(sp.Integer(1)) - (combination * STEP * start)[0].subs(MODE)
+    recurrence = path.subs(t, t + 2) - (plus + minus) * path.subs(t, t + 1) + plus * minus * path
+    starts = path.subs(t, 0) - (combination * start)[0], path.subs(t, 1) - (combination * STEP * start)[0].subs(MODE)
     return [*square, STEP.trace() - TRACE, recurrence, *starts]
 
 
 def collapse_residues(rate: sp.Expr = DECAY_RATE) -> list[sp.Expr]:
     """The ratio of successive gaps and its limit theta_+, if theta_- is theta_+ / (1 + v); and 1 - theta_+, less the rate."""
     v, powers = sp.symbols("v p", positive=True)
-    ratio = (gap(t + 1) / gap(t)).subs(minus, plus / (1 + v))
+    ratio = (GAP.subs(t, t + 1) / GAP).subs(minus, plus / (1 + v))
     late = sp.limit((1 - powers / (1 + v)) / (1 - powers), powers, 0) - 1
     known = {plus: eigenvalue(1).subs(MODE), minus: eigenvalue(-1).subs(MODE)}
     return [ratio - plus * (1 - (1 + v) ** (-t - 1)) / (1 - (1 + v) ** -t), late, (1 - plus - rate).subs(known)]
@@ -100,7 +90,7 @@ def gap_sign_residues(second: sp.Expr = TRACE) -> list[sp.Expr]:
 
     Where it is not, theta_+ >= |theta_-|, so that theta_+^t - theta_-^t never changes sign, and sizes add up to the budget.
     """
-    return [gap(sp.Integer(2)) - gap(sp.Integer(1)) * (plus + minus), eigenvalue(1) + eigenvalue(-1) - second]
+    return [GAP.subs(t, 2) - GAP.subs(t, 1) * (plus + minus), eigenvalue(1) + eigenvalue(-1) - second]
 
 
 def stability_residues(felt: sp.Expr = FELT_CURVATURE) -> list[sp.Expr]:
@@ -125,8 +115,8 @@ COLLAPSE = equation(1 - sp.Limit(g(t + 1) / g(t), t, sp.oo), DECAY_RATE)
 SUM = sp.Sum(g(t), (t, 0, sp.oo))
 PROOFS = {
     "ema-eigenvalues": Proof(equation(plus, eigenvalue(1)), eigenvalue_residues),
-    "ema-student": Proof(equation("u_t", student(t) * FIRST), lambda: path_residues(student, (1, 0))),
-    "ema-gap": Proof(equation("g_t", gap(t) * FIRST), lambda: path_residues(gap, (1, -1))),
+    "ema-student": Proof(equation("u_t", STUDENT * FIRST), lambda: path_residues(STUDENT, (1, 0))),
+    "ema-gap": Proof(equation("g_t", GAP * FIRST), lambda: path_residues(GAP, (1, -1))),
     "ema-collapse": Proof(COLLAPSE, collapse_residues),
     "ema-budget": Proof(equation(SUM, BUDGET * FIRST), budget_residues),
     "ema-budget-with-period": Proof(equation(SUM, PERIOD_BUDGET * FIRST), period_budget_residues),

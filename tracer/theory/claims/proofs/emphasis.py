@@ -1,7 +1,5 @@
 """Formulas and proofs of the claims in `tracer.theory.claims.emphasis`."""
 
-from collections.abc import Callable
-
 import sympy as sp
 
 from tracer.theory.claims.proofs.proof import Proof, equation
@@ -13,6 +11,8 @@ CORRECTED = (1 - m) / (1 - m ** (t + 1))
 """omega_t of weights m^-k from k = 0 on: EMA's, corrected for its start as in Adam."""
 NEWEST = sp.tan(theta) / (2 * theta)
 """Density at progress sin^2 theta over its mean up to there, of Beta(1/2, 1/2)."""
+SPARSE_TERM = (2 * j) ** (a - 1) * ((N - j) / N) ** (b - 1)
+"""k^(1 - a) alpha_j / alpha_0 of a point-sampled Beta(a, b), as the updates lie ever further apart."""
 
 
 def exponential_kernel_residues(rate: sp.Expr = CORRECTED) -> list[sp.Expr]:
@@ -27,12 +27,7 @@ def emphasis_residues(newest: sp.Expr = NEWEST) -> list[sp.Expr]:
     return [(sp.pi * density) ** 2 * c * (1 - c) - 1, slope, distribution.subs(theta, 0), c * density / distribution - newest]
 
 
-def sparse_term(update: sp.Expr) -> sp.Expr:
-    """k^(1 - a) alpha_j / alpha_0 of a point-sampled Beta(a, b), as the updates lie ever further apart."""
-    return (2 * update) ** (a - 1) * ((N - update) / N) ** (b - 1)
-
-
-def sparse_residues(term: Callable[[sp.Expr], sp.Expr] = sparse_term) -> list[sp.Expr]:
+def sparse_residues(term: sp.Expr = SPARSE_TERM) -> list[sp.Expr]:
     """Progress of update j and what is left after it, over those of the start, in k = 1/x; their powers at x = 0.
 
     Then where the stretch of an update ends, by which its mass is counted, which tends to its place among the N updates.
@@ -43,7 +38,7 @@ def sparse_residues(term: Callable[[sp.Expr], sp.Expr] = sparse_term) -> list[sp
     done, left = (2 * j + x) / x, (N - j + x / 2) / (N + x / 2)
     ratio = sp.cancel(done * x) ** (a - 1) * left ** (b - 1)
     end = sp.limit(((j + half) * k + half) / (N * k + 1), k, sp.oo)
-    return [node / start - done, (1 - node) / (1 - start) - left, ratio.subs(x, 0) - term(j), end - (j + half) / N]
+    return [node / start - done, (1 - node) / (1 - start) - left, ratio.subs(x, 0) - term, end - (j + half) / N]
 
 
 def _emphasis() -> sp.Rel:
@@ -54,7 +49,7 @@ def _emphasis() -> sp.Rel:
 
 def _sparse() -> sp.Rel:
     share = sp.Function(r"\omega_{0|n}")(k)
-    return equation(sp.Limit(k ** (1 - a) * (1 / share - 1), k, sp.oo), sp.Sum(sparse_term(j), (j, 1, n)))
+    return equation(sp.Limit(k ** (1 - a) * (1 / share - 1), k, sp.oo), sp.Sum(SPARSE_TERM, (j, 1, n)))
 
 
 PROOFS = {

@@ -7,6 +7,10 @@ import sympy as sp
 from tracer.theory.claims.proofs.matrices import W, X, Z, clip_loss, entries, inner, mu, n, rho, tau
 from tracer.theory.claims.proofs.proof import Proof, equation
 
+omega, s = sp.symbols("omega_i s_j", nonnegative=True)
+DECOUPLED = (rho + omega / tau) * s + mu
+"""sigma_ij of tau times the loss, and the penalties, at zero logits."""
+
 
 class Softmaxes:
     """Logits of some pairs as symbols, in terms of their exponentials, in which all is rational."""
@@ -64,12 +68,7 @@ def hessian_residues(changes: Changes = softmax_changes) -> list[sp.Expr]:
     return steps
 
 
-def decoupled_curvature(omega: sp.Expr, s: sp.Expr) -> sp.Expr:
-    """sigma_ij of tau times the loss, and the penalties, at zero logits."""
-    return (rho + omega / tau) * s + mu
-
-
-def decoupled_residues(curvature: Callable[[sp.Expr, sp.Expr], sp.Expr] = decoupled_curvature) -> list[sp.Expr]:
+def decoupled_residues(curvature: sp.Expr = DECOUPLED) -> list[sp.Expr]:
     """At equal logits dP + dR = 2 delta / n if delta has no row and column means, as it has none with centred X and Z: for 3 pairs.
 
     Then the Hessian of Delta is Omega Delta Sigma / tau^2, Omega = Z Z^T / n, for matrices of any shape as products that do not
@@ -82,8 +81,7 @@ def decoupled_residues(curvature: Callable[[sp.Expr, sp.Expr], sp.Expr] = decoup
     texts, back_texts, moved, images, back_images = sp.symbols("Z Z^T Delta X X^T", commutative=False)
     hessian = texts * (2 * back_texts * moved * images / n) * back_images / (2 * n * tau**2)
     claimed = (texts * back_texts / n) * moved * (images * back_images / n) / tau**2
-    omega, s = sp.symbols("omega_i s_j", nonnegative=True)
-    return [*doubled, hessian - claimed, tau * omega * s / tau**2 + rho * s + mu - curvature(omega, s)]
+    return [*doubled, hessian - claimed, tau * omega * s / tau**2 + rho * s + mu - curvature]
 
 
 def _gradient() -> sp.Rel:
@@ -100,5 +98,5 @@ def _hessian() -> sp.Rel:
 PROOFS = {
     "pretrained-gradient": Proof(_gradient(), gradient_residues),
     "pretrained-hessian": Proof(_hessian(), hessian_residues),
-    "pretrained-decoupling": Proof(equation("sigma_ij", decoupled_curvature(*sp.symbols("omega_i s_j"))), decoupled_residues),
+    "pretrained-decoupling": Proof(equation("sigma_ij", DECOUPLED), decoupled_residues),
 }

@@ -1,7 +1,5 @@
 """Formulas and proofs of the claims in `tracer.theory.claims.proximal`."""
 
-from collections.abc import Callable
-
 import sympy as sp
 
 from tracer.theory.claims.proofs.proof import Proof, bound, equation
@@ -16,6 +14,8 @@ LOWER_LOG, UPPER_LOG = omega * sp.log(p), -q * omega
 """Of a factor 1 - q omega: what a rate costs at most, and at least."""
 SINGULAR_TOTAL = (1 - 2 ** sp.Rational(-3, 2)) * sp.zeta(sp.Rational(3, 2))
 """Limit of the sum of the weights over the first, for tau^(-3/2)."""
+POWER_LAW = sp.gamma(beta + 1) * sp.gamma(t + 1 + beta * p) / (sp.gamma(1 + beta * p) * sp.gamma(t + 1 + beta))
+"""prod (1 - q beta / (beta + k)) over k = 1 ... t."""
 
 
 def solved(data_share: sp.Expr) -> sp.Expr:
@@ -78,16 +78,11 @@ def limit_residues(limit: sp.Expr = best) -> list[sp.Expr]:
     return [solved(q).subs(before, limit) - limit]
 
 
-def power_law(steps: sp.Expr) -> sp.Expr:
-    """prod (1 - q beta / (beta + k)) over k = 1 ... steps."""
-    return sp.gamma(beta + 1) * sp.gamma(steps + 1 + beta * p) / (sp.gamma(1 + beta * p) * sp.gamma(steps + 1 + beta))
-
-
-def power_law_residues(product: Callable[[sp.Expr], sp.Expr] = power_law) -> list[sp.Expr]:
+def power_law_residues(product: sp.Expr = POWER_LAW) -> list[sp.Expr]:
     """Start, ratio of neighbours, and the exponent to which t (1 - ratio) tends."""
-    ratio = sp.gammasimp(product(t + 1) / product(t))
+    ratio = sp.gammasimp(product.subs(t, t + 1) / product)
     exponent = sp.limit(t * (1 - ratio), t, sp.oo)
-    return [sp.gammasimp(product(sp.Integer(0))) - 1, ratio - (1 - q * beta / (beta + t + 1)), exponent - beta * q]
+    return [sp.gammasimp(product.subs(t, 0)) - 1, ratio - (1 - q * beta / (beta + t + 1)), exponent - beta * q]
 
 
 def horizon_residues(exponent: sp.Expr = a * q) -> list[sp.Expr]:
@@ -134,7 +129,7 @@ def _limit() -> sp.Rel:
 P, RATES = sp.Symbol("p"), sp.Sum(sp.IndexedBase("omega")[k], (k, 1, T))
 NOW, LAST, FIRST, END = sp.symbols("E_{t} E_{t-1} E_{0} E_{T}")
 SINGULAR = equation(sp.Limit(1 / sp.Symbol(r"\omega_{0|T}"), T, sp.oo), SINGULAR_TOTAL)
-POWER_LAW = equation(sp.Product(1 - q * beta / (beta + k), (k, 1, t)), power_law(t).subs(p, P))
+PRODUCT = equation(sp.Product(1 - q * beta / (beta + k), (k, 1, t)), POWER_LAW.subs(p, P))
 HORIZON = equation(sp.Limit(-sp.log(sp.Abs(sp.Function("E")(T))) / sp.log(T), T, sp.oo), a * q)
 PROOFS = {
     "proximal-step": Proof(_step(), step_residues),
@@ -143,7 +138,7 @@ PROOFS = {
     "proximal-divergence": Proof(bound(P**RATES, sp.Abs(END / FIRST)), divergence_residues),
     "kernel-that-keeps-its-bias": Proof(SINGULAR, singular_residues),
     "proximal-limit": Proof(_limit(), limit_residues),
-    "proximal-power-law": Proof(POWER_LAW, power_law_residues),
+    "proximal-power-law": Proof(PRODUCT, power_law_residues),
     "proximal-horizon": Proof(HORIZON, horizon_residues),
     "proximal-ema": Proof(equation(NOW, (P + q * m) ** t * FIRST), ema_residues),
 }

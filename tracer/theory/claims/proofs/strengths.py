@@ -39,15 +39,10 @@ def kept_by_l2_sp_residues(kept: sp.Expr = 1) -> list[sp.Expr]:
     return [*(metric - strength * normal), *(kept * strength * initial * normal - pulled)]
 
 
-def second_moment(images: sp.Matrix) -> sp.Matrix:
-    """Sigma."""
-    return images * images.T / images.cols
-
-
-def force_residues(metric: Callable[[sp.Matrix], sp.Matrix] = second_moment) -> list[sp.Expr]:
+def force_residues(metric: Callable[[sp.Matrix], sp.Matrix] = lambda images: images * images.T) -> list[sp.Expr]:
     """The pull lambda (W - Wbar) D along a normal to x_1, x_2, which span the task, wherever student and teacher stand.
 
-    Then that of any loss of the embeddings: of slopes c_1, c_2 in them, c X^T in the weights.
+    The metric is by default the data's. Then that of any loss of the embeddings: of slopes c_1, c_2 in them, c X^T in the weights.
     """
     student, teacher, images, slopes = entries("w", 2, 3), entries("v", 2, 3), entries("x", 3, 2), entries("c", 2, 2)
     normal = images[:, 0].cross(images[:, 1])

@@ -11,6 +11,8 @@ eta, strength = sp.symbols("eta lambda", positive=True)
 kappa = sp.Symbol("kappa_i", nonnegative=True)
 m = sp.Symbol("m", positive=True, integer=True)
 t = sp.Symbol("t", nonnegative=True, integer=True)
+RETAINED = (1 - eta * rho * kappa) ** t
+"""In an eigendirection of W_T W_T^T with eigenvalue kappa_i."""
 
 
 def published_target(texts: sp.Matrix) -> sp.Matrix:
@@ -73,19 +75,14 @@ def growth_residues(growth: sp.Expr = m) -> list[sp.Expr]:
     return steps
 
 
-def retained_share(steps: sp.Expr) -> sp.Expr:
-    """In an eigendirection of W_T W_T^T with eigenvalue kappa_i."""
-    return (1 - eta * rho * kappa) ** steps
-
-
-def regulariser_residues(retained: Callable[[sp.Expr], sp.Expr] = retained_share) -> list[sp.Expr]:
+def regulariser_residues(retained: sp.Expr = RETAINED) -> list[sp.Expr]:
     """Slopes of R in all entries of 2 x 3 weights; then, off the task subspace, the share retained in a direction of W_T W_T^T.
 
     There the data exert no force (`no-orthogonal-gradient`), and the slope of R is rho kappa_i times what is there.
     """
     weights, texts = entries("w", 2, 3), entries("v", 2, 2)
     regulariser, slopes = rho / 2 * squared(weights.T * texts), rho * texts * texts.T * weights
-    left = [retained(sp.Integer(0)) - 1, retained(t + 1) - (1 - eta * rho * kappa) * retained(t)]
+    left = [retained.subs(t, 0) - 1, retained.subs(t, t + 1) - (1 - eta * rho * kappa) * retained]
     return [*(regulariser.diff(w) - slope for w, slope in zip(weights, slopes, strict=True)), *left]
 
 
@@ -101,7 +98,7 @@ def _scale() -> sp.Rel:
 
 
 GROWN = equation(Z * (n * sp.Identity(n) - sp.MatrixSymbol("J", n, n)), n * Z * H)
-LEFT = equation(r"{u_i^\top W_t Q}", retained_share(t) * sp.Symbol(r"{u_i^\top W_0 Q}"))
+LEFT = equation(r"{u_i^\top W_t Q}", RETAINED * sp.Symbol(r"{u_i^\top W_0 Q}"))
 PROOFS = {
     "surrogate-loss": Proof(_surrogate(), surrogate_residues),
     "published-scale": Proof(_scale(), scale_residues),

@@ -9,6 +9,9 @@ from tracer.theory.claims.proofs.proof import Proof, bound, equation
 beta, eta, sigma, ell, strength, r = sp.symbols("beta eta sigma ell lambda r", positive=True)
 t, k = sp.symbols("t k", positive=True, integer=True)
 m, a, teacher = sp.symbols("m a ubar_t", positive=True)
+square, bent = sp.symbols("G^2 G(K+D)G", positive=True)
+STEP_LOSS, UPDATE_LOSS = eta * square - eta**2 * bent / 2, strength * r * (2 - r) * square / 2
+"""What a gradient step and the teacher's update take off the energy."""
 LARGEST_GAP = sp.sqrt(sigma / ell)
 Form = Callable[[sp.Expr], sp.Expr]
 
@@ -50,19 +53,7 @@ def displacement_residues(weight: sp.Expr = r / (1 - r)) -> list[sp.Expr]:
     return [weight * (student - after) - (after - before)]
 
 
-def student_energy_loss(square: sp.Expr, bent: sp.Expr) -> sp.Expr:
-    """What the gradient step takes off the energy."""
-    return eta * square - eta**2 * bent / 2
-
-
-def teacher_energy_loss(square: sp.Expr) -> sp.Expr:
-    """What the teacher's update takes off the energy."""
-    return strength * r * (2 - r) * square / 2
-
-
-def energy_residues(
-    student_loss: Callable[[sp.Expr, sp.Expr], sp.Expr] = student_energy_loss, teacher_loss: Form = teacher_energy_loss
-) -> list[sp.Expr]:
+def energy_residues(step: sp.Expr = STEP_LOSS, update: sp.Expr = UPDATE_LOSS) -> list[sp.Expr]:
     """What a gradient step and an update take off the energy u K u^T / 2 + lambda g D g^T / 2, for any symmetric 2 x 2 K and D.
 
     With the step's gradient G: eta |G|^2 - eta^2 G (K + lambda D) G^T / 2; by the update: lambda r (2 - r) g D g^T / 2.
@@ -76,9 +67,9 @@ def energy_residues(
 
     slope = u * curvature + strength * g * metric
     stepped = energy(u - eta * slope, g - eta * slope) - energy(u, g)
-    bent = (slope * (curvature + strength * metric) * slope.T)[0]
+    known = {square: slope.dot(slope), bent: (slope * (curvature + strength * metric) * slope.T)[0]}
     updated = energy(u, (1 - r) * g) - energy(u, g)
-    return [stepped + student_loss(slope.dot(slope), bent), updated + teacher_loss((g * metric * g.T)[0])]
+    return [stepped + step.subs(known), updated + update.subs(square, (g * metric * g.T)[0])]
 
 
 def gap_bound_residues(bound: sp.Expr = LARGEST_GAP) -> list[sp.Expr]:

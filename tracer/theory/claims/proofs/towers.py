@@ -14,17 +14,9 @@ LOGISTIC = (c / rho) / (1 + (c / (rho * start) - 1) * sp.exp(-2 * c * time))
 Target = Callable[[sp.Matrix, sp.Matrix], sp.Matrix]
 
 
-def optimum_target(cross: sp.Matrix, anchor: sp.Matrix) -> sp.Matrix:
-    """What is truncated, with no pull."""
-    return cross / rho
-
-
-def distilled_target(cross: sp.Matrix, anchor: sp.Matrix) -> sp.Matrix:
-    """What is truncated, under the pull."""
-    return (cross + strength * anchor) / (rho + strength)
-
-
-def completed_square_residues(target: Target = distilled_target, weight: sp.Expr = rho + strength) -> list[sp.Expr]:
+def completed_square_residues(
+    target: Target = lambda cross, anchor: (cross + strength * anchor) / (rho + strength), weight: sp.Expr = rho + strength
+) -> list[sp.Expr]:
     """Loss and pull less weight/2 |G - target|^2, for all entries of 2 x 2 matrices (others have more terms alike): no G is left.
 
     The nearest matrix of a given rank is the truncated singular value decomposition (Eckart and Young).
@@ -37,7 +29,7 @@ def completed_square_residues(target: Target = distilled_target, weight: sp.Expr
 
 def optimum_residues() -> list[sp.Expr]:
     """The same without a pull."""
-    return [step.subs(strength, 0) for step in completed_square_residues(optimum_target, rho)]
+    return [step.subs(strength, 0) for step in completed_square_residues(lambda cross, _: cross / rho, rho)]
 
 
 def logistic_residues(growth: sp.Expr = LOGISTIC) -> list[sp.Expr]:
