@@ -90,25 +90,28 @@ class ReadData(Section):
     )
 
 
-class CsvData(ReadData):
-    """Pairs from a CSV file."""
+class TableData(ReadData):
+    """Pairs from a table of images' paths and captions."""
 
-    kind: Literal["csv"]
+    kind: Literal["csv", "parquet"]
     path: Location = Field(description="the file; image paths in it are relative to its folder")
     image_column: str = Field("filepath", description="the column with the images' paths")
     caption_column: str = Field("title", description="the column with their captions")
+
+
+class CsvData(TableData):
+    """Pairs from a CSV file."""
+
+    kind: Literal["csv"]
     separator: Annotated[str, BeforeValidator(_separator)] | None = Field(
         None, description="between fields; default: the comma, tab, semicolon or | with which the header has both columns"
     )
 
 
-class ParquetData(ReadData):
+class ParquetData(TableData):
     """Pairs from a Parquet file."""
 
     kind: Literal["parquet"]
-    path: Location = Field(description="the file; image paths in it are relative to its folder")
-    image_column: str = Field("filepath", description="the column with the images' paths")
-    caption_column: str = Field("title", description="the column with their captions")
 
 
 class CaptionedFolderData(ReadData):

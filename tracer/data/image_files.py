@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from tracer.data import listing
 from tracer.data.datasets import CaptionedImages, LabelledImages
 from tracer.data.images import decode
-from tracer.data.tables import csv_rows, parquet_columns
+from tracer.data.tables import Row, csv_rows
 from tracer.errors import UserError, nearest
 
 _SYNSET = re.compile(r"n\d{8}")
@@ -128,24 +128,25 @@ def captioned_folder(path: Path) -> CaptionedImages:
     return CaptionedImages(ImageFiles(images), [_captions(image.with_suffix(".txt")) for image in images])
 
 
-def captioned_csv(path: Path, image_column: str, caption_column: str, separator: str | None = None) -> CaptionedImages:
-    """Pairs from a CSV file with a header; image paths are relative to its folder.
+def captioned_table(
+    path: Path,
+    image_column: str,
+    caption_column: str,
+    rows: Callable[[Path, Sequence[str]], list[Row]] = csv_rows,
+) -> CaptionedImages:
+    """Pairs from a table with a column of image paths, relative to its folder, and one of captions.
+
+    Args:
+        path: the file.
+        image_column: its name.
+        caption_column: its name.
+        rows: what reads the file, `tables.csv_rows` or `tables.parquet_rows`.
 
     Raises:
-        UserError: if an image is missing, or as `tables.csv_rows` does.
+        UserError: if an image is missing, or as `rows` does.
     """
-    rows = [row.values for row in csv_rows(path, (image_column, caption_column), separator)]
-    return _listed(path, [row[image_column] for row in rows], [row[caption_column] for row in rows])
-
-
-def captioned_parquet(path: Path, image_column: str, caption_column: str) -> CaptionedImages:
-    """Pairs from a Parquet file with a column of paths, relative to its folder, and one of captions.
-
-    Raises:
-        UserError: if an image is missing, or as `tables.parquet_columns` does.
-    """
-    table = parquet_columns(path, (image_column, caption_column))
-    return _listed(path, table[image_column], table[caption_column])
+    found = [row.values for row in rows(path, (image_column, caption_column))]
+    return _listed(path, [row[image_column] for row in found], [row[caption_column] for row in found])
 
 
 def folder_names(path: Path) -> list[str]:

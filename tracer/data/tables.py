@@ -17,7 +17,7 @@ _SHOWN = 100  # characters of a value in a sentence
 
 
 class Row(NamedTuple):
-    """One row of a table: its first line in the file, counted from 1, and its values by column."""
+    """One row of a table: its first line in the file, counted from 1 (in a Parquet file its number), and its values by column."""
 
     line: int
     values: dict[str, str]
@@ -62,8 +62,8 @@ def csv_rows(path: Path, columns: Sequence[str], separator: str | None = None) -
     return rows
 
 
-def parquet_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Columns of text in a Parquet file, in which nothing is missing.
+def parquet_rows(path: Path, columns: Sequence[str]) -> list[Row]:
+    """The rows of a Parquet file, in which nothing is missing from the columns named, of text; they are counted as its lines.
 
     Raises:
         UserError: if pyarrow is not installed, or the file, a column or a value is missing, or a column holds no text.
@@ -78,15 +78,17 @@ def parquet_columns(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
             _require_columns(path, columns, file.schema_arrow.names)
             if file.metadata.num_rows:  # without rows there may be no type
                 _require_text(path, columns, file.schema_arrow)
-            table = file.read(columns=list(columns)).to_pydict()
+            read = file.read(columns=list(columns)).to_pydict()
+            table = [read[column] for column in columns]
     except (OSError, ArrowException) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise UserError(f"cannot read {path} ({reason}): check that it is a Parquet file") from error
-    for column in columns:
-        for number, value in enumerate(table[column], 1):
+    rows = [Row(number, dict(zip(columns, values, strict=True))) for number, values in enumerate(zip(*table, strict=True), 1)]
+    for row in rows:
+        for column, value in row.values.items():
             if not (value and value.strip()):
-                raise UserError(f"{path} row {number} has no text in column {column!r}: fill it or take the row out")
-    return table
+                raise UserError(f"{path} row {row.line} has no text in column {column!r}: fill it or take the row out")
+    return rows
 
 
 def _text(path: Path) -> str:

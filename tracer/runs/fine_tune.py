@@ -59,7 +59,7 @@ def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[
     data = training_data.of_run(run, suite)
     identity = run_identity.of_run(run, data.listed if data else None)
     checkpoints = Checkpoints(run.output / "checkpoints", identity, run.keep_checkpoints)
-    checkpoints.step()  # refuses a folder that holds another run
+    distributed.by_first(checkpoints.step)  # refuses a folder that holds another run
     require_installed(run.trackers)
     earlier, done = _earlier(run, on_step, stage, trackers)
     stage(f"loading {run.model.architecture}")

@@ -1,7 +1,9 @@
 """The training pairs that a configuration names."""
 
+import contextlib
+import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 from tracer.config.schema import (
@@ -23,9 +25,12 @@ from tracer.config.schema import (
 from tracer.data import folder_suite, image_files, imagenet, iwildcam, label_tables, shards
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.data.images import CorruptSample
+from tracer.data.tables import csv_rows, parquet_rows
 from tracer.errors import UserError
 from tracer.runs import sources
 from tracer.toy import small_clip, world
+
+LOOKED_AT = 20  # samples, to tell whether the embedded model is meant
 
 
 def training_pairs(data: AnyData) -> CaptionedImages:
@@ -36,9 +41,10 @@ def training_pairs(data: AnyData) -> CaptionedImages:
     """
     match data:
         case CsvData():
-            return image_files.captioned_csv(data.path, data.image_column, data.caption_column, data.separator)
+            rows = partial(csv_rows, separator=data.separator)
+            return image_files.captioned_table(data.path, data.image_column, data.caption_column, rows)
         case ParquetData():
-            return image_files.captioned_parquet(data.path, data.image_column, data.caption_column)
+            return image_files.captioned_table(data.path, data.image_column, data.caption_column, parquet_rows)
         case CaptionedFolderData():
             return image_files.captioned_folder(data.path)
         case WebDatasetData():
@@ -106,22 +112,21 @@ def require_toy_is_meant(run: RunConfig, section: str, data: CaptionedImages | L
     Args:
         run: its model.
         section: where the configuration names the data.
-        data: what the model would see; of pairs without labels the first is looked at.
+        data: what the model would see; `LOOKED_AT` of them, spread evenly, are looked at.
 
     Raises:
         UserError: that says which model would be used, and what to write.
     """
     if "architecture" in run.model.model_fields_set or run.model.architecture != small_clip.ARCHITECTURE:
         return
-    if isinstance(data, LabelledImages):
-        captions = [template.format(name) for name in data.class_names for template in data.templates]
-    else:
-        captions = list(data.captions[0])
     try:
-        small_clip.TOKENIZER(captions)
-        small_clip.preprocess([data.images[0]])
-    except CorruptSample:
-        return  # what is corrupt says nothing of the others
+        if isinstance(data, LabelledImages):
+            small_clip.TOKENIZER([template.format(name) for name in data.class_names for template in data.templates])
+        for position in range(0, len(data), math.ceil(len(data) / LOOKED_AT) or 1):
+            with contextlib.suppress(CorruptSample):  # which says nothing of the others
+                if isinstance(data, CaptionedImages):
+                    small_clip.TOKENIZER(list(data.captions[position]))
+                small_clip.preprocess([data.images[position]])
     except UserError as error:
         raise UserError(
             f"model.architecture is missing, so that the embedded toy would be used, and {section} is not for it ({error}): write"

@@ -97,42 +97,40 @@ class Checkpoints:
     def step(self) -> int:
         """The step that the run would go on from: that of the newest checkpoint, 0 if there is none.
 
-        All of several processes have to ask; the first reads the checkpoint to its end for them.
+        Of several processes the first alone reads the checkpoint to its end, so that it finds more (see `distributed.by_first`).
 
         Raises:
-            UserError: if the checkpoint is damaged, in all of them, or the folder holds another run.
+            UserError: if the checkpoint is damaged, or the folder holds another run.
         """
-        newest = next(reversed(self.paths()), None)
-        metadata = self._metadata(newest)
-        if newest is None or metadata is None:
+        if not self.paths():
             self._require_same(self._identity_begun(), "the run began", self._begun)
             return 0
+        newest = self.paths()[-1]
+        metadata = self._metadata(newest)
         self._require_same(metadata["identity"], f"step {metadata['step']} was saved", newest)
         return metadata["step"]
 
     def restore(self, progress: Progress) -> None:
-        """Go back to the newest checkpoint, if there is one.
+        """Go back to the newest checkpoint, if there is one, in all processes of the run.
 
         Raises:
-            UserError: if it is damaged, or the folder holds another run.
+            UserError: in all of them, if it is damaged, or the folder holds another run.
         """
+        distributed.by_first(self.step)
         step = self.step()
         if step:
             progress.restore(load_tensors(self.paths()[-1]), step)
 
-    def _metadata(self, newest: Path | None) -> dict[str, Any] | None:
-        """What a checkpoint, if there is one, says of itself, once all of it was found sound."""
+    def _metadata(self, newest: Path) -> dict[str, Any]:
+        """What a checkpoint says of itself, once all of it was found sound."""
         try:
-            distributed.by_first(lambda: self._require_sound(newest))  # also where this process sees none: another may
-            self._sound = newest
-            return load_metadata(newest) if newest else None
+            if self._sound != newest and distributed.is_first():
+                require_sound(newest)
+                self._sound = newest
+            return load_metadata(newest)
         except UserError as error:
             remedy = "go on from the checkpoint before it" if len(self.paths()) > 1 else "begin again"
             raise UserError(f"{error}, or delete it to {remedy}") from error
-
-    def _require_sound(self, newest: Path | None) -> None:
-        if newest is not None and newest != self._sound:
-            require_sound(newest)
 
     def _identity_begun(self) -> Identity | None:
         try:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tracer.data.image_files import captioned_csv, class_folders
+from tracer.data.image_files import captioned_table, class_folders
 from tracer.errors import UserError
 
 TEMPLATES = ("a photo of a {}.", "a {}")
@@ -70,13 +70,13 @@ class TestClassFolders:
 class TestCaptionedCsv:
     def test_rows_are_pairs(self, folders):
         text = 'title,extra,file\n"an ant, small",1,ant/a.bmp\na séa lion,2,sea_lion/b.png\n'
-        pairs = captioned_csv(csv_file(folders, text), "file", "title")
+        pairs = captioned_table(csv_file(folders, text), "file", "title")
         assert pairs.captions == [("an ant, small",), ("a séa lion",)]
         assert [image[0, 0].tolist() for image in pairs.images] == [[7, 8, 9], [1, 2, 3]]
 
     def test_byte_order_mark_of_spreadsheets_is_no_column(self, folders):
         path = csv_file(folders, "file,title\nant/a.bmp,an ant\n", encoding="utf-8-sig")
-        assert len(captioned_csv(path, "file", "title")) == 1
+        assert len(captioned_table(path, "file", "title")) == 1
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -91,9 +91,9 @@ class TestCaptionedCsv:
     )
     def test_faults_are_told_with_their_place(self, folders, text, message):
         with pytest.raises(UserError, match=rf"pairs\.csv.*{message}"):
-            captioned_csv(csv_file(folders, text), "file", "title")
+            captioned_table(csv_file(folders, text), "file", "title")
 
     def test_other_encodings_are_told(self, folders):
         path = csv_file(folders, "file,title\nant/a.bmp,féline\n", encoding="latin-1")
         with pytest.raises(UserError, match="UTF-8"):
-            captioned_csv(path, "file", "title")
+            captioned_table(path, "file", "title")

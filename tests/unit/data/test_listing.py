@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from tracer.data import listing
-from tracer.data.image_files import captioned_csv, captioned_folder, class_folders
+from tracer.data.image_files import captioned_folder, captioned_table, class_folders
 from tracer.errors import UserError
 
 TEMPLATES = ("a photo of a {}.",)
@@ -191,4 +191,4 @@ class TestUnicode:
     def test_tables_find_files_of_the_other_form(self, tmp_path, written, kept):
         picture(tmp_path / kept / f"{kept}.png", 7)
         (tmp_path / "pairs.csv").write_text(f"filepath,title\n{written}/{written}.png,a cup\n", encoding="utf-8")
-        assert captioned_csv(tmp_path / "pairs.csv", "filepath", "title").images[0][0, 0, 0] == 7
+        assert captioned_table(tmp_path / "pairs.csv", "filepath", "title").images[0][0, 0, 0] == 7

@@ -13,7 +13,7 @@ from tests.unit.data.test_shards import write as write_tar
 from tracer.config import loading
 from tracer.data import label_tables
 from tracer.errors import UserError
-from tracer.runs.sources import training_pairs
+from tracer.runs.sources import require_toy_is_meant, training_pairs
 
 
 def pairs(**data):
@@ -217,3 +217,19 @@ def test_webdataset(tmp_path):
     found = pairs(kind="webdataset", path=f"{tmp_path}/{{0..1}}.tar")
     assert values(found) == [0, 1]
     assert list(found.captions) == [("caption 0",), ("caption 1",)]
+
+
+@pytest.mark.parametrize(("caption", "size"), [("the digit zero", 40), ("a cat", 32)])
+def test_toy_is_refused_for_pairs_that_begin_as_its_own(tmp_path, caption, size):
+    """Of pairs without labels more than the first is looked at: here others come later, of other words or sizes."""
+    for number in range(100):
+        later = number >= 50
+        path = tmp_path / f"{number:03}.png"
+        Image.new("RGB", (size if later else 32,) * 2).save(path)
+        path.with_suffix(".txt").write_text(caption if later else "the digit one")
+    run = loading.validate({"data": {"kind": "captioned_folder", "path": str(tmp_path)}}, "here")
+    with pytest.raises(UserError, match="embedded toy would be used, and data is not for it"):
+        require_toy_is_meant(run, "data", training_pairs(run.data))
+    (tmp_path / "050.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="embedded toy would be used, and data is not for it"):
+        require_toy_is_meant(run, "data", training_pairs(run.data))
