@@ -58,7 +58,7 @@ def two_forces(
     if len(modes) > len(SHADES):
         raise UserError(f"the figure has {len(SHADES)} kinds of lines, so ask for at most that many modes, not {len(modes)}")
     spaced = np.linspace(1, steps, 16).astype(int), np.unique(np.geomspace(1, steps, 20).astype(int))
-    with canvas(9, 4, columns=2) as (figure, axes):
+    with canvas(9, 4.8, columns=2) as (figure, axes):
         for distillation, name, run in zip(distillations, TEACHERS, runs or (None, None), strict=True):
             path = gradient_descent(problem, distillation, learning_rate=learning_rate, steps=steps)
             for axis, times in zip(axes, spaced, strict=True):
@@ -70,6 +70,7 @@ def two_forces(
                         color = COLORS[name] if marker == "o" else "black"
                         axis.plot(times, teacher_curvature * modal_shares(problem, gap)[:, mode], marker, mfc="none", color=color)
         _finish(axes, bool(runs))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -206,7 +207,6 @@ def _finish(axes: Sequence[Axes], trained: bool) -> None:
     axes[0].plot([], [], "o", mfc="none", color="grey", label="simulated recursion")
     if trained:
         axes[0].plot([], [], "+", color="black", label="trainer")
-    axes[0].legend()
     top = axes[1].get_ylim()[1]
     axes[0].set_ylim(bottom=max(FLOOR, axes[0].get_ylim()[0]))
     axes[1].set_ylim(top / PERSISTENT, top)

@@ -25,7 +25,8 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.75,  # a line that passes below does not hide the words
     "legend.fontsize": 9.5,
     "svg.hashsalt": "tracer",  # the same figure is the same file
 }

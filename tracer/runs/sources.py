@@ -1,4 +1,4 @@
-"""The training pairs that a configuration names."""
+"""The training pairs and the suite that a configuration names."""
 
 import contextlib
 import math
@@ -27,7 +27,6 @@ from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.data.images import CorruptSample
 from tracer.data.tables import csv_rows, parquet_rows
 from tracer.errors import UserError
-from tracer.runs import sources
 from tracer.toy import small_clip, world
 
 LOOKED_AT = 20  # samples, to tell whether the embedded model is meant
@@ -85,10 +84,10 @@ def evaluation_suite(section: AnySuite) -> Suite:
     if isinstance(section, ImageNetSuite):
         return imagenet.suite(section.root, section.sets, section.folders)
     if isinstance(section, IWildCamSuite):
-        return iwildcam.suite(section.path, section.categories, section.name_column, sources.templates(section.templates))
+        return iwildcam.suite(section.path, section.categories, section.name_column, templates(section.templates))
     if isinstance(section, FolderSuite):
-        templates = sources.templates(section.templates or PHOTO)
-        return folder_suite.suite(section.id, section.ood, section.knowledge, templates, section.class_names or "folders")
+        captions = templates(section.templates or PHOTO)
+        return folder_suite.suite(section.id, section.ood, section.knowledge, captions, section.class_names or "folders")
     return _embedded_suite(section.split)
 
 
