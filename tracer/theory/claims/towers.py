@@ -76,7 +76,7 @@ def _alternated(
     weight, towards = towers.embedding_penalty + teacher_curvature, towers.cross_covariance
     if anchor is not None:
         towards = towards + teacher_curvature * anchor
-    text = rng.standard_normal((RANK, towards.shape[1]))
+    text: np.ndarray = rng.standard_normal((RANK, towards.shape[1]))
     for _ in range(300):
         image = np.linalg.solve(weight * text @ text.T, text @ towards.T)
         text = np.linalg.solve(weight * image @ image.T, image @ towards)
