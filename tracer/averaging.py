@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, COUNT, POSITIVE, SHARE, WHOLE, number, numbers, whole_number
+from tracer.quantities import BELOW_ONE, COUNT, POSITIVE, SHARE, WHOLE, Array, number, numbers, whole_number
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Clock:
     total_steps: int
     update_every: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole_number("total_steps", self.total_steps)
         if whole_number("update_every", self.update_every) > self.total_steps:
             raise UserError(f"update_every must lie between 1 and total_steps = {self.total_steps}, not {self.update_every}")
@@ -57,7 +57,7 @@ class Clock:
         """Whether the teacher is updated once `step` steps are done."""
         return whole_number("step", step, least=0) > 0 and step % self.update_every == 0
 
-    def progress(self, update: ArrayLike) -> np.ndarray:
+    def progress(self, update: ArrayLike) -> Array:
         """Share of the run (0 to 1) that is done at each update.
 
         Raises:
@@ -79,7 +79,7 @@ class Kernel(ABC):
     """
 
     @abstractmethod
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         """Rates r_n in [0, 1] at the given update numbers n >= 1, in their shape."""
 
     def rate(self, clock: Clock, update: int) -> float:
@@ -91,7 +91,7 @@ class Kernel(ABC):
         """m, if this is an exponential average with the same momentum at every update of every clock."""
         return None
 
-    def gap_weights(self, clock: Clock) -> np.ndarray:
+    def gap_weights(self, clock: Clock) -> Array:
         """Weights with which the gaps W_n - Wbar_n after each update sum to the teacher's displacement Wbar_T - W_0, (updates,).
 
             r_n / (1 - r_n), since an update moves the teacher by r_n (W_n - Wbar_{n-1}) and leaves (1 - r_n) of that gap.
@@ -109,11 +109,11 @@ class Kernel(ABC):
             raise UserError(f"{self!r} puts the teacher on its student, so that there is no gap to sum: take another kernel")
         return rates / (1 - rates)
 
-    def weights(self, clock: Clock, update: int | None = None) -> np.ndarray:
+    def weights(self, clock: Clock, update: int | None = None) -> Array:
         """Weights of the students at updates 0 ... n in the teacher after update n (default: the last), (n + 1,), summing to 1."""
         last = clock.updates if update is None else whole_number("update", update, least=0)
-        rates = np.concatenate([[1.0], self.rates(clock, np.arange(1, last + 1)) if last else []])
-        kept_afterwards = np.concatenate([np.cumprod((1.0 - rates)[:0:-1])[::-1], [1.0]])
+        rates: Array = np.concatenate([[1.0], self.rates(clock, np.arange(1, last + 1)) if last else []])
+        kept_afterwards: Array = np.concatenate([np.cumprod((1.0 - rates)[:0:-1])[::-1], [1.0]])
         return rates * kept_afterwards
 
     def anchor_weight(self, clock: Clock, update: int | None = None) -> float:
@@ -137,7 +137,7 @@ class Static(Kernel):
 
     kind: Literal["static"] = field(default="static", kw_only=True, repr=False)
 
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         return np.zeros_like(numbers("update", updates, COUNT))
 
 
@@ -170,7 +170,7 @@ class Exponential(Kernel):
     warmup_progress: float = 0.0
     kind: Literal["exponential"] = field(default="exponential", kw_only=True, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.momentum is None) == (self.time_constant_progress is None):
             raise ValueError("an exponential kernel takes either momentum or time_constant_progress: give exactly one")
         if self.momentum is not None:
@@ -180,12 +180,13 @@ class Exponential(Kernel):
         number("initial_momentum", self.initial_momentum, BELOW_ONE)
         number("warmup_progress", self.warmup_progress, SHARE)
 
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         updates, final = numbers("update", updates, COUNT), self._final_momentum(clock)
         if self.warmup_progress == 0:
             return np.full_like(updates, 1.0 - final)
         warmed = np.minimum(1.0, clock.progress(updates) / self.warmup_progress)
-        return 1.0 - (self.initial_momentum + (final - self.initial_momentum) * warmed)
+        momentum: Array = self.initial_momentum + (final - self.initial_momentum) * warmed
+        return 1.0 - momentum
 
     @property
     def constant_momentum(self) -> float | None:
@@ -214,10 +215,10 @@ class PowerLaw(Kernel):
     beta: float
     kind: Literal["power_law"] = field(default="power_law", kw_only=True, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("beta", self.beta, POSITIVE)
 
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         return self.beta / (self.beta + numbers("update", updates, COUNT))
 
 
@@ -231,7 +232,7 @@ class Uniform(Kernel):
 
     kind: Literal["uniform"] = field(default="uniform", kw_only=True, repr=False)
 
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         return 1.0 / (1.0 + numbers("update", updates, COUNT))
 
 
@@ -261,13 +262,13 @@ class Beta(Kernel):
     weighting: Literal["cdf", "pdf"] = "cdf"
     kind: Literal["beta"] = field(default="beta", kw_only=True, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("a", self.a, POSITIVE)
         number("b", self.b, POSITIVE)
         if self.weighting not in ("cdf", "pdf"):
             raise ValueError(f"weighting must be 'cdf' or 'pdf', not {self.weighting!r}")
 
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         updates = numbers("update", updates, COUNT)
         if updates.max() > clock.updates:
             raise ValueError(
@@ -275,7 +276,7 @@ class Beta(Kernel):
             )
         return _density_rates(self, clock)[updates.astype(int)] if self.weighting == "pdf" else self._mass_rates(clock, updates)
 
-    def _mass_rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def _mass_rates(self, clock: Clock, updates: np.ndarray) -> Array:
         start, end = self._boundaries(clock, updates - 1), self._boundaries(clock, updates)
         lower_end = special.betainc(self.a, self.b, end)
         # near the end F is close to 1 and its differences would cancel: take them from the other tail
@@ -287,14 +288,14 @@ class Beta(Kernel):
         return _shares(mass, lower_end)
 
     @staticmethod
-    def _boundaries(clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def _boundaries(clock: Clock, updates: np.ndarray) -> Array:
         """Progress at which the stretch of each update ends: the midpoint to the next, 1 for the last."""
         midpoints = ((updates + 0.5) * clock.update_every + 0.5) / (clock.total_steps + 1)
         return np.where(updates >= clock.updates, 1.0, midpoints)
 
 
 @lru_cache(maxsize=4)
-def _density_rates(kernel: Beta, clock: Clock) -> np.ndarray:
+def _density_rates(kernel: Beta, clock: Clock) -> Array:
     """Rates of all updates of a run by the density sampled at each; kept, for a trainer asks for one at a time."""
     nodes = (np.arange(clock.updates + 1) * clock.update_every + 0.5) / (clock.total_steps + 1)
     log_density = special.xlogy(kernel.a - 1, nodes) + special.xlog1py(kernel.b - 1, -nodes)
@@ -302,6 +303,6 @@ def _density_rates(kernel: Beta, clock: Clock) -> np.ndarray:
     return _shares(density, np.cumsum(density))
 
 
-def _shares(newest: np.ndarray, total: np.ndarray) -> np.ndarray:
+def _shares(newest: Array, total: Array) -> Array:
     """newest / total; 1 where both underflow, since weights that start so steeply leave the newest student all there is so far."""
     return np.divide(newest, total, out=np.ones_like(total), where=total > 0)

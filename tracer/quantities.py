@@ -7,9 +7,12 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tracer.errors import UserError
+
+Array = NDArray[np.floating[Any]]
+"""Real numbers; docstrings say in which shape."""
 
 
 class Range(NamedTuple):
@@ -62,7 +65,7 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
-def numbers(name: str, values: ArrayLike, within: Range) -> np.ndarray:
+def numbers(name: str, values: ArrayLike, within: Range) -> Array:
     """The values as a float64 array of their shape.
 
     Raises:
@@ -77,7 +80,7 @@ def numbers(name: str, values: ArrayLike, within: Range) -> np.ndarray:
     return array
 
 
-def real(name: str, values: ArrayLike) -> np.ndarray:
+def real(name: str, values: ArrayLike) -> Array:
     """The values as a float64 array of their shape, finite or not.
 
     Raises:
@@ -86,7 +89,7 @@ def real(name: str, values: ArrayLike) -> np.ndarray:
     return array_of("iuf", name, values, "made of real numbers")
 
 
-def array_of(kinds: str, name: str, values: object, wanted: str) -> np.ndarray:
+def array_of(kinds: str, name: str, values: object, wanted: str) -> Array:
     """The values as a float64 array of their shape, if their type is of one of numpy's kinds.
 
     Raises:

@@ -27,7 +27,7 @@ class Cosine:
     total_steps: int
     warmup_steps: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         whole_number("total_steps", self.total_steps)
         if whole_number("warmup_steps", self.warmup_steps, least=0) >= self.total_steps:
             raise ValueError(f"warmup_steps must lie in [0, total_steps = {self.total_steps}), not {self.warmup_steps}")

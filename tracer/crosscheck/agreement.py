@@ -1,15 +1,17 @@
 """Theory against trainer: how far predicted weights are from trained ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tracer.crosscheck.history import Agreement, deviation
 from tracer.crosscheck.training import train
+from tracer.quantities import Array
 from tracer.theory import Problem, Strategy, gradient_descent
 
 
-def compare(problem: Problem, strategy: Strategy, *, learning_rate: float, steps: int, **stepping) -> Agreement:
+def compare(problem: Problem, strategy: Strategy, *, learning_rate: float, steps: int, **stepping: Any) -> Agreement:
     """How far `tracer.theory.gradient_descent` is from a run of the trainer, at all of its steps.
 
     Args:
@@ -25,9 +27,7 @@ def compare(problem: Problem, strategy: Strategy, *, learning_rate: float, steps
     return Agreement(max(errors), deviation(run.student[0], run.student[-1]))
 
 
-def small_logit_errors(
-    problem: Problem, strategy: Strategy, scales: Sequence[float], *, learning_rate: float, steps: int
-) -> np.ndarray:
+def small_logit_errors(problem: Problem, strategy: Strategy, scales: Sequence[float], *, learning_rate: float, steps: int) -> Array:
     """How far the contrastive loss, at each logit scale, leads from what the linearised loss predicts, (m,).
 
     The largest distance over the steps, relative to the predicted displacement at the end; 1 is what predicting that nothing

@@ -5,6 +5,7 @@ import numpy as np
 from tracer.averaging import Clock, Kernel, PowerLaw
 from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
+from tracer.quantities import Array
 from tracer.theory import Distillation, Problem
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.modes import teacher_spectrum
@@ -14,12 +15,13 @@ ROUND_OFF = 1e-9
 """Share of the initial error at which a measured gap still has some six digits."""
 
 
-def share_travelled(moved: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def share_travelled(moved: Array, predicted: Array) -> Array:
     """How far displacements (..., k, d) went along the predicted one (k, d): 1 is as far as predicted; (...)."""
-    return np.sum(moved * predicted, axis=(-2, -1)) / np.sum(predicted**2)
+    along: Array = np.sum(moved * predicted, axis=(-2, -1))
+    return along / np.sum(predicted**2)
 
 
-def summed_gaps(run: WeightHistory, kernel: Kernel, update_every: int = 1) -> np.ndarray:
+def summed_gaps(run: WeightHistory, kernel: Kernel, update_every: int = 1) -> Array:
     """Sum of a run's gaps after every update of the teacher, by `Kernel.gap_weights`, (k, d): the teacher's displacement.
 
     Args:
@@ -34,18 +36,19 @@ def summed_gaps(run: WeightHistory, kernel: Kernel, update_every: int = 1) -> np
     return np.tensordot(kernel.gap_weights(clock), run.gaps[update_every::update_every], 1)
 
 
-def modal_shares(problem: Problem, differences: np.ndarray) -> np.ndarray:
+def modal_shares(problem: Problem, differences: Array) -> Array:
     """Size of weight differences (m, k, d) in each eigendirection over that of the initial error W_0 - W*, (m, d).
 
     It is 0 off the task subspace.
     """
     initial = np.linalg.norm((problem.initial_weights - optimum(problem)) @ problem.eigenvectors, axis=0)
-    sizes = np.linalg.norm(differences @ problem.eigenvectors, axis=1)
+    sizes: Array = np.linalg.norm(differences @ problem.eigenvectors, axis=1)
     learned = np.arange(len(initial)) < problem.rank
-    return np.divide(sizes, initial, out=np.zeros_like(sizes), where=learned & (initial > 0))
+    shares: Array = np.divide(sizes, initial, out=np.zeros_like(sizes), where=learned & (initial > 0))
+    return shares
 
 
-def rates(problem: Problem, distillation: Distillation, run: WeightHistory, learning_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def rates(problem: Problem, distillation: Distillation, run: WeightHistory, learning_rate: float) -> tuple[Array, Array]:
     """Predicted and measured rates of decay of the gap to an EMA, by mode of the task, (r,) each, in 1 / steps.
 
     Measured over the second half of the steps before the gap is lost in round-off.
@@ -58,7 +61,7 @@ def rates(problem: Problem, distillation: Distillation, run: WeightHistory, lear
     return predicted, np.log(shares[last // 2, modes] / shares[last, modes]) / (last - last // 2)
 
 
-def exponents(problem: Problem, distillation: Distillation, run: WeightHistory) -> tuple[np.ndarray, np.ndarray]:
+def exponents(problem: Problem, distillation: Distillation, run: WeightHistory) -> tuple[Array, Array]:
     """Predicted and measured exponents of the gap to a power-law teacher, by mode of the task, (r,) each.
 
     Measured between the middle and the end of the run.

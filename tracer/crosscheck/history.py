@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracer.quantities import Array
+
 
 class WeightHistory(NamedTuple):
     """What the trainer did.
@@ -14,12 +16,12 @@ class WeightHistory(NamedTuple):
         final: the strategy's own weights at the end, (k, d): the student's, or what WiSE-FT makes of them.
     """
 
-    student: np.ndarray
-    teacher: np.ndarray
-    final: np.ndarray
+    student: Array
+    teacher: Array
+    final: Array
 
     @property
-    def gaps(self) -> np.ndarray:
+    def gaps(self) -> Array:
         """Student minus teacher after 0 ... T steps, (T + 1, k, d)."""
         return self.student - self.teacher
 
@@ -36,7 +38,7 @@ class Agreement(NamedTuple):
     nothing_moves: float
 
 
-def deviation(predicted: np.ndarray, measured: np.ndarray) -> float:
+def deviation(predicted: Array, measured: Array) -> float:
     """Largest relative error of predicted weights (..., k, d), by the norm of the measured ones."""
     size = np.linalg.norm(measured, axis=(-2, -1))
     return float(np.max(np.linalg.norm(predicted - measured, axis=(-2, -1)) / size))

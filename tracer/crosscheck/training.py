@@ -10,6 +10,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -18,6 +19,7 @@ from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.models.linear import LinearDualEncoder
 from tracer.models.merging import interpolate
+from tracer.quantities import Array
 from tracer.schedules import Schedule, constant
 from tracer.theory import L2SP, LPFT, Distillation, Parameter, Problem, Spectral, Strategy, WiSEFT, ZeroShot
 from tracer.theory.optima import task_curvatures
@@ -43,7 +45,7 @@ class Draws:
     replacement: bool = False
     seed: int = 0
 
-    def rows(self, step: int, pairs: int) -> np.ndarray:
+    def rows(self, step: int, pairs: int) -> NDArray[np.int64]:
         """Rows of the batch of a step, (B,)."""
         return np.random.default_rng([self.seed, step]).choice(pairs, self.size, replace=self.replacement)
 
@@ -51,7 +53,7 @@ class Draws:
 class PairBatches(Dataset[Batch]):
     """A problem's pairs as batches: all of them at every step, or draws; replay images are there whole every time."""
 
-    def __init__(self, problem: Problem, steps: int, draws: Draws | None = None, replay: Tensor | None = None):
+    def __init__(self, problem: Problem, steps: int, draws: Draws | None = None, replay: Tensor | None = None) -> None:
         if problem.pairs is None:
             raise UserError("the trainer needs pairs and this problem has only moments: make it with Problem.from_pairs")
         images, texts = problem.pairs
@@ -82,7 +84,7 @@ def train(
     heavy_ball: float = 0.0,
     logit_scale: float | None = None,
     draws: Draws | None = None,
-    preconditioner: np.ndarray | None = None,
+    preconditioner: Array | None = None,
 ) -> WeightHistory:
     """Fine-tune a linear dual encoder with plain SGD in float64, as `tracer.theory.gradient_descent` says with the same arguments.
 
@@ -143,25 +145,25 @@ def train_proximal(problem: Problem, strategy: Strategy, *, steps: int, update_e
     """
     posed, distillation = strategy.prepare(problem), strategy.distillation
     curvature = posed.curvature_matrix + distillation.strength * distillation.measured_by.matrix(posed)
-    inverse = np.linalg.pinv(curvature, rcond=RANK_TOLERANCE, hermitian=True)
+    inverse: Array = np.linalg.pinv(curvature, rcond=RANK_TOLERANCE, hermitian=True)
     return train(problem, strategy, learning_rate=1.0, steps=steps, update_every=update_every, preconditioner=inverse)
 
 
-def _precondition(optimizer: torch.optim.SGD, matrix: np.ndarray | None) -> None:
+def _precondition(optimizer: torch.optim.SGD, matrix: Array | None) -> None:
     """Multiply gradients by a matrix before each step; weight decay, which would be added after that, becomes a part of them."""
     if matrix is None:
         return
     (group,), factor = optimizer.param_groups, torch.from_numpy(matrix)
     decay, group["weight_decay"] = group["weight_decay"], 0.0
 
-    def multiply(*_) -> None:
+    def multiply(*_: object) -> None:
         for weight in group["params"]:
             weight.grad = (weight.grad + decay * weight.detach()) @ factor
 
     optimizer.register_step_pre_hook(multiply)
 
 
-def _weights(model: nn.Module) -> np.ndarray:
+def _weights(model: nn.Module) -> Array:
     (weight,) = model.parameters()
     return weight.detach().cpu().numpy().copy()
 
@@ -192,7 +194,7 @@ def _replay(problem: Problem, distillation: Distillation) -> Tensor | None:
     return torch.from_numpy((vectors * np.sqrt(np.maximum(values, 0) * len(values))).T)
 
 
-def _trained_probe(problem: Problem) -> np.ndarray:
+def _trained_probe(problem: Problem) -> Array:
     """The linear probe (k, k), trained to convergence by gradient descent: the same trainer, on the pretrained embeddings."""
     posed = probe(problem)
     curvatures = task_curvatures(posed)

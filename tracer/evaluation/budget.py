@@ -1,7 +1,7 @@
 """What a teacher's way says of the gaps that it followed, read from the checkpoints of a run.
 
-For any loss, network and optimiser, the gaps after each update, weighted by `Kernel.gap_weights`, sum to the teacher's way,
-so that the plain sum of an EMA's is m / (1 - m) times the way it has gone, however long the run.
+For any loss, network and optimiser, the gaps after each update, weighted by `Kernel.gap_weights`, sum to the teacher's
+displacement, so that the plain sum of an EMA's is m / (1 - m) times the way it has gone, however long the run.
 """
 
 from collections.abc import Mapping

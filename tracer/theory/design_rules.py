@@ -9,11 +9,12 @@ from scipy.optimize import brentq
 
 from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
 from tracer.errors import UserError
-from tracer.quantities import POSITIVE, PROPER_SHARE, number
+from tracer.quantities import POSITIVE, PROPER_SHARE, Array, number
 from tracer.schedules import Schedule, constant
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.geometry import error_left
 from tracer.theory.gradient_descent import gradient_descent
+from tracer.theory.metrics import Metric
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Stepping, propagate
 from tracer.theory.strategies import Distillation
@@ -87,7 +88,7 @@ def momentum_of_equal_mean_age(kernel: Kernel, clock: Clock) -> float:
 
 def momentum_that_leaves(
     share: float, curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float, steps: int
-) -> np.ndarray:
+) -> Array:
     """Momentum m of the EMA whose student has, after a run, that share of the error that the static teacher's has, mode by mode.
 
     What it must be for one mode and what for another shows whether one setting can serve a spectrum. Source: this project.
@@ -113,7 +114,7 @@ def momentum_that_leaves(
 
 def exponent_that_leaves(
     share: float, curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float, steps: int
-) -> np.ndarray:
+) -> Array:
     """Exponent beta of the power-law teacher that leaves that share; everything else as in `momentum_that_leaves`."""
 
     def left(beta: float, curvature: float, teacher_curvature: float) -> float:
@@ -122,7 +123,7 @@ def exponent_that_leaves(
     return _mode_by_mode(left, share, curvature, teacher_curvature, learning_rate, steps, EXPONENTS)
 
 
-def residual(problem: Problem, weights: np.ndarray) -> float:
+def residual(problem: Problem, weights: Array) -> float:
     """Task error of weights (k, d) over that of the initial weights, root mean square on the data; 0 at the optimum.
 
     It is the root of 1 - adaptation.
@@ -155,7 +156,7 @@ def measure(
 
 
 def frontier(
-    problem: Problem, kernels: Iterable[Kernel], *, strength: float, metric="data", learning_rate: float, steps: int
+    problem: Problem, kernels: Iterable[Kernel], *, strength: float, metric: Metric | str = "data", learning_rate: float, steps: int
 ) -> list[Point]:
     """Residual and impulse of teachers that differ in their kernel alone: less residual is bought with less impulse.
 
@@ -208,7 +209,7 @@ def momentum_of_equal_residual(problem: Problem, distillation: Distillation, *, 
 
 
 def largest_strength(
-    problem: Problem, kernel: Kernel, tolerated: float, *, metric="data", learning_rate: float, steps: int
+    problem: Problem, kernel: Kernel, tolerated: float, *, metric: Metric | str = "data", learning_rate: float, steps: int
 ) -> float:
     """The largest strength that leaves at most the tolerated residual after a run.
 
@@ -239,7 +240,7 @@ def largest_strength(
 
 
 def smallest_exponent(
-    problem: Problem, strength: float, tolerated: float, *, metric="data", learning_rate: float, steps: int
+    problem: Problem, strength: float, tolerated: float, *, metric: Metric | str = "data", learning_rate: float, steps: int
 ) -> float:
     """The smallest beta of a power-law teacher, the one that remembers longest, with at most the tolerated residual after a run.
 
@@ -259,7 +260,7 @@ def smallest_exponent(
     return _tolerated(left, tolerated, EXPONENTS, "exponent")
 
 
-def _stable_strength(problem: Problem, kernel: Kernel, metric, learning_rate: float) -> float:
+def _stable_strength(problem: Problem, kernel: Kernel, metric: Metric | str, learning_rate: float) -> float:
     """The largest strength, up to a bound, at which the step size is stable for a teacher at rest."""
     weight = Distillation(1.0, kernel, metric).measured_by.matrix(problem)
     room = 2 / number("learning_rate", learning_rate, POSITIVE) - np.linalg.eigvalsh(problem.curvature_matrix)[-1]
@@ -287,14 +288,15 @@ def _mode_by_mode(
     learning_rate: float,
     steps: int,
     bounds: tuple[float, float],
-) -> np.ndarray:
+) -> Array:
     """The setting, in every mode, at which the error left is a share of what the static teacher leaves; NaN where there is none."""
     target = number("share", share, PROPER_SHARE) * ema.student(curvature, teacher_curvature, learning_rate, 1.0, steps)
 
     def match(*mode: float) -> float:
         return _crossing(lambda setting: left(setting, *mode[:2]), mode[2], bounds)
 
-    return np.vectorize(match, otypes=[float])(curvature, teacher_curvature, target)
+    found: Array = np.vectorize(match, otypes=[float])(curvature, teacher_curvature, target)
+    return found
 
 
 def _crossing(left: Callable[[float], float], target: float, bounds: tuple[float, float]) -> float:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import Array
 from tracer.theory.optima import optimum
 from tracer.theory.problem import RANK_TOLERANCE, Problem
 from tracer.theory.subspace import Subspace
@@ -41,7 +42,7 @@ class Risk(NamedTuple):
     cross: float
 
 
-def describe(problem: Problem, weights: np.ndarray, subspace: Subspace | None = None) -> Geometry:
+def describe(problem: Problem, weights: Array, subspace: Subspace | None = None) -> Geometry:
     """The geometry of weights (k, d) in a problem.
 
         >>> problem = Problem.from_pairs(np.eye(4)[:3], np.array([[0.0], [1.0], [2.0]]), initial_weights=np.ones((1, 4)))
@@ -68,12 +69,14 @@ def describe(problem: Problem, weights: np.ndarray, subspace: Subspace | None = 
         orthogonal_displacement=float(np.linalg.norm(space.orthogonal(moved))),
         bias=float(np.linalg.norm(space.task(weights - target))),
         adaptation=1.0 - error_left(problem, weights, space),
-        retention=_ratio(float(np.sum(space.orthogonal(weights) * kept)), float(np.sum(kept**2)), np.sum(start**2), empty=1.0),
+        retention=_ratio(
+            float(np.sum(space.orthogonal(weights) * kept)), float(np.sum(kept**2)), float(np.sum(start**2)), empty=1.0
+        ),
         forgetting=forgetting(weights, start, problem.second_moment),
     )
 
 
-def error_left(problem: Problem, weights: np.ndarray, subspace: Subspace) -> float:
+def error_left(problem: Problem, weights: Array, subspace: Subspace) -> float:
     """Task error of weights (k, d) over that of the initial weights, in the data's metric: 1 - adaptation, with all its digits.
 
         tr((W - W*) P Sigma P (W - W*)^T) / tr((W_0 - W*) P Sigma P (W_0 - W*)^T)
@@ -86,7 +89,7 @@ def error_left(problem: Problem, weights: np.ndarray, subspace: Subspace) -> flo
     return _ratio(left, before, scale, empty=0.0 if _is_round_off(left, scale) else np.inf)
 
 
-def forgetting(weights: np.ndarray, initial_weights: np.ndarray, second_moment: np.ndarray) -> float:
+def forgetting(weights: Array, initial_weights: Array, second_moment: Array) -> float:
     """Function-space forgetting 1/2 tr((W - W_0) D (W - W_0)^T) on inputs of second moment D.
 
     Args:
@@ -101,7 +104,7 @@ def forgetting(weights: np.ndarray, initial_weights: np.ndarray, second_moment: 
     return 0.5 * _quadratic(moved, positive_semidefinite("second_moment", second_moment, start.shape[1]))
 
 
-def ood_risk(weights: np.ndarray, ideal: np.ndarray, second_moment: np.ndarray, subspace: Subspace) -> Risk:
+def ood_risk(weights: Array, ideal: Array, second_moment: Array, subspace: Subspace) -> Risk:
     """Risk 1/2 tr((W - W_o) D (W - W_o)^T) on another distribution, with its parts in and out of the task subspace.
 
     Args:
@@ -124,14 +127,14 @@ def ood_risk(weights: np.ndarray, ideal: np.ndarray, second_moment: np.ndarray, 
     return Risk(sum(parts), *parts)
 
 
-def _fitting(subspace: Subspace, weights: np.ndarray) -> Subspace:
+def _fitting(subspace: Subspace, weights: Array) -> Subspace:
     lies_in, features = len(subspace.basis), weights.shape[1]
     if lies_in != features:
         raise UserError(f"subspace must lie in the {features} dimensions of the features, and lies in {lies_in}")
     return subspace
 
 
-def _quadratic(weights: np.ndarray, moment: np.ndarray) -> float:
+def _quadratic(weights: Array, moment: Array) -> float:
     return float(np.sum((weights @ moment) * weights))
 
 

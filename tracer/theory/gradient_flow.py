@@ -10,7 +10,7 @@ from scipy import special
 
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
-from tracer.quantities import POSITIVE, number
+from tracer.quantities import POSITIVE, Array, number
 from tracer.theory.modes import modes_of, teacher_spectrum
 from tracer.theory.path import DecoupledModes, Solution, WeightPath
 from tracer.theory.problem import LearningProblem
@@ -96,9 +96,9 @@ class Hazard:
 
     def progress_per_log_x(self, x: float) -> float:
         """dp / d ln x."""
-        return self.stretch * (1.0 - x) ** (self.stretch - 1.0) * x
+        return float(self.stretch * (1.0 - x) ** (self.stretch - 1.0) * x)
 
-    def x_of(self, progress: np.ndarray) -> np.ndarray:
+    def x_of(self, progress: Array) -> Array:
         """x of p, without loss of digits near 0."""
         with np.errstate(divide="ignore"):
             return -np.expm1(np.log1p(-progress) / self.stretch)
@@ -133,9 +133,9 @@ def _beta_hazard(a: float, b: float) -> Hazard:
         p, left = stretched.progress(x), (1.0 - x) ** stretch
         mass = special.betainc(a, b, p) if p < 0.5 else special.betaincc(b, a, left)  # from the end whose distance has its digits
         if mass < SMALLEST_MASS:  # DLMF 8.17.8
-            return stretch * x * a / (p * (1.0 - x) * special.hyp2f1(a + b, 1.0, a + 1.0, p))
+            return float(stretch * x * a / (p * (1.0 - x) * special.hyp2f1(a + b, 1.0, a + 1.0, p)))
         density = special.xlogy(a - 1.0, p) + special.xlog1py(max(0.0, stretch * b - 1.0), -x) - special.betaln(a, b)
-        return stretch * x * np.exp(density) / mass
+        return float(stretch * x * np.exp(density) / mass)
 
     stretched = Hazard(a, per_log_x, stretch)
     return stretched
@@ -147,11 +147,11 @@ class _Integrator:
     The stiff equations of fast modes ask for an L-stable method; being linear, they need one solution of a 6 x 6 system a step.
     """
 
-    def __init__(self, curvatures: np.ndarray, teacher_curvatures: np.ndarray, hazard: Hazard, duration: float):
+    def __init__(self, curvatures: Array, teacher_curvatures: Array, hazard: Hazard, duration: float) -> None:
         self._curvatures, self._teacher_curvatures, self._hazard, self._duration = curvatures, teacher_curvatures, hazard, duration
         self._first = FIRST_TIME / max(1.0, duration * float(np.max(curvatures + teacher_curvatures, initial=0.0))) / hazard.stretch
 
-    def propagate(self, times: np.ndarray) -> Propagators:
+    def propagate(self, times: Array) -> Propagators:
         """Propagators at the given times, (m, d) each.
 
         Raises:
@@ -166,14 +166,14 @@ class _Integrator:
         student, teacher, impulse = states[:, 0], states[:, 1], states[:, 2]
         return Propagators(student[:, 0], teacher[:, 0], student[:, 1], teacher[:, 1], impulse[:, 0], impulse[:, 1])
 
-    def _expansion(self, time: float) -> np.ndarray:
+    def _expansion(self, time: float) -> Array:
         """Student, teacher and impulse, each a decay and a response, (3, 2, d), after so short a time that they are linear."""
         lag = self._hazard.start / (self._hazard.start + 1)
         response = np.full(len(self._curvatures), time) * np.array([1, lag, time / 2 * (1 - lag)])[:, None]
         decay = np.array([1.0, 1, 0])[:, None] - self._curvatures * response
         return np.stack([decay, response], axis=1)
 
-    def _integrate(self, nodes: np.ndarray) -> np.ndarray:
+    def _integrate(self, nodes: Array) -> Array:
         """States at the given increasing ln x, (m, 3, 2, d)."""
         halfway = np.geomspace(self._first, 0.5, int(np.ceil(np.log(0.5 / self._first) * STEPS_PER_E_FOLD)))
         regular = np.log(
@@ -188,7 +188,7 @@ class _Integrator:
                 kept.append(state)
         return np.array(kept)
 
-    def _step(self, state: np.ndarray, left: float, width: float) -> np.ndarray:
+    def _step(self, state: Array, left: float, width: float) -> Array:
         """The state one grid step on: stage slopes k solve k_i = M_i (y + width sum_j A_ij k_j) + source_i."""
         x = np.exp(left + width * RADAU_NODES)
         speeds = np.array([self._duration * self._hazard.progress_per_log_x(at) for at in x])

@@ -5,7 +5,7 @@ from functools import singledispatch
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, POSITIVE, number
+from tracer.quantities import BELOW_ONE, POSITIVE, Array, number
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.metrics import COMMUTING, Metric
 from tracer.theory.modes import teacher_spectrum
@@ -14,7 +14,7 @@ from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.strategies import Distillation, Strategy
 
 
-def limit(problem: LearningProblem, strategy: Strategy, learning_rate: float | None = None, heavy_ball: float = 0.0) -> np.ndarray:
+def limit(problem: LearningProblem, strategy: Strategy, learning_rate: float | None = None, heavy_ball: float = 0.0) -> Array:
     """The strategy's weights as the number of steps grows without bound, (k, d).
 
     Static teachers leave the anchor bias; moving ones leave none in the task subspace. Where the metric mixes the subspaces and
@@ -46,7 +46,7 @@ def limit(problem: LearningProblem, strategy: Strategy, learning_rate: float | N
 
 
 @singledispatch
-def end_of(posed: LearningProblem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+def end_of(posed: LearningProblem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> Array:
     """Where training ends, before any interpolation, (k, d), of a problem as the strategy poses it; one function for each kind.
 
     Raises:
@@ -56,7 +56,7 @@ def end_of(posed: LearningProblem, strategy: Strategy, learning_rate: float | No
 
 
 @end_of.register
-def _(posed: Problem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+def _(posed: Problem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> Array:
     distillation = strategy.distillation
     if distillation.is_static:
         return held_optimum(posed, distillation.strength, distillation.measured_by)
@@ -66,7 +66,7 @@ def _(posed: Problem, strategy: Strategy, learning_rate: float | None, heavy_bal
     return end
 
 
-def anchor_bias(problem: Problem, strategy: Strategy) -> np.ndarray:
+def anchor_bias(problem: Problem, strategy: Strategy) -> Array:
     """Share of the initial error (W_0 - W*) v_j that is left at the end, by eigendirection, (d,).
 
         l_j / (sigma_j + l_j) for a teacher that stands still, 0 for one that moves (and for no teacher at all).
@@ -94,8 +94,8 @@ def _mixes(problem: Problem, metric: Metric) -> bool:
 
 
 def _orthogonal_shift(
-    problem: Problem, distillation: Distillation, end: np.ndarray, learning_rate: float | None, heavy_ball: float
-) -> np.ndarray:
+    problem: Problem, distillation: Distillation, end: Array, learning_rate: float | None, heavy_ball: float
+) -> Array:
     """-kappa' (W* - W_0) P D_PQ (I + kappa' D_QQ)^-1 with kappa' = eta strength m / ((1 - m)(1 - h)), by the EMA's budget."""
     kernel, momentum = distillation.kernel, distillation.kernel.constant_momentum
     if momentum is None:

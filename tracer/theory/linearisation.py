@@ -14,7 +14,7 @@ from scipy import special
 from scipy.sparse.linalg import LinearOperator, cg
 
 from tracer.errors import UserError
-from tracer.quantities import POSITIVE, number, whole_number
+from tracer.quantities import POSITIVE, Array, number, whole_number
 from tracer.theory.limits import end_of
 from tracer.theory.metrics import Parameter
 from tracer.theory.modes import Modes, modes_of
@@ -70,15 +70,15 @@ class Linearisation:
             below 1.
     """
 
-    images: np.ndarray
-    texts: np.ndarray
-    initial_weights: np.ndarray
+    images: Array
+    texts: Array
+    initial_weights: Array
     logit_scale: float
     embedding_penalty: float = 0.0
     weight_decay: float = 0.0
     vectors: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images = matrix("images", self.images)
         texts = matrix("texts", self.texts, rows=len(images))
         initial_weights = matrix("initial_weights", self.initial_weights, texts.shape[1], images.shape[1])
@@ -88,7 +88,7 @@ class Linearisation:
         for name, array in (("images", images), ("texts", texts), ("initial_weights", initial_weights)):
             object.__setattr__(self, name, array)
 
-    def loss(self, weights: np.ndarray) -> float:
+    def loss(self, weights: Array) -> float:
         """L(W) of weights (k, d), the true loss and the penalties."""
         weights = self._weights(weights)
         logits = self._logits(weights)
@@ -97,15 +97,15 @@ class Linearisation:
         penalties += self.weight_decay * np.sum(weights**2)
         return float(np.mean(normalisers / 2 - np.diag(logits)) + penalties / 2)
 
-    def gradient(self, weights: np.ndarray | None = None) -> np.ndarray:
+    def gradient(self, weights: Array | None = None) -> Array:
         """Gradient of L at weights (k, d), or at the pretrained ones, (k, d)."""
         return self._point(weights).gradient
 
-    def hessian_product(self, direction: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    def hessian_product(self, direction: Array, weights: Array | None = None) -> Array:
         """The Hessian of L at weights (k, d), or at the pretrained ones, times a direction (k, d), (k, d)."""
         return self._point(weights).product(matrix("direction", direction, *self.initial_weights.shape))
 
-    def logit_change(self, weights: np.ndarray) -> float:
+    def logit_change(self, weights: Array) -> float:
         """Root mean square change of the logits from the pretrained ones, the measure of how far the expansion carries.
 
         Softmaxes change their curvature where logits move by about 1: relative errors of predicted displacements are about
@@ -114,7 +114,7 @@ class Linearisation:
         return float(np.sqrt(np.mean(self._logits(self._weights(weights) - self.initial_weights) ** 2)))
 
     @property
-    def curvatures(self) -> np.ndarray:
+    def curvatures(self) -> Array:
         """Ritz values of the Hessian at the pretrained weights, from the smallest, (at most `vectors`,).
 
         The largest ones approximate the largest eigenvalues, which bound the learning rate (see `max_learning_rate`).
@@ -125,7 +125,7 @@ class Linearisation:
         """The same problem with another mu."""
         return replace(self, weight_decay=weight_decay)
 
-    def true_optimum(self, strength: float = 0.0) -> np.ndarray:
+    def true_optimum(self, strength: float = 0.0) -> Array:
         """Minimiser of the true L + strength/2 |W - W_0|^2, by Newton's method, (k, d).
 
         Steps along Newton's direction are halved until the norm of the gradient falls, which for a convex function it does; the
@@ -140,8 +140,9 @@ class Linearisation:
                 "the contrastive loss alone need not have a minimum (pairs that can be told apart push the weights to infinity): "
                 "give a strength, embedding_penalty or weight_decay above zero"
             )
-        moved, point = np.zeros_like(self.initial_weights), self._pretrained
-        gradient = point.gradient
+        moved: Array = np.zeros_like(self.initial_weights)
+        point = self._pretrained
+        gradient: Array = point.gradient
         for _ in range(NEWTON_STEPS):
             if np.linalg.norm(gradient) <= GRADIENT_TOLERANCE * self._gradient_size:
                 return self.initial_weights + moved
@@ -149,9 +150,7 @@ class Linearisation:
             moved, point, gradient = self._line_search(moved, direction, strength, float(np.linalg.norm(gradient)))
         raise UserError(f"no minimum was reached in {NEWTON_STEPS} Newton steps: give a larger strength")
 
-    def _line_search(
-        self, moved: np.ndarray, direction: np.ndarray, strength: float, norm: float
-    ) -> tuple[np.ndarray, "_Point", np.ndarray]:
+    def _line_search(self, moved: Array, direction: Array, strength: float, norm: float) -> tuple[Array, "_Point", Array]:
         """The displacement after the longest of the steps 1, 1/2, ... that makes the gradient shorter, its point and gradient."""
         for halvings in range(50):
             share = 0.5**halvings
@@ -166,13 +165,13 @@ class Linearisation:
     def _pretrained(self) -> "_Point":
         return _Point(self, self.initial_weights)
 
-    def _point(self, weights: np.ndarray | None) -> "_Point":
+    def _point(self, weights: Array | None) -> "_Point":
         return self._pretrained if weights is None else _Point(self, self._weights(weights))
 
-    def _weights(self, weights: np.ndarray) -> np.ndarray:
+    def _weights(self, weights: Array) -> Array:
         return matrix("weights", weights, *self.initial_weights.shape)
 
-    def _logits(self, weights: np.ndarray) -> np.ndarray:
+    def _logits(self, weights: Array) -> Array:
         return self.logit_scale * (self.images @ weights.T) @ self.texts.T
 
     @cached_property
@@ -187,7 +186,7 @@ class Linearisation:
 class _Point:
     """First and second derivatives of the loss at one place, whose softmaxes are computed once."""
 
-    def __init__(self, loss: Linearisation, weights: np.ndarray):
+    def __init__(self, loss: Linearisation, weights: Array) -> None:
         self._loss = loss
         logits = loss._logits(weights)
         self._over_texts, self._over_images = special.softmax(logits, axis=1), special.softmax(logits, axis=0)
@@ -195,7 +194,7 @@ class _Point:
         np.einsum("ii->i", residual)[:] -= 2.0
         self.gradient = self._through_logits(residual) + self._penalised(weights)
 
-    def product(self, direction: np.ndarray) -> np.ndarray:
+    def product(self, direction: Array) -> Array:
         """The Hessian times a direction, (k, d)."""
         change = self._loss._logits(direction)
         over_texts = np.einsum("ij,ij->i", self._over_texts, change)
@@ -204,12 +203,12 @@ class _Point:
         curved += self._over_images * (change - over_images)
         return self._through_logits(curved) + self._penalised(direction)
 
-    def _through_logits(self, residual: np.ndarray) -> np.ndarray:
+    def _through_logits(self, residual: Array) -> Array:
         """From twice n times the derivative in the logits (n, n) to the one in the weights, (k, d)."""
         loss = self._loss
         return loss.logit_scale / (2 * len(residual)) * (residual @ loss.texts).T @ loss.images
 
-    def _penalised(self, weights: np.ndarray) -> np.ndarray:
+    def _penalised(self, weights: Array) -> Array:
         loss = self._loss
         embedded = weights @ loss.images.T @ loss.images / len(loss.images)
         return loss.embedding_penalty * embedded + loss.weight_decay * weights
@@ -218,12 +217,12 @@ class _Point:
 class _Krylov(NamedTuple):
     """Ritz values (m,) and vectors (m, k d), and the start's component along each, (m,)."""
 
-    values: np.ndarray
-    vectors: np.ndarray
-    start: np.ndarray
+    values: Array
+    vectors: Array
+    start: Array
 
 
-def _lanczos(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, vectors: int) -> _Krylov:
+def _lanczos(product: Callable[[Array], Array], start: Array, vectors: int) -> _Krylov:
     """Ritz pairs of a positive semidefinite operator in the Krylov space of a start (k, d), with full reorthogonalisation."""
     norm = np.linalg.norm(start)
     size = min(vectors, start.size) if norm > 0 else 0
@@ -252,7 +251,7 @@ def _(posed: Linearisation, distillation: Distillation) -> Modes:
 
 
 @end_of.register
-def _(posed: Linearisation, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+def _(posed: Linearisation, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> Array:
     strength = _strength(strategy.distillation)
     held = strength if strategy.distillation.is_static else 0.0
     return posed.initial_weights + _newton_direction(posed._pretrained, posed.gradient(), held, GRADIENT_TOLERANCE)
@@ -268,14 +267,15 @@ def _strength(distillation: Distillation) -> float:
     return distillation.strength
 
 
-def _newton_direction(point: _Point, gradient: np.ndarray, strength: float, tolerance: float) -> np.ndarray:
+def _newton_direction(point: _Point, gradient: Array, strength: float, tolerance: float) -> Array:
     """-(H + strength)^+ gradient, to a relative residual, by conjugate gradients."""
 
-    def product(flat: np.ndarray) -> np.ndarray:
+    def product(flat: Array) -> Array:
         return point.product(flat.reshape(gradient.shape)).ravel() + strength * flat
 
     operator = LinearOperator((gradient.size, gradient.size), matvec=product, dtype=float)
     direction, unsolved = cg(operator, -gradient.ravel(), rtol=tolerance, maxiter=CG_STEPS)
     if unsolved:
         raise UserError(f"the curvature is too uneven to be inverted in {CG_STEPS} products: give a larger strength")
-    return direction.reshape(gradient.shape)
+    found: Array = direction.reshape(gradient.shape)
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import FINITE, number
+from tracer.quantities import FINITE, Array, number
 from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.validation import positive_semidefinite
 
@@ -18,10 +18,10 @@ class Metric(ABC):
     """A positive semidefinite matrix D: the distance of two maps is tr((W - W') D (W - W')^T)."""
 
     @abstractmethod
-    def matrix(self, problem: LearningProblem) -> np.ndarray:
+    def matrix(self, problem: LearningProblem) -> Array:
         """D, (d, d)."""
 
-    def spectrum(self, problem: Problem) -> np.ndarray | None:
+    def spectrum(self, problem: Problem) -> Array | None:
         """D_j in the eigenbasis of the problem's second moment, (d,); None if D is not diagonal there."""
         turned = problem.eigenvectors.T @ self.matrix(problem) @ problem.eigenvectors
         diagonal = np.diag(turned).copy()
@@ -39,10 +39,10 @@ class Spectral(Metric):
 
     alpha: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("alpha", self.alpha, FINITE)
 
-    def matrix(self, problem: LearningProblem) -> np.ndarray:
+    def matrix(self, problem: LearningProblem) -> Array:
         if not isinstance(problem, Problem):
             raise UserError(
                 f"{self!r} is made from the second moment of a Problem, which {type(problem).__name__} has not: use Parameter()"
@@ -51,7 +51,7 @@ class Spectral(Metric):
             return problem.second_moment
         return (problem.eigenvectors * self.spectrum(problem)) @ problem.eigenvectors.T
 
-    def spectrum(self, problem: Problem) -> np.ndarray:
+    def spectrum(self, problem: Problem) -> Array:
         if self.alpha == 0:
             return problem.eigenvalues
         powers = np.zeros_like(problem.eigenvalues)
@@ -63,10 +63,10 @@ class Spectral(Metric):
 class Parameter(Metric):
     """D = I: distance of the weights themselves, on and off the task subspace."""
 
-    def matrix(self, problem: LearningProblem) -> np.ndarray:
+    def matrix(self, problem: LearningProblem) -> Array:
         return np.eye(problem.initial_weights.shape[1])
 
-    def spectrum(self, problem: Problem) -> np.ndarray:
+    def spectrum(self, problem: Problem) -> Array:
         return np.ones_like(problem.eigenvalues)
 
 
@@ -81,12 +81,12 @@ class Inputs(Metric):
         UserError: if it is not positive semidefinite.
     """
 
-    second_moment: np.ndarray
+    second_moment: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "second_moment", positive_semidefinite("the metric's second_moment", self.second_moment))
 
-    def matrix(self, problem: LearningProblem) -> np.ndarray:
+    def matrix(self, problem: LearningProblem) -> Array:
         expected = (problem.initial_weights.shape[1],) * 2
         if self.second_moment.shape != expected:
             raise UserError(

@@ -3,9 +3,8 @@
 from functools import singledispatch
 from typing import NamedTuple
 
-import numpy as np
-
 from tracer.errors import UserError
+from tracer.quantities import Array
 from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.strategies import Distillation
 
@@ -20,10 +19,10 @@ class Modes(NamedTuple):
         basis: a column for each mode, (columns, modes). Displacements (rows, modes) times its transpose are those of the weights.
     """
 
-    gradient: np.ndarray
-    curvatures: np.ndarray
-    teacher_curvatures: np.ndarray
-    basis: np.ndarray
+    gradient: Array
+    curvatures: Array
+    teacher_curvatures: Array
+    basis: Array
 
     @property
     def coupled(self) -> bool:
@@ -54,7 +53,7 @@ def _(posed: Problem, distillation: Distillation) -> Modes:
     return Modes(posed.initial_modes, posed.curvatures, turned, basis)
 
 
-def teacher_spectrum(problem: LearningProblem, distillation: Distillation) -> np.ndarray:
+def teacher_spectrum(problem: LearningProblem, distillation: Distillation) -> Array:
     """Curvatures l_j = strength D_j that a teacher adds to the loss, mode by mode, (modes,).
 
     Raises:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tracer.errors import UserError
+from tracer.quantities import Array
 from tracer.theory.validation import matrix
 
 
@@ -19,18 +20,18 @@ class Moments:
     which the centring removes, costs no digits.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.samples = 0
 
     @classmethod
-    def of(cls, chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> "Moments":
+    def of(cls, chunks: Iterable[tuple[Array, Array]]) -> "Moments":
         """Moments of all chunks of (images (m, d), texts (m, k))."""
         moments = cls()
         for images, texts in chunks:
             moments.add(images, texts)
         return moments
 
-    def add(self, images: np.ndarray, texts: np.ndarray) -> None:
+    def add(self, images: Array, texts: Array) -> None:
         """Take in a chunk of pairs: images (m, d), texts (m, k).
 
         Raises:
@@ -48,14 +49,14 @@ class Moments:
         self._text_sum += shifted.sum(axis=0)
         self.samples += len(images)
 
-    def _start(self, images: np.ndarray, texts: np.ndarray) -> None:
+    def _start(self, images: Array, texts: Array) -> None:
         d, k = images.shape[1], texts.shape[1]
         self._offset = texts.mean(axis=0)
         self._squares, self._products = np.zeros((d, d)), np.zeros((k, d))
         self._image_sum, self._text_sum = np.zeros(d), np.zeros(k)
 
     @property
-    def second_moment(self) -> np.ndarray:
+    def second_moment(self) -> Array:
         """Sigma = X^T X / n of the images, (d, d), not centred.
 
         Raises:
@@ -65,7 +66,7 @@ class Moments:
         return self._squares / self.samples
 
     @property
-    def cross_covariance(self) -> np.ndarray:
+    def cross_covariance(self) -> Array:
         """C = (Z - mean Z)^T X / n, (k, d).
 
         Raises:

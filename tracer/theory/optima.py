@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracer.quantities import Array
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
 from tracer.theory.metrics import Metric
 from tracer.theory.problem import RANK_TOLERANCE, Problem
 
 
-def optimum(problem: Problem) -> np.ndarray:
+def optimum(problem: Problem) -> Array:
     """W*, the minimiser of the undistilled loss nearest to the pretrained weights, (k, d).
 
         W* v_j = C v_j / (rho s_j + mu);  W_0 v_j where the divisor is zero.
@@ -24,7 +25,7 @@ def optimum(problem: Problem) -> np.ndarray:
     return _from_modes(problem, task_curvatures(problem))
 
 
-def held_optimum(problem: Problem, strength: float, metric: Metric) -> np.ndarray:
+def held_optimum(problem: Problem, strength: float, metric: Metric) -> Array:
     """Minimiser of L(W) + strength / 2 tr((W - W_0) D (W - W_0)^T), the one nearest to the pretrained weights, (k, d).
 
         W v_j = (C v_j + l_j W_0 v_j) / (rho s_j + mu + l_j), l_j = strength D_j;  where D does not commute with
@@ -49,10 +50,10 @@ class SharedModes(NamedTuple):
         basis: B, (d, modes), with B^T (K + L) B = I and B^T K B = diag(q); zero in directions that neither K nor L sees.
     """
 
-    gradient: np.ndarray
-    data_shares: np.ndarray
-    teacher_shares: np.ndarray
-    basis: np.ndarray
+    gradient: Array
+    data_shares: Array
+    teacher_shares: Array
+    basis: Array
 
 
 def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedModes:
@@ -74,20 +75,20 @@ def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedMod
     return SharedModes(np.where(data_shares > 0, gradient, 0.0), data_shares, 1 - data_shares, white @ turned)
 
 
-def task_curvatures(problem: Problem) -> np.ndarray:
+def task_curvatures(problem: Problem) -> Array:
     """Curvatures sigma_j, (d,), with eigenvalues beyond the rank taken as the zeros that they are."""
     return problem.embedding_penalty * without_round_off(problem.eigenvalues) + problem.weight_decay
 
 
-def metric_without_round_off(problem: Problem, spectrum: np.ndarray) -> np.ndarray:
+def metric_without_round_off(problem: Problem, spectrum: Array) -> Array:
     """A metric's spectrum (d,) with what counts as zero set to zero, except where curvature makes any value safe to divide by."""
     return np.where(task_curvatures(problem) > 0, spectrum, without_round_off(spectrum))
 
 
-def without_round_off(spectrum: np.ndarray) -> np.ndarray:
+def without_round_off(spectrum: Array) -> Array:
     """A spectrum (d,) with what counts as zero set to zero."""
     return np.where(spectrum > RANK_TOLERANCE * spectrum.max(initial=0.0), spectrum, 0.0)
 
 
-def _from_modes(problem: Problem, curvatures: np.ndarray) -> np.ndarray:
+def _from_modes(problem: Problem, curvatures: Array) -> Array:
     return problem.initial_weights - ratio(problem.initial_modes, curvatures) @ problem.eigenvectors.T

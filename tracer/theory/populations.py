@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError, nearest
-from tracer.quantities import whole_number
+from tracer.quantities import Array, whole_number
 from tracer.theory.problem import Problem
 from tracer.theory.subspace import Subspace
 from tracer.theory.validation import matrix, not_negative, vector
 
-SPECTRA: dict[str, Callable[[int], np.ndarray]] = {
+SPECTRA: dict[str, Callable[[int], Array]] = {
     "isotropic": lambda d: np.ones(d),
     "power_law": lambda d: 1.0 / np.arange(1, d + 1),
     "decades": lambda d: np.logspace(0, -4, d),
@@ -38,12 +38,12 @@ class Population:
         UserError: if shapes do not fit, an eigenvalue or the noise is negative, or the eigenvectors are not orthogonal.
     """
 
-    eigenvalues: np.ndarray
-    eigenvectors: np.ndarray
-    loadings: np.ndarray
+    eigenvalues: Array
+    eigenvectors: Array
+    loadings: Array
     noise: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         eigenvalues = vector("eigenvalues", self.eigenvalues)
         d = len(eigenvalues)
         if np.min(eigenvalues) < 0:
@@ -78,7 +78,7 @@ class Population:
         loadings = rng.standard_normal((embedding, features)) / np.sqrt(features)
         return cls(SPECTRA[spectrum](features), directions, loadings, noise)
 
-    def problem(self, initial_weights: np.ndarray, *, embedding_penalty: float = 1.0, weight_decay: float = 0.0) -> Problem:
+    def problem(self, initial_weights: Array, *, embedding_penalty: float = 1.0, weight_decay: float = 0.0) -> Problem:
         """The problem of infinitely many pairs, from initial weights (k, d).
 
         Raises:
@@ -88,7 +88,7 @@ class Population:
         cross_covariance = (self.loadings * np.sqrt(self.eigenvalues)) @ self.eigenvectors.T
         return Problem(second_moment, cross_covariance, initial_weights, embedding_penalty, weight_decay)
 
-    def sample(self, pairs: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, pairs: int, seed: int = 0) -> tuple[Array, Array]:
         """Images (n, d) and texts (n, k) of n pairs.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import LEADING_SHARE, number, whole_number
+from tracer.quantities import LEADING_SHARE, Array, number, whole_number
 from tracer.theory.moments import Moments
 from tracer.theory.subspace import Subspace
 from tracer.theory.validation import matrix, not_negative, positive_semidefinite
@@ -25,7 +25,7 @@ class LearningProblem(Protocol):
     """What is learned: a `Problem`, a `Linearisation`, or `TwoTowers`."""
 
     @property
-    def initial_weights(self) -> np.ndarray:
+    def initial_weights(self) -> Array:
         """W_0, (k, d), where training starts."""
 
 
@@ -51,15 +51,15 @@ class Problem:
             semidefinite, or the loss has no minimum.
     """
 
-    second_moment: np.ndarray
-    cross_covariance: np.ndarray
-    initial_weights: np.ndarray
+    second_moment: Array
+    cross_covariance: Array
+    initial_weights: Array
     embedding_penalty: float = 1.0
     weight_decay: float = 0.0
     samples: int | None = None
-    pairs: tuple[np.ndarray, np.ndarray] | None = None
+    pairs: tuple[Array, Array] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "second_moment", positive_semidefinite("second_moment", self.second_moment))
         self._check()
         if self.samples is not None:
@@ -90,13 +90,13 @@ class Problem:
     @classmethod
     def from_pairs(
         cls,
-        images: np.ndarray,
-        texts: np.ndarray,
-        initial_weights: np.ndarray,
+        images: Array,
+        texts: Array,
+        initial_weights: Array,
         *,
         embedding_penalty: float = 1.0,
         weight_decay: float = 0.0,
-    ) -> "Problem":
+    ) -> Self:
         """The problem of the given pairs: images (n, d), texts (n, k), initial_weights (k, d).
 
             >>> images, texts = np.eye(3), np.array([[1.0], [2.0], [6.0]])
@@ -115,12 +115,12 @@ class Problem:
     @classmethod
     def from_chunks(
         cls,
-        chunks: Iterable[tuple[np.ndarray, np.ndarray]],
-        initial_weights: np.ndarray,
+        chunks: Iterable[tuple[Array, Array]],
+        initial_weights: Array,
         *,
         embedding_penalty: float = 1.0,
         weight_decay: float = 0.0,
-    ) -> "Problem":
+    ) -> Self:
         """The problem of all pairs that arrive in chunks of (images (m, d), texts (m, k)); only their moments are kept.
 
         Raises:
@@ -129,7 +129,14 @@ class Problem:
         return cls._of(Moments.of(chunks), initial_weights, embedding_penalty, weight_decay, None)
 
     @classmethod
-    def _of(cls, moments: Moments, initial_weights, embedding_penalty, weight_decay, pairs) -> "Problem":
+    def _of(
+        cls,
+        moments: Moments,
+        initial_weights: Array,
+        embedding_penalty: float,
+        weight_decay: float,
+        pairs: tuple[Array, Array] | None,
+    ) -> Self:
         return cls(
             moments.second_moment,
             moments.cross_covariance,
@@ -156,17 +163,17 @@ class Problem:
             )
 
     @cached_property
-    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+    def _spectrum(self) -> tuple[Array, Array]:
         values, vectors = np.linalg.eigh(self.second_moment)
         return np.maximum(values[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1])
 
     @property
-    def eigenvalues(self) -> np.ndarray:
+    def eigenvalues(self) -> Array:
         """s, (d,), of the second moment, largest first; round-off below zero is cut off."""
         return self._spectrum[0]
 
     @property
-    def eigenvectors(self) -> np.ndarray:
+    def eigenvectors(self) -> Array:
         """V, (d, d), one eigenvector v_j a column, in the order of `eigenvalues`."""
         return self._spectrum[1]
 
@@ -195,17 +202,17 @@ class Problem:
         return Subspace(self.eigenvectors[:, : self.effective_rank(energy)])
 
     @property
-    def curvatures(self) -> np.ndarray:
+    def curvatures(self) -> Array:
         """sigma_j = rho s_j + mu, (d,), in the order of `eigenvalues`."""
         return self.embedding_penalty * self.eigenvalues + self.weight_decay
 
     @property
-    def curvature_matrix(self) -> np.ndarray:
+    def curvature_matrix(self) -> Array:
         """rho Sigma + mu I, (d, d)."""
         return self.embedding_penalty * self.second_moment + self.weight_decay * np.eye(len(self.second_moment))
 
     @property
-    def target_matrix(self) -> np.ndarray:
+    def target_matrix(self) -> Array:
         """The contrastive target matrix M = (Z - mean Z) / rho, one row a pair, (n, k) (M transposed, in the paper's layout).
 
         Source: TRACER, arXiv 2605.29380.
@@ -217,22 +224,23 @@ class Problem:
             raise UserError("a target matrix has one row a pair and this problem has only moments: make it with Problem.from_pairs")
         if self.embedding_penalty == 0:
             raise UserError("the target matrix is the centred texts over embedding_penalty, which is 0 here: give it a value above")
-        texts = self.pairs[1] - self.pairs[1][0]  # first, so that a large common offset costs the mean no digits
-        return (texts - texts.mean(axis=0)) / self.embedding_penalty
+        texts: Array = self.pairs[1] - self.pairs[1][0]  # first, so that a large common offset costs the mean no digits
+        centred: Array = texts - texts.mean(axis=0)
+        return centred / self.embedding_penalty
 
-    def loss(self, weights: np.ndarray) -> float:
+    def loss(self, weights: Array) -> float:
         """L(W) of weights (k, d)."""
         weights = matrix("weights", weights, *self.initial_weights.shape)
         embedded = self.embedding_penalty * np.sum((weights @ self.second_moment) * weights)
         return float(0.5 * embedded + 0.5 * self.weight_decay * np.sum(weights**2) - np.sum(weights * self.cross_covariance))
 
-    def gradient(self, weights: np.ndarray) -> np.ndarray:
+    def gradient(self, weights: Array) -> Array:
         """Gradient W (rho Sigma + mu I) - C of L at weights (k, d), (k, d)."""
         weights = matrix("weights", weights, *self.initial_weights.shape)
         return self.embedding_penalty * weights @ self.second_moment + self.weight_decay * weights - self.cross_covariance
 
     @cached_property
-    def initial_modes(self) -> np.ndarray:
+    def initial_modes(self) -> Array:
         """Gradient of L at the pretrained weights in the eigenbasis of the second moment, (k, d).
 
         Where the data do not reach, what is only the round-off of a zero is set to zero, so that nothing moves there for ever.
@@ -245,7 +253,7 @@ class Problem:
             modes[:, unseen & (np.linalg.norm(modes, axis=0) <= round_off)] = 0.0
         return modes
 
-    def starting_from(self, weights: np.ndarray) -> Self:
+    def starting_from(self, weights: Array) -> Self:
         """The same problem from other initial weights (k, d)."""
         return self._changed(initial_weights=weights)
 

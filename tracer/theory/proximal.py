@@ -7,6 +7,7 @@ import numpy as np
 
 from tracer.averaging import Clock, Static
 from tracer.errors import UserError
+from tracer.quantities import Array
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.optima import shared_modes
 from tracer.theory.path import DecoupledModes, WeightPath
@@ -19,7 +20,7 @@ from tracer.theory.strategies import Strategy
 class ProximalPath(WeightPath[Problem]):
     """The path that `proximal` makes; its forces and impulses are those of steps of size 1 in the shared modes."""
 
-    def limit(self) -> np.ndarray:
+    def limit(self) -> Array:
         """The weights as time grows without bound, (k, d), in every metric and for every kernel whose rates add up without bound.
 
         All kernels of `tracer.averaging` are of this kind, but the static one, which has its limit after one step. What the data

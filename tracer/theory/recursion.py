@@ -17,7 +17,7 @@ import numpy as np
 
 from tracer.averaging import Clock, Kernel
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, number, numbers, real
+from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Array, number, numbers, real
 from tracer.schedules import Schedule, constant
 
 
@@ -43,7 +43,7 @@ class Stepping:
     schedule: Schedule = constant
     heavy_ball: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("learning_rate", self.learning_rate, POSITIVE)
         number("heavy_ball", self.heavy_ball, BELOW_ONE)
         length = getattr(self.schedule, "total_steps", self.clock.total_steps)
@@ -55,12 +55,12 @@ class Stepping:
         """The largest learning rate of the whole run."""
         return float(np.max(self.learning_rates(self.clock.total_steps)))
 
-    def learning_rates(self, steps: int) -> np.ndarray:
+    def learning_rates(self, steps: int) -> Array:
         """Learning rates eta_0 ... of the first `steps` steps, (steps,)."""
         multipliers = [self.schedule(step) for step in range(steps)]
         return self.learning_rate * (numbers("the schedule's multiplier", multipliers, NOT_NEGATIVE) if steps else np.zeros(0))
 
-    def rates(self, steps: int) -> np.ndarray:
+    def rates(self, steps: int) -> Array:
         """The teacher's rate after each of the first `steps` steps, (steps,); 0 where it is not updated."""
         rates = np.zeros(steps)
         period = self.clock.update_every
@@ -79,14 +79,14 @@ class Propagators(NamedTuple):
         decay_impulse, response_impulse: sum of eta_s (y_s - ybar_s) over the steps (integral over time in the flow) so far.
     """
 
-    student_decay: np.ndarray
-    teacher_decay: np.ndarray
-    student_response: np.ndarray
-    teacher_response: np.ndarray
-    decay_impulse: np.ndarray
-    response_impulse: np.ndarray
+    student_decay: Array
+    teacher_decay: Array
+    student_response: Array
+    teacher_response: Array
+    decay_impulse: Array
+    response_impulse: Array
 
-    def gap_response(self, curvatures: np.ndarray) -> np.ndarray:
+    def gap_response(self, curvatures: Array) -> Array:
         """Student minus teacher, per unit of -G, accurate relative to itself, (m, modes).
 
         Where a mode has converged, both responses are 1 / sigma and their difference would be round-off: there it is taken
@@ -99,7 +99,7 @@ class Propagators(NamedTuple):
         return np.where(converged, from_decay, self.student_response - self.teacher_response)
 
 
-def propagate(curvatures: np.ndarray, teacher_curvatures: np.ndarray, stepping: Stepping, steps: np.ndarray) -> Propagators:
+def propagate(curvatures: Array, teacher_curvatures: Array, stepping: Stepping, steps: Array) -> Propagators:
     """Propagators after each of the given numbers of steps, by the recursion itself: exact for every kernel and schedule.
 
     Source: theory of moving teachers, this project (the convention of `tracer.training.trainer`).
@@ -168,12 +168,12 @@ class CoupledModes:
 
     def __init__(
         self,
-        gradient: np.ndarray,
-        curvatures: np.ndarray,
-        teacher_curvature: np.ndarray,
-        eigenvectors: np.ndarray,
+        gradient: Array,
+        curvatures: Array,
+        teacher_curvature: Array,
+        eigenvectors: Array,
         stepping: Stepping,
-    ):
+    ) -> None:
         self._gradient, self._curvatures, self._teacher_curvature, self._stepping = (
             gradient,
             curvatures,
@@ -183,19 +183,19 @@ class CoupledModes:
         self._eigenvectors = eigenvectors
         self._solve = lru_cache(maxsize=4)(self._run)
 
-    def student(self, times: np.ndarray) -> np.ndarray:
+    def student(self, times: Array) -> Array:
         return self._solve(tuple(times.tolist()))[:, 0]
 
-    def teacher(self, times: np.ndarray) -> np.ndarray:
+    def teacher(self, times: Array) -> Array:
         return self.student(times) - self.gap(times)
 
-    def gap(self, times: np.ndarray) -> np.ndarray:
+    def gap(self, times: Array) -> Array:
         return self._solve(tuple(times.tolist()))[:, 1].copy()
 
-    def impulse(self, times: np.ndarray) -> np.ndarray:
+    def impulse(self, times: Array) -> Array:
         return self._solve(tuple(times.tolist()))[:, 2]
 
-    def _run(self, times: tuple[float, ...]) -> np.ndarray:
+    def _run(self, times: tuple[float, ...]) -> Array:
         """Student's displacement, gap and impulse at the given times, (m, 3, k, d)."""
         stepping = self._stepping
         steps = whole_steps(np.array(times), stepping.clock.total_steps)
@@ -218,7 +218,7 @@ class CoupledModes:
         return np.array([kept[step] for step in steps.tolist()]).reshape(-1, *state.shape) @ self._eigenvectors.T
 
 
-def whole_steps(steps: np.ndarray, total_steps: int) -> np.ndarray:
+def whole_steps(steps: Array, total_steps: int) -> Array:
     """The given numbers of steps as an integer array, (m,).
 
     Raises:
@@ -230,7 +230,7 @@ def whole_steps(steps: np.ndarray, total_steps: int) -> np.ndarray:
     return given.astype(int)
 
 
-def times_within(times: np.ndarray, duration: float) -> np.ndarray:
+def times_within(times: Array, duration: float) -> Array:
     """The times as they are.
 
     Raises:

@@ -77,7 +77,7 @@ class WeightDecay(Strategy):
 
     decay: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         not_negative(decay=self.decay)
 
     def prepare(self, problem: Posed) -> Posed:
@@ -105,7 +105,7 @@ class Distillation(Strategy):
     kernel: Kernel = Beta(0.5, 0.5)
     metric: Metric | str = "data"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         not_negative(strength=self.strength)
         if not isinstance(self.kernel, Kernel):
             raise UserError(f"kernel must be an averaging kernel such as Beta(0.5, 0.5), not {self.kernel!r}")
@@ -139,7 +139,7 @@ class L2SP(Strategy):
 
     strength: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         not_negative(strength=self.strength)
 
     @property
@@ -157,7 +157,7 @@ class WiSEFT(Strategy):
 
     coefficient: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         number("coefficient", self.coefficient, SHARE)
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import real
+from tracer.quantities import Array, real
 
 ORTHONORMAL = 1e-8
 """By how much the products of a basis' columns may differ from 0 and 1."""
@@ -21,9 +21,9 @@ class Subspace:
         UserError: if the basis is no matrix with orthonormal columns.
     """
 
-    basis: np.ndarray
+    basis: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         basis = real("basis", self.basis)
         if basis.ndim != 2 or len(basis) == 0 or not np.allclose(basis.T @ basis, np.eye(basis.shape[1]), rtol=0, atol=ORTHONORMAL):
             raise UserError(f"basis must be a matrix (d, r) of orthonormal columns, and has shape {basis.shape}: orthogonalise it")
@@ -32,19 +32,19 @@ class Subspace:
     @property
     def rank(self) -> int:
         """Dimension r."""
-        return self.basis.shape[1]
+        return len(self.basis.T)
 
     @property
-    def projector(self) -> np.ndarray:
+    def projector(self) -> Array:
         """P = V_r V_r^T, (d, d)."""
         return self.basis @ self.basis.T
 
     @property
-    def orthogonal_projector(self) -> np.ndarray:
+    def orthogonal_projector(self) -> Array:
         """Q = I - P, (d, d)."""
         return np.eye(len(self.basis)) - self.projector
 
-    def task(self, weights: np.ndarray) -> np.ndarray:
+    def task(self, weights: Array) -> Array:
         """W P, in the shape of the weights (..., k, d).
 
         Raises:
@@ -55,6 +55,6 @@ class Subspace:
             raise UserError(f"weights must be finite and have {len(self.basis)} features, and are of shape {weights.shape}")
         return (weights @ self.basis) @ self.basis.T
 
-    def orthogonal(self, weights: np.ndarray) -> np.ndarray:
+    def orthogonal(self, weights: Array) -> Array:
         """W Q, in the shape of the weights (..., k, d); raises as `task` does."""
         return weights - self.task(weights)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, POSITIVE, number, numbers, whole_number
+from tracer.quantities import NOT_NEGATIVE, POSITIVE, Array, number, numbers, whole_number
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.gradient_flow import flow_of
 from tracer.theory.limits import end_of
@@ -49,9 +49,9 @@ class TwoTowers:
         UserError: if an array is no finite matrix, shapes do not fit, or the penalty is not positive and finite.
     """
 
-    cross_covariance: np.ndarray
-    image_weights: np.ndarray
-    text_weights: np.ndarray
+    cross_covariance: Array
+    image_weights: Array
+    text_weights: Array
     embedding_penalty: float = 1.0
 
     def __post_init__(self) -> None:
@@ -64,10 +64,10 @@ class TwoTowers:
     @classmethod
     def from_pairs(
         cls,
-        images: np.ndarray,
-        texts: np.ndarray,
-        image_weights: np.ndarray,
-        text_weights: np.ndarray,
+        images: Array,
+        texts: Array,
+        image_weights: Array,
+        text_weights: Array,
         *,
         embedding_penalty: float = 1.0,
     ) -> Self:
@@ -79,7 +79,7 @@ class TwoTowers:
         return cls(Moments.of([(images, texts)]).cross_covariance.T, image_weights, text_weights, embedding_penalty)
 
     @classmethod
-    def balanced(cls, cross_covariance: np.ndarray, sizes: np.ndarray, embedding_penalty: float = 1.0) -> Self:
+    def balanced(cls, cross_covariance: Array, sizes: Array, embedding_penalty: float = 1.0) -> Self:
         """Started at maps of equal size along the leading singular vectors: W_I = diag(s_0)^(1/2) U^T, W_T = diag(s_0)^(1/2) V^T.
 
         They have W_I W_I^T = W_T W_T^T = diag(s_0), and a product with singular values s_0.
@@ -102,7 +102,7 @@ class TwoTowers:
         return cls(cross_covariance, roots * left.T[: len(sizes)], roots * right.T[: len(sizes)], embedding_penalty)
 
     @cached_property
-    def initial_weights(self) -> np.ndarray:
+    def initial_weights(self) -> Array:
         """The product G_0 of the maps where training starts, (d_I, d_T)."""
         return self.image_weights.T @ self.text_weights
 
@@ -112,20 +112,20 @@ class TwoTowers:
         return len(self.image_weights)
 
     @property
-    def modes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def modes(self) -> tuple[Array, Array, Array]:
         """Singular value decomposition of C_2: U (d_I, r), values c (r,) from the largest, V (d_T, r), r = min(d_I, d_T)."""
         return _singular_modes(self.cross_covariance)
 
-    def starting_from(self, image_weights: np.ndarray, text_weights: np.ndarray) -> Self:
+    def starting_from(self, image_weights: Array, text_weights: Array) -> Self:
         """The same problem from other maps W_I (k, d_I) and W_T (k, d_T)."""
         return replace(self, image_weights=image_weights, text_weights=text_weights)
 
-    def loss(self, weights: np.ndarray) -> float:
+    def loss(self, weights: Array) -> float:
         """L(G) of a product G = W_I^T W_T, (d_I, d_T)."""
         weights = matrix("weights", weights, *self.cross_covariance.shape)
         return float(0.5 * self.embedding_penalty * np.sum(weights**2) - np.sum(weights * self.cross_covariance))
 
-    def gradients(self, image_weights: np.ndarray, text_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def gradients(self, image_weights: Array, text_weights: Array) -> tuple[Array, Array]:
         """Gradients of L(W_I^T W_T) in W_I and W_T.
 
             dL/dW_I = W_T (rho G - C_2)^T,   dL/dW_T = W_I (rho G - C_2).
@@ -154,19 +154,19 @@ class TwoTowers:
         cross_covariance = self.cross_covariance + strength * self.initial_weights
         return replace(self, cross_covariance=cross_covariance, embedding_penalty=self.embedding_penalty + strength)
 
-    def _maps(self, image_weights: np.ndarray, text_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _maps(self, image_weights: Array, text_weights: Array) -> tuple[Array, Array]:
         features = self.cross_covariance.shape
         image_weights = matrix("image_weights", image_weights, columns=features[0])
         return image_weights, matrix("text_weights", text_weights, len(image_weights), features[1])
 
 
-def _singular_modes(cross_covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _singular_modes(cross_covariance: Array) -> tuple[Array, Array, Array]:
     left, values, right = np.linalg.svd(cross_covariance, full_matrices=False)
     return left, values, right.T
 
 
 @end_of.register
-def _(posed: TwoTowers, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> np.ndarray:
+def _(posed: TwoTowers, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> Array:
     """By the Eckart-Young theorem, for L(G) is rho/2 |G - C_2 / rho|^2 up to a constant."""
     held = posed.held(_strength(strategy))
     return truncated(held.cross_covariance, posed.rank) / held.embedding_penalty
@@ -193,31 +193,31 @@ class LogisticModes:
         UserError: if the maps are not balanced along the singular vectors of C_2 or, when asked, a time lies outside the run.
     """
 
-    def __init__(self, towers: TwoTowers, duration: float):
+    def __init__(self, towers: TwoTowers, duration: float) -> None:
         self._left, self._values, self._right = towers.modes
         self._sizes, self._penalty, self._duration = self._balanced_sizes(towers), towers.embedding_penalty, duration
 
-    def student(self, times: np.ndarray) -> np.ndarray:
+    def student(self, times: Array) -> Array:
         grown = logistic(self._values, self._sizes, self._penalty, self._within(times))
         return self._product(grown - self._sizes)
 
-    def teacher(self, times: np.ndarray) -> np.ndarray:
+    def teacher(self, times: Array) -> Array:
         return np.zeros_like(self.student(times))
 
-    def gap(self, times: np.ndarray) -> np.ndarray:
+    def gap(self, times: Array) -> Array:
         return self.student(times)
 
-    def impulse(self, times: np.ndarray) -> np.ndarray:
+    def impulse(self, times: Array) -> Array:
         time = self._within(times)
         return self._product(logistic_integral(self._values, self._sizes, self._penalty, time) - self._sizes * time)
 
-    def _product(self, sizes: np.ndarray) -> np.ndarray:
+    def _product(self, sizes: Array) -> Array:
         return (self._left * sizes[:, None, :]) @ self._right.T
 
-    def _within(self, times: np.ndarray) -> np.ndarray:
+    def _within(self, times: Array) -> Array:
         return times_within(times, self._duration)[:, None]
 
-    def _balanced_sizes(self, towers: TwoTowers) -> np.ndarray:
+    def _balanced_sizes(self, towers: TwoTowers) -> Array:
         """Singular values s_0 of the start's modes, (r,), which each map holds half of; those that are round-off are zero."""
         image, text = towers.image_weights, towers.text_weights
         sizes = np.linalg.norm(image @ self._left, axis=0) * np.linalg.norm(text @ self._right, axis=0)
@@ -247,7 +247,7 @@ def _strength(strategy: Strategy) -> float:
     )
 
 
-def logistic(singular_value: np.ndarray, start: np.ndarray, embedding_penalty: float, time: np.ndarray) -> np.ndarray:
+def logistic(singular_value: Array, start: Array, embedding_penalty: float, time: Array) -> Array:
     """Growth of one mode of the product under gradient flow of both maps from a balanced start.
 
         s' = 2 s (c - rho s),   s(t) = (c / rho) / (1 + (c / (rho s_0) - 1) exp(-2 c t)).
@@ -271,7 +271,7 @@ def logistic(singular_value: np.ndarray, start: np.ndarray, embedding_penalty: f
     return ratio(start, divisor)
 
 
-def logistic_integral(singular_value: np.ndarray, start: np.ndarray, embedding_penalty: float, time: np.ndarray) -> np.ndarray:
+def logistic_integral(singular_value: Array, start: Array, embedding_penalty: float, time: Array) -> Array:
     """Integral of `logistic` from 0 to t, log(1 + rho s_0 (e^(2ct) - 1) / c) / (2 rho); arguments and errors as there."""
     age, divisor = _age_and_divisor(singular_value, start, embedding_penalty, time)
     started = divisor > 0
@@ -279,9 +279,7 @@ def logistic_integral(singular_value: np.ndarray, start: np.ndarray, embedding_p
     return grown[()] / (2.0 * embedding_penalty)
 
 
-def _age_and_divisor(
-    singular_value: np.ndarray, start: np.ndarray, embedding_penalty: float, time: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _age_and_divisor(singular_value: Array, start: Array, embedding_penalty: float, time: Array) -> tuple[Array, Array]:
     """2ct, and what s_0 is divided by at time t."""
     number("embedding_penalty", embedding_penalty, POSITIVE)
     start, time = numbers("start", start, NOT_NEGATIVE), numbers("time", time, NOT_NEGATIVE)
@@ -290,7 +288,7 @@ def _age_and_divisor(
     return np.broadcast_to(age, divisor.shape), divisor
 
 
-def truncated(target: np.ndarray, rank: int) -> np.ndarray:
+def truncated(target: Array, rank: int) -> Array:
     """SVD_rank of a matrix: the nearest one of at most that rank, in the target's shape.
 
     Raises:
@@ -304,4 +302,5 @@ def truncated(target: np.ndarray, rank: int) -> np.ndarray:
             f"singular values {rank} and {rank + 1} are tied at {values[rank]:.6g}, so there are many optima of rank {rank}: "
             "choose a rank that keeps both or neither"
         )
-    return (left[:, :rank] * values[:rank]) @ right[:rank]
+    nearest: Array = (left[:, :rank] * values[:rank]) @ right[:rank]
+    return nearest

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.averaging import Clock, Kernel
+from tracer.quantities import Array
 
 
 @dataclass(frozen=True)
@@ -21,5 +22,5 @@ class UpdateIndexed(Kernel):
 
     kernel: Kernel
 
-    def rates(self, clock: Clock, updates: np.ndarray) -> np.ndarray:
+    def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         return self.kernel.rates(Clock(clock.total_steps), updates)

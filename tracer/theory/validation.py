@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, array_of, number, real
+from tracer.quantities import NOT_NEGATIVE, Array, array_of, number, real
 
 
-def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> np.ndarray:
+def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> Array:
     """The values as a float64 matrix of the given shape (None: any length above zero).
 
     Raises:
@@ -25,7 +25,7 @@ def matrix(name: str, values: object, rows: int | None = None, columns: int | No
     return array
 
 
-def vector(name: str, values: ArrayLike) -> np.ndarray:
+def vector(name: str, values: ArrayLike) -> Array:
     """The values as a float64 vector with at least one element.
 
     Raises:
@@ -34,10 +34,11 @@ def vector(name: str, values: ArrayLike) -> np.ndarray:
     array = real(name, values)
     if array.ndim != 1:
         raise UserError(f"{name} must be an array of one dimension, not of shape {array.shape}")
-    return matrix(name, array[None], rows=1)[0]
+    row: Array = matrix(name, array[None], rows=1)[0]
+    return row
 
 
-def positive_semidefinite(name: str, values: object, size: int | None = None) -> np.ndarray:
+def positive_semidefinite(name: str, values: object, size: int | None = None) -> Array:
     """The values as a symmetric positive semidefinite float64 matrix, round-off in its symmetry removed.
 
     Raises:

@@ -11,15 +11,16 @@ Source: DLMF 13.2, 13.7, 15.8 for the functions; this project for the mixtures a
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from tracer.quantities import NOT_NEGATIVE, WHOLE, numbers
+from tracer.quantities import NOT_NEGATIVE, WHOLE, Array, numbers
 
+Mask = NDArray[np.bool_]
 _ROUND_OFF = 1e-18
 
 
-def beta_mean_exponential(a: ArrayLike, b: ArrayLike, y: ArrayLike) -> np.ndarray:
+def beta_mean_exponential(a: ArrayLike, b: ArrayLike, y: ArrayLike) -> Array:
     """Mean of exp(-y Y) over Y ~ Beta(a, b).
 
         E exp(-y Y) = 1F1(a; a + b; -y) = E_{N ~ Poisson(y)} (b)_N / (a + b)_N
@@ -49,7 +50,7 @@ def beta_mean_exponential(a: ArrayLike, b: ArrayLike, y: ArrayLike) -> np.ndarra
     )
 
 
-def beta_mean_power(a: ArrayLike, b: ArrayLike, x: ArrayLike, t: ArrayLike) -> np.ndarray:
+def beta_mean_power(a: ArrayLike, b: ArrayLike, x: ArrayLike, t: ArrayLike) -> Array:
     """Mean of (1 - x Y)^t over Y ~ Beta(a, b).
 
         E (1 - x Y)^t = 2F1(-t, a; a + b; x) = E_{K ~ Binomial(t, x)} (b)_K / (a + b)_K    (the mixture for x <= 1)
@@ -85,7 +86,7 @@ def beta_mean_power(a: ArrayLike, b: ArrayLike, x: ArrayLike, t: ArrayLike) -> n
     )
 
 
-def _by_region(regions: Sequence[tuple[np.ndarray, Callable]], arguments: Sequence[np.ndarray]) -> np.ndarray:
+def _by_region(regions: Sequence[tuple[Mask, Callable[..., Array]]], arguments: Sequence[Array]) -> Array:
     """Each region's function on the arguments in its mask; a point in several belongs to the first."""
     values = np.full(arguments[0].shape, np.nan)
     left = np.ones(arguments[0].shape, dtype=bool)
@@ -97,12 +98,12 @@ def _by_region(regions: Sequence[tuple[np.ndarray, Callable]], arguments: Sequen
     return values[()]
 
 
-def _expandable_from(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _expandable_from(a: Array, b: Array) -> Array:
     """Where the expansions start, in y or x t: their terms then shrink from the first, and below round-off before they grow."""
     return 50 + 4 * (1 + a) * (1 + b)
 
 
-def _mixture(a: np.ndarray, b: np.ndarray, mean: np.ndarray, growth: Callable[[int], np.ndarray]) -> np.ndarray:
+def _mixture(a: Array, b: Array, mean: Array, growth: Callable[[int], Array]) -> Array:
     """E (b)_N / (a + b)_N over a count N of the given mean whose probabilities obey P(n + 1) = growth(n) P(n)."""
     weight, factor = np.ones_like(a), np.ones_like(a)
     total, weighted = weight.copy(), weight.copy()
@@ -116,7 +117,7 @@ def _mixture(a: np.ndarray, b: np.ndarray, mean: np.ndarray, growth: Callable[[i
     return weighted / total
 
 
-def _recursed(a: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+def _recursed(a: Array, b: Array, x: Array, t: Array) -> Array:
     """E (1 - x Y)^t by the recursion that it solves: the student of a power-law teacher."""
     share = b / (a + b)
     student, teacher, kept = np.ones_like(a), np.ones_like(a), np.ones_like(a)
@@ -127,14 +128,15 @@ def _recursed(a: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) -> np.
     return kept
 
 
-def _expanded_exponential(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _expanded_exponential(a: Array, b: Array, y: Array) -> Array:
     whole = special.gammaln(a + b)
     power = np.exp(whole - special.gammaln(b) - a * np.log(y)) * _series(a, 1 - b, lambda n: 1 / y)
     companion = np.exp(whole - special.gammaln(a) - y - b * np.log(y)) * _series(b, 1 - a, lambda n: -1 / y)
-    return power + special.cosdg(180 * b) * companion
+    mean: Array = power + special.cosdg(180 * b) * companion
+    return mean
 
 
-def _expanded_power(a: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+def _expanded_power(a: Array, b: Array, x: Array, t: Array) -> Array:
     """The parts of the integral over Y below and above 1 / x; each converges for x > 1 and is its expansion's best for x <= 1."""
     whole = special.gammaln(a + b)
     power = np.exp(whole - special.gammaln(b) - _log_rising(t + 1, a) - a * np.log(x))
@@ -144,20 +146,21 @@ def _expanded_power(a: np.ndarray, b: np.ndarray, x: np.ndarray, t: np.ndarray) 
     with np.errstate(over="ignore"):
         companion = np.exp(whole - special.gammaln(a) - _log_rising(t + 1, b) + decay - b * np.log(x))
     companion *= _series(b, 1 - a, lambda n: (x - 1) / (x * (t + b + 1 + n)))
-    return power + np.where(x <= 1, special.cosdg(180 * b), 1 - 2 * (t % 2)) * companion
+    mean: Array = power + np.where(x <= 1, special.cosdg(180 * b), 1 - 2 * (t % 2)) * companion
+    return mean
 
 
-def _log_rising(z: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def _log_rising(z: Array, shift: Array) -> Array:
     """log Gamma(z + shift) / Gamma(z) by Stirling's series, for z >= 100, where a difference of logarithms would cancel."""
     remainder = _stirling_remainder(z + shift) - _stirling_remainder(z)
     return shift * np.log(z) + ((z + shift - 0.5) * np.log1p(shift / z) - shift) + remainder
 
 
-def _stirling_remainder(z: np.ndarray) -> np.ndarray:
+def _stirling_remainder(z: Array) -> Array:
     return (1 / 12 - (1 / 360 - 1 / (1260 * z**2)) / z**2) / z
 
 
-def _series(first: np.ndarray, second: np.ndarray, argument: Callable[[int], np.ndarray]) -> np.ndarray:
+def _series(first: Array, second: Array, argument: Callable[[int], Array]) -> Array:
     """Sum of (first)_n (second)_n / n! times the product of argument(0) ... argument(n - 1), up to its smallest term."""
     term, total = np.ones_like(first), np.ones_like(first)
     n = 0

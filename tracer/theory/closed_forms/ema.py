@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, number, numbers, whole_number
+from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Array, number, numbers, whole_number
 from tracer.theory.closed_forms.ema_roots import factors, rates
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
@@ -27,7 +27,7 @@ from tracer.theory.closed_forms.stiffness import stiffness
 
 def eigenvalues(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     """The two factors (theta_plus, theta_minus) by which a mode's student and teacher shrink per step; always real.
 
         theta = (trace +- sqrt(disc)) / 2,   trace = a + m + (1 - m) b,   disc = (a - m)^2 + 2 (a + m)(1 - m) b + (1 - m)^2 b^2,
@@ -45,7 +45,7 @@ def eigenvalues(
     return pair.plus, pair.minus
 
 
-def decay_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> np.ndarray:
+def decay_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> Array:
     """Share of the error that the slow factor takes off per step, without cancellation.
 
         1 - theta_plus = (1 - m) eta sigma / (1 - theta_minus)
@@ -57,7 +57,7 @@ def decay_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate
 
 def student(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike
-) -> np.ndarray:
+) -> Array:
     """The student's error after t steps, as a share of the initial one.
 
         u_t = [(a + b - theta_minus) theta_plus^t + (theta_plus - a - b) theta_minus^t] / (theta_plus - theta_minus)
@@ -75,7 +75,7 @@ def student(
 
 def teacher(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike
-) -> np.ndarray:
+) -> Array:
     """The teacher's error after t steps, as a share of the initial one.
 
         ubar_t = [(1 - theta_minus) theta_plus^{t+1} - (1 - theta_plus) theta_minus^{t+1}] / (theta_plus - theta_minus)
@@ -89,7 +89,7 @@ def teacher(
 
 def gap(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, steps: ArrayLike
-) -> np.ndarray:
+) -> Array:
     """Student minus teacher after t steps, as a share of the initial error.
 
         g_t = -m eta sigma (theta_plus^t - theta_minus^t) / (theta_plus - theta_minus)
@@ -100,11 +100,11 @@ def gap(
     Source: TRACER, arXiv 2605.29380 (that it vanishes exponentially); this project (the formula). Arguments as for `student`.
     """
     pair = factors(curvature, teacher_curvature, learning_rate, momentum)
-    drive = np.asarray(momentum, dtype=float) * np.asarray(learning_rate, dtype=float) * np.asarray(curvature, dtype=float)
+    drive: Array = np.asarray(momentum, dtype=float) * np.asarray(learning_rate, dtype=float) * np.asarray(curvature, dtype=float)
     return -drive * pair.power_difference(numbers("steps", steps, WHOLE))
 
 
-def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> Array:
     """The teacher's error after t steps at each of which the student is solved exactly, as a share of the initial one.
 
         ubar_t = (1 - q (1 - m))^t = (p + q m)^t
@@ -126,7 +126,7 @@ def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, momentu
     return np.where(quick, np.exp(special.xlogy(steps, p + q * momentum)), np.exp(steps * log_kept))[()]
 
 
-def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> Array:
     """The student's error after t steps at each of which it is solved exactly, as a share of the initial one.
 
         u_t = p (1 - q (1 - m))^(t - 1),   u_0 = 1
@@ -138,7 +138,7 @@ def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, momentu
     return np.where(steps > 0, stiffness(curvature, teacher_curvature).teacher_share * before, 1.0)[()]
 
 
-def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> Array:
     """Student minus teacher after t steps at each of which the student is solved exactly, as a share of the initial error.
 
         g_t = -q m (1 - q (1 - m))^(t - 1),   g_0 = 0
@@ -150,9 +150,7 @@ def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: A
     return np.where(steps > 0, -stiffness(curvature, teacher_curvature).data_share * momentum * before, 0.0)[()]
 
 
-def half_life_steps(
-    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike
-) -> np.ndarray:
+def half_life_steps(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> Array:
     """Steps in which errors and gap halve once the faster factor has died out; infinite where they do not decay.
 
         ln 2 / -ln max(theta_plus, |theta_minus|)
@@ -169,7 +167,7 @@ def half_life_steps(
         return np.where(rate > 0, np.log(2) / np.maximum(rate, 0), np.inf)[()]
 
 
-def budget(momentum: ArrayLike) -> np.ndarray:
+def budget(momentum: ArrayLike) -> Array:
     """Sum of the gap over all steps of a stable run, as a share of the initial error, for any curvature above 0.
 
         sum_t g_t = -m / (1 - m),    whatever sigma, l and eta
@@ -190,7 +188,7 @@ def budget(momentum: ArrayLike) -> np.ndarray:
 
 def budget_with_period(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike, update_every: int
-) -> np.ndarray:
+) -> Array:
     """Sum of the gap over all steps when the teacher moves only every k steps, as a share of the initial error.
 
         sum_t g_t = -[k m / (1 - m) + k / (1 - a^k) - 1 / (1 - a)],    a = 1 - eta (sigma + l)
@@ -213,7 +211,7 @@ def budget_with_period(
 
 def max_learning_rate(
     curvature: ArrayLike, teacher_curvature: ArrayLike, momentum: ArrayLike, update_every: int = 1, heavy_ball: float = 0.0
-) -> np.ndarray:
+) -> Array:
     """Step size above which a mode diverges; infinite where c = sigma + l is 0.
 
         k = 1:         2 (1 + h) / (sigma + 2 m l / (1 + m))
@@ -248,7 +246,7 @@ def growth(
     momentum: ArrayLike,
     update_every: int = 1,
     heavy_ball: float = 0.0,
-) -> np.ndarray:
+) -> Array:
     """Factor by which the error that lasts longest grows (above 1) or shrinks per teacher update.
 
     It is the spectral radius of the map that takes student, teacher and velocity through the k steps of one period. Source: this
@@ -270,10 +268,11 @@ def growth(
     update[..., 1, 0] = 1 - momentum
     update[..., 1, 1] = momentum
     period = update @ np.linalg.matrix_power(step, whole_number("update_every", update_every))
-    return np.abs(np.linalg.eigvals(period)).max(axis=-1)
+    largest: Array = np.abs(np.linalg.eigvals(period)).max(axis=-1)
+    return largest
 
 
-def flow_eigenvalues(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def flow_eigenvalues(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike) -> tuple[Array, Array]:
     """The two rates of change per unit of time, (slow, fast), both real and <= 0.
 
         lambda = [-(c + gamma) +- sqrt((c - gamma)^2 + 4 gamma l)] / 2,   slow = -gamma sigma / |fast|
@@ -289,7 +288,7 @@ def flow_eigenvalues(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher
     return -pair.slow, -pair.fast
 
 
-def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> Array:
     """The student's error at a time, as a share of the initial one.
 
         u(s) = e^{fast s} + (|fast| - sigma) (e^{slow s} - e^{fast s}) / (slow - fast)
@@ -304,7 +303,7 @@ def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rat
     return np.exp(-pair.fast * time) + pair.lift * pair.exponential_difference(time)
 
 
-def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> Array:
     """The teacher's error at a time, as a share of the initial one.
 
         ubar(s) = e^{slow s} + |slow| (e^{slow s} - e^{fast s}) / (slow - fast)
@@ -315,7 +314,7 @@ def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rat
     return np.exp(-pair.slow * time) + pair.slow * pair.exponential_difference(time)
 
 
-def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: ArrayLike, time: ArrayLike) -> Array:
     """Student minus teacher at a time, as a share of the initial error.
 
         g(s) = -sigma (e^{slow s} - e^{fast s}) / (slow - fast)

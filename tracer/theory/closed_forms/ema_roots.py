@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tracer.quantities import NOT_NEGATIVE, POSITIVE, SHARE, numbers
+from tracer.quantities import NOT_NEGATIVE, POSITIVE, SHARE, Array, numbers
 from tracer.theory.closed_forms.ratio import ratio
 
 
@@ -25,22 +25,22 @@ class Factors:
         lift: (theta_plus - m) / (1 - m).
     """
 
-    plus: np.ndarray
-    minus: np.ndarray
-    left_plus: np.ndarray
-    left_minus: np.ndarray
-    distance: np.ndarray
-    lift: np.ndarray
+    plus: Array
+    minus: Array
+    left_plus: Array
+    left_minus: Array
+    distance: Array
+    lift: Array
 
-    def plus_power(self, steps: np.ndarray) -> np.ndarray:
+    def plus_power(self, steps: Array) -> Array:
         """theta_plus^t."""
         return _power(self.plus, self.left_plus, steps)
 
-    def minus_power(self, steps: np.ndarray) -> np.ndarray:
+    def minus_power(self, steps: Array) -> Array:
         """theta_minus^t."""
         return _power(self.minus, self.left_minus, steps)
 
-    def power_difference(self, steps: np.ndarray) -> np.ndarray:
+    def power_difference(self, steps: Array) -> Array:
         """(theta_plus^t - theta_minus^t) / (theta_plus - theta_minus); t theta^(t - 1) where they coincide."""
         plus, minus = self.plus_power(steps), self.minus_power(steps)
         distinct = self.distance > 0
@@ -62,14 +62,15 @@ class Rates:
         lift: fast - sigma.
     """
 
-    slow: np.ndarray
-    fast: np.ndarray
-    distance: np.ndarray
-    lift: np.ndarray
+    slow: Array
+    fast: Array
+    distance: Array
+    lift: Array
 
-    def exponential_difference(self, time: np.ndarray) -> np.ndarray:
+    def exponential_difference(self, time: Array) -> Array:
         """(e^{-slow s} - e^{-fast s}) / (fast - slow); s e^{-slow s} where they coincide."""
-        return np.exp(-self.slow * time) * time * special.exprel(-self.distance * time)
+        difference: Array = np.exp(-self.slow * time) * time * special.exprel(-self.distance * time)
+        return difference
 
 
 def factors(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, momentum: ArrayLike) -> Factors:
@@ -120,6 +121,6 @@ def rates(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: Arra
     return Rates(slow=ratio(teacher_rate * curvature, fast), fast=fast, distance=distance, lift=teacher_curvature + above_total)
 
 
-def _power(root: np.ndarray, left: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def _power(root: Array, left: Array, steps: Array) -> Array:
     """root^steps with left = 1 - root: for roots near 1 from left, whose digits the root has lost."""
     return np.where(left < 0.5, np.exp(steps * np.log1p(-np.minimum(left, 0.5))), root**steps)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracer.quantities import COUNT, NOT_NEGATIVE, POSITIVE, numbers
+from tracer.quantities import COUNT, NOT_NEGATIVE, POSITIVE, Array, numbers
 from tracer.theory.closed_forms.ratio import ratio
 
 
@@ -18,9 +18,9 @@ class Stiffness(NamedTuple):
         teacher_share: p = l / c, computed as such, so that it keeps its digits when it is small; 1 where c is 0.
     """
 
-    total: np.ndarray
-    data_share: np.ndarray
-    teacher_share: np.ndarray
+    total: Array
+    data_share: Array
+    teacher_share: Array
 
 
 def stiffness(curvature: ArrayLike, teacher_curvature: ArrayLike) -> Stiffness:
@@ -42,7 +42,7 @@ def stiffness(curvature: ArrayLike, teacher_curvature: ArrayLike) -> Stiffness:
 
 def learning_rate_per_update(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, update_every: ArrayLike
-) -> np.ndarray:
+) -> Array:
     """Step size that takes student and teacher from one update to the next in one step, where they take k steps.
 
         eta_k = (1 - (1 - eta c)^k) / c;   k eta where c is 0

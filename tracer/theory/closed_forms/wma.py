@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tracer.quantities import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, number, numbers
+from tracer.quantities import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Array, number, numbers
 from tracer.theory.closed_forms.beta_means import beta_mean_exponential, beta_mean_power
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
@@ -24,7 +24,7 @@ from tracer.theory.closed_forms.stiffness import stiffness
 
 def student(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike
-) -> np.ndarray:
+) -> Array:
     """The student's error after t steps, as a share of the initial one.
 
         u_t = 2F1(-t, beta q; beta; x) = E (1 - x Y)^t,   Y ~ Beta(beta q, beta p)
@@ -48,7 +48,7 @@ def student(
 
 def teacher(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike
-) -> np.ndarray:
+) -> Array:
     """The teacher's error after t steps, as a share of the initial one.
 
         ubar_t = 2F1(-t, beta q; beta + 1; x) = E (1 - x Y)^t,   Y ~ Beta(beta q, beta p + 1)
@@ -60,9 +60,7 @@ def teacher(
     return beta_mean_power(beta * q, beta * p + 1, numbers("learning_rate", learning_rate, POSITIVE) * total, steps)
 
 
-def gap(
-    curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike
-) -> np.ndarray:
+def gap(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> Array:
     """Student minus teacher after t steps, as a share of the initial error; never as a difference.
 
         g_t = -(eta sigma t / (beta + 1)) 2F1(1 - t, beta q + 1; beta + 2; x)
@@ -78,7 +76,7 @@ def gap(
     return -(q * x * steps / (beta + 1)) * beta_mean_power(beta * q + 1, beta * p + 1, x, np.maximum(steps - 1, 0))
 
 
-def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> Array:
     """The student's error at a time in the limit of small steps, as a share of the initial one.
 
         u(s) = 1F1(beta q; beta; -c s) = E exp(-c s Y),   Y ~ Beta(beta q, beta p)
@@ -94,7 +92,7 @@ def flow_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: Array
     return beta_mean_exponential(beta * q, beta * p, total * numbers("time", time, NOT_NEGATIVE))
 
 
-def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> Array:
     """The teacher's error at a time in the limit of small steps, as a share of the initial one.
 
         ubar(s) = 1F1(beta q; beta + 1; -c s),    solving  s ubar'' + (beta + 1 + c s) ubar' + beta sigma ubar = 0
@@ -106,7 +104,7 @@ def flow_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: Array
     return beta_mean_exponential(beta * q, beta * p + 1, total * numbers("time", time, NOT_NEGATIVE))
 
 
-def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> np.ndarray:
+def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, time: ArrayLike) -> Array:
     """Student minus teacher at a time in the limit of small steps, as a share of the initial error.
 
         g(s) = -(sigma s / (beta + 1)) 1F1(beta q + 1; beta + 2; -c s)
@@ -118,7 +116,7 @@ def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike
     return -(q * scaled_time / (beta + 1)) * beta_mean_exponential(beta * q + 1, beta * p + 1, scaled_time)
 
 
-def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> Array:
     """The teacher's error after t steps at each of which the student is solved exactly, as a share of the initial one.
 
         ubar_t = prod_k (1 - q beta / (beta + k)) = Gamma(beta + 1) Gamma(t + 1 + beta p) / (Gamma(1 + beta p) Gamma(t + 1 + beta))
@@ -139,7 +137,7 @@ def proximal_teacher(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: A
     return beta_mean_power(beta * q, beta * p + 1, 1.0, steps)
 
 
-def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> Array:
     """The student's error after t steps at each of which it is solved exactly, as a share of the initial one.
 
         u_t = p ubar_{t-1} = (beta p)_t / (beta)_t,   u_0 = 1
@@ -151,7 +149,7 @@ def proximal_student(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: A
     return beta_mean_power(beta * q, beta * p, 1.0, steps)
 
 
-def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> np.ndarray:
+def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike, steps: ArrayLike) -> Array:
     """Student minus teacher after t steps at each of which the student is solved exactly, as a share of the initial error.
 
         g_t = -q t / (beta + t) ubar_{t-1}
@@ -168,7 +166,7 @@ def proximal_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: Array
     )
 
 
-def persistence_exponent(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike) -> np.ndarray:
+def persistence_exponent(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike) -> Array:
     """Exponent of the power law by which student, teacher and gap fall; 0 where nothing is learned.
 
         kappa = beta q = beta sigma / (sigma + l)
@@ -187,7 +185,7 @@ def persistence_exponent(curvature: ArrayLike, teacher_curvature: ArrayLike, bet
     return numbers("beta", beta, POSITIVE) * stiffness(curvature, teacher_curvature).data_share
 
 
-def persistence_constant(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike) -> np.ndarray:
+def persistence_constant(curvature: ArrayLike, teacher_curvature: ArrayLike, beta: ArrayLike) -> Array:
     """Constant of the teacher's power law, for 0 < x < 2 and x t well above 1.
 
         ubar_t ~ Gamma(beta + 1) / Gamma(1 + beta p) (x t)^-kappa,    u_t ~ p ubar_t,    g_t ~ -q ubar_t
@@ -195,10 +193,12 @@ def persistence_constant(curvature: ArrayLike, teacher_curvature: ArrayLike, bet
     Source: this project. Arguments as for `persistence_exponent`.
     """
     beta = numbers("beta", beta, POSITIVE)
-    return np.exp(special.gammaln(beta + 1) - special.gammaln(1 + beta * stiffness(curvature, teacher_curvature).teacher_share))
+    _, _, p = stiffness(curvature, teacher_curvature)
+    constant: Array = np.exp(special.gammaln(beta + 1) - special.gammaln(1 + beta * p))
+    return constant
 
 
-def budget(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike) -> np.ndarray:
+def budget(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, beta: ArrayLike) -> Array:
     """Sum of the gap over all steps of a stable run, as a share of the initial error; minus infinity for kappa <= 1.
 
         sum_t g_t = -1 / (x (kappa - 1)) for kappa > 1;   up to T it grows like T^(1 - kappa) for kappa < 1, log T for kappa = 1
@@ -215,7 +215,7 @@ def budget(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: Ar
     return np.where(q > 0, np.where(decays, -1 / np.where(decays, finite, 1), -np.inf), 0.0)[()]
 
 
-def max_learning_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, heavy_ball: float = 0.0) -> np.ndarray:
+def max_learning_rate(curvature: ArrayLike, teacher_curvature: ArrayLike, heavy_ball: float = 0.0) -> Array:
     """Step size above which a mode diverges, at any update period of the teacher; infinite where sigma + l is 0.
 
         2 (1 + h) / (sigma + l)
@@ -238,7 +238,7 @@ def beta_teacher(
     b: ArrayLike,
     total_steps: ArrayLike,
     steps: ArrayLike,
-) -> np.ndarray:
+) -> Array:
     """The error of a Beta(a, b) kernel's teacher within its horizon T, as a share of the initial one (asymptotic in x t).
 
         ubar_t ~ Gamma(a + 1) / Gamma(1 + a p) (x T)^{-a q} (a B(a, b) F(t / T))^{-q},    F the Beta(a, b) distribution function
@@ -254,14 +254,14 @@ def beta_teacher(
     total, q, _ = stiffness(curvature, teacher_curvature)
     a, b, horizon = numbers("a", a, POSITIVE), numbers("b", b, POSITIVE), numbers("total_steps", total_steps, COUNT)
     progress = numbers("steps over total_steps", numbers("steps", steps, COUNT) / horizon, SHARE)
-    mass = a * special.beta(a, b) * special.betainc(a, b, progress)
+    mass: Array = a * special.beta(a, b) * special.betainc(a, b, progress)
     scale = numbers("learning_rate", learning_rate, POSITIVE) * total * horizon
     return persistence_constant(curvature, teacher_curvature, a) * scale ** (-a * q) * mass**-q
 
 
 def beta_end(
     curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: ArrayLike, a: ArrayLike, b: ArrayLike, total_steps: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Array, Array, Array]:
     """Errors (student, teacher, gap) at the end of a Beta(a, b) kernel's horizon T, as shares of the initial one (asymptotic).
 
         ubar_T ~ `beta_teacher`,   u_T ~ p ubar_T (1 + q delta),   g_T ~ -q ubar_T (1 - p delta),
@@ -275,5 +275,6 @@ def beta_end(
     total, q, p = stiffness(curvature, teacher_curvature)
     at_end = beta_teacher(curvature, teacher_curvature, learning_rate, a, b, total_steps, total_steps)
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    lag = special.poch(a, b) * (learning_rate * total * np.asarray(total_steps, dtype=float)) ** -b
+    scale = np.asarray(learning_rate, dtype=float) * total * np.asarray(total_steps, dtype=float)
+    lag: Array = special.poch(a, b) * scale**-b
     return p * at_end * (1 + q * lag), at_end, -q * at_end * (1 - p * lag)
