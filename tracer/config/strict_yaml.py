@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if getattr(event, "tag", None) not in (None, f"{YAML}str"):
             name = event.tag.replace(YAML, "!!")
@@ -110,7 +110,7 @@ def parse(text: str, origin: str, key: str = "") -> Any:
 
 def dump(values: dict[str, Any]) -> str:
     """The YAML that `parse`, and every other reader, turns back into these values."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False))
 
 
 class _Tree:
@@ -180,7 +180,7 @@ class _Tree:
         if node.tag != f"{YAML}str":
             self.doubt(node, f"the key {shortened(node.value)}{self.within(place)}")
             return None
-        return node.value
+        return str(node.value)
 
     def doubt(self, node: yaml.ScalarNode, what: str) -> None:
         """Note a word that readers of YAML take for something else."""
@@ -220,7 +220,7 @@ class _Tree:
 
 
 def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
+    return int(node.start_mark.line) + 1
 
 
 def _named(place: str) -> str:

@@ -20,7 +20,7 @@ class CaptionedImages:
     images: Sequence[np.ndarray] | np.ndarray
     captions: Sequence[Sequence[str]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.images) != len(self.captions):
             raise ValueError(f"{len(self.images)} images but {len(self.captions)} captions: each image needs its own")
 
@@ -48,7 +48,7 @@ class LabelledImages:
     templates: tuple[str, ...]
     accepted: tuple[tuple[int, ...], ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise ValueError(f"{len(self.images)} images but {len(self.labels)} labels: each image needs its own")
 
@@ -87,7 +87,7 @@ class Suite:
     ood: Mapping[str, LabelledImages] = field(default_factory=dict)
     knowledge: Mapping[str, LabelledImages] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         repeated = ({"id", *self.ood} & set(self.knowledge)) | ({"id"} & set(self.ood))
         if repeated:
             raise UserError(f"several sets of the suite are called {', '.join(sorted(repeated))}: give each its own name")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import open_clip
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 from tracer.errors import UserError
 

@@ -9,7 +9,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -216,7 +216,7 @@ def _above(folder: Path) -> set[tuple[int, int]]:
     return {_place(parent) for path in (folder.absolute(), folder.resolve()) for parent in path.parents}
 
 
-def _in_another_form(path: Path, directory) -> Path | None:
+def _in_another_form(path: Path, directory: Callable[[Path], dict[str, str]]) -> Path | None:
     """The file that is called as a path is but for the Unicode form of its names, if there is one."""
     if str(path).isascii():
         return None

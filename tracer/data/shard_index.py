@@ -122,7 +122,8 @@ def _kept(cache: Path, state: dict[str, Any]) -> Samples | None:
         first, _, second = cache.read_bytes().partition(b"\n")
         head = json.loads(first)
         if head == {"format": FORMAT, "state": state, "checksum": _checksum(second)}:
-            return json.loads(second)
+            samples: Samples = json.loads(second)
+            return samples
     except (OSError, ValueError, RecursionError):
         pass
     return None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class _Joined:
 class ShardImages(_Joined, Sequence[np.ndarray]):
     """Images in shards, each uint8 (height, width, 3), read when asked for."""
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """The image at a position; raises a `CorruptSample` if it is no whole image, a `UserError` if the shard cannot be read."""
         name, content = self.read(index)
         return decode(content, name)
@@ -98,7 +99,7 @@ class ShardCaptions(_Joined, Sequence[Sequence[str]]):
         super().__init__(parts)
         self.key = key
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """The captions at a position, in a tuple; raises a `CorruptSample` if there are none, a `UserError` as images do."""
         name, content = self.read(index)
         try:

@@ -59,4 +59,4 @@ def _zeros(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _norm(tensors: Mapping[str, Tensor]) -> float:
-    return torch.linalg.vector_norm(torch.cat([tensor.flatten() for tensor in tensors.values()])).item()
+    return float(torch.linalg.vector_norm(torch.cat([tensor.flatten() for tensor in tensors.values()])))

@@ -19,7 +19,7 @@ MEASURES = {
 def measure(row: Row, name: str) -> float:
     """One of `MEASURES` of a row, in units of 1."""
     kind, metric = MEASURES[name]
-    return row["report"][kind][metric]
+    return float(row["report"][kind][metric])
 
 
 def summary(rows: Iterable[Row]) -> dict[str, dict[str, Interval]]:

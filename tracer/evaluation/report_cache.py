@@ -28,7 +28,7 @@ def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) ->
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["content"] == content:
-            return found["report"]
+            return dict(found["report"])
     except (FileNotFoundError, ValueError, TypeError, LookupError, RecursionError):
         pass  # nothing is lost by judging again
     report = evaluate(encoder, suite, workers)

@@ -51,7 +51,8 @@ def _leading(centred: np.ndarray, variance: float) -> np.ndarray:
     left, singular, _ = linalg.svd(centred, full_matrices=False)
     rank = int((singular > singular[0] * max(centred.shape) * np.finfo(float).eps).sum())
     shares = np.cumsum(singular[:rank] ** 2) / np.sum(singular[:rank] ** 2)
-    return left[:, : min(int(np.searchsorted(shares, variance)) + 1, rank)]
+    kept: np.ndarray = left[:, : min(int(np.searchsorted(shares, variance)) + 1, rank)]
+    return kept
 
 
 def _centred(one: ArrayLike, other: ArrayLike) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import open_clip
@@ -25,7 +25,7 @@ from tracer.models.loading.preprocessing import Preprocessing
 from tracer.models.loading.weights import Weights, read
 from tracer.storage import link, write_text
 from tracer.tensor_files import save_tensors
-from tracer.toy import small_clip
+from tracer.toy import renderer, small_clip
 
 BatchNorm = Literal["frozen", "tracked"]
 
@@ -75,14 +75,14 @@ class Clip(DualEncoder):
     @property
     def logit_scale(self) -> Tensor:  # type: ignore[override]
         """The factor 1 / temperature, a scalar."""
-        return self.clip.logit_scale.exp()
+        return cast(Tensor, self.clip.logit_scale.exp())
 
     def forward(self, images: Tensor, tokens: Tensor) -> Features:
         image = self.clip.encode_image(images, normalize=True)
         return Features(image, self._text(tokens, normalize=True), self.logit_scale)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        return self.clip.encode_image(images)
+        return cast(Tensor, self.clip.encode_image(images))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         return self._text(tokens, normalize=False)
@@ -91,15 +91,15 @@ class Clip(DualEncoder):
         """Text embeddings (n, k); captions cut by `_tokens` get as many positions as they have."""
         length = tokens.shape[1]
         if not _reads_to_the_end_alone(self.clip) or length == self.clip.context_length:
-            return self.clip.encode_text(tokens, normalize=normalize)
+            return cast(Tensor, self.clip.encode_text(tokens, normalize=normalize))
         shorter = {
             "clip.positional_embedding": self.clip.positional_embedding[:length],
             "clip.attn_mask": self.clip.attn_mask[:length, :length],
         }
-        return functional_call(_TextTower(self.clip), shorter, (tokens, normalize), tie_weights=False)
+        return cast(Tensor, functional_call(_TextTower(self.clip), shorter, (tokens, normalize), tie_weights=False))
 
     def image_tower(self) -> nn.Module:
-        return self.clip.visual
+        return cast(nn.Module, self.clip.visual)
 
     def projections(self) -> tuple[Tensor, Tensor]:
         text_tower = getattr(self.clip, "text", self.clip)
@@ -119,7 +119,7 @@ class _TextTower(nn.Module):
         self.clip: Any = clip
 
     def forward(self, tokens: Tensor, normalize: bool) -> Tensor:
-        return self.clip.encode_text(tokens, normalize=normalize)
+        return cast(Tensor, self.clip.encode_text(tokens, normalize=normalize))
 
 
 def _reads_to_the_end_alone(clip: nn.Module) -> bool:
@@ -276,7 +276,7 @@ def _embedded(architecture: str, pretrained: str | None, batch_norm: BatchNorm, 
     # wider than open_clip's 0.02, which suits 49,408 tokens: with 44 words it halves the steps to the same loss
     nn.init.normal_(model.token_embedding.weight, std=0.1)
     open_clip.set_model_preprocess_cfg(
-        model, asdict(PreprocessCfg(size=small_clip.SIZE, mean=(small_clip.MEAN,) * 3, std=(small_clip.DEVIATION,) * 3))
+        model, asdict(PreprocessCfg(size=renderer.SIZE, mean=(small_clip.MEAN,) * 3, std=(small_clip.DEVIATION,) * 3))
     )
     clip = Clip(model, Blueprint(architecture, small_clip.CONFIGURATION), batch_norm)
     if pretrained is not None:

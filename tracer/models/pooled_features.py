@@ -24,4 +24,5 @@ def pooled_features(model: DualEncoder, images: Tensor) -> Tensor:
     bias = f"{name.removesuffix('weight')}bias"
     if name.endswith(".weight") and bias in dict(tower.named_parameters()):
         replaced[bias] = last.new_zeros(last.shape[1])
-    return functional_call(tower, replaced, (images,))
+    pooled: Tensor = functional_call(tower, replaced, (images,))
+    return pooled

@@ -27,13 +27,13 @@ OTHER = Look("#CC79A7", "^", "")
 def travelled(problem: Problem, weights: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Share of the way from W_0 to the optimum W* that weights (..., k, d) have gone in the span of a basis (d, r), (...)."""
     way = (optimum(problem) - problem.initial_weights) @ basis
-    return np.sum(((weights - problem.initial_weights) @ basis) * way, axis=(-2, -1)) / np.sum(way**2)
+    return np.asarray(np.sum(((weights - problem.initial_weights) @ basis) * way, axis=(-2, -1)) / np.sum(way**2))
 
 
 def retained(problem: Problem, weights: np.ndarray) -> np.ndarray:
     """Share of the orthogonal part of W_0 that weights (..., k, d) still have, <W Q, W_0 Q> / |W_0 Q|^2, (...)."""
     kept = problem.task_subspace.orthogonal(problem.initial_weights)
-    return np.sum(problem.task_subspace.orthogonal(weights) * kept, axis=(-2, -1)) / np.sum(kept**2)
+    return np.asarray(np.sum(problem.task_subspace.orthogonal(weights) * kept, axis=(-2, -1)) / np.sum(kept**2))
 
 
 def in_the_plane(problem: Problem, weights: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ def _moved_off(problem: Problem, weights: np.ndarray) -> float:
 def _interpolated(path: WeightPath[Problem], run: WeightHistory) -> np.ndarray:
     """The strategy's weights at every step of a run: WiSE-FT's lie between the start and the student."""
     start = run.student[0]
-    return start + path.strategy.interpolation * (run.student - start)
+    return np.asarray(start + path.strategy.interpolation * (run.student - start))
 
 
 def _label(axes: Sequence[Axes]) -> None:
@@ -170,6 +170,6 @@ def _label(axes: Sequence[Axes]) -> None:
         axis.plot(*optimum_at, "*", color="gold", markersize=16, zorder=0)
 
 
-def _handles(paths: Mapping[str, WeightPath[Problem]]) -> list:
+def _handles(paths: Mapping[str, WeightPath[Problem]]) -> list[Line2D]:
     looks = [Line2D([], [], color=COLORS[name], marker=LOOKS[name].marker, mfc="none", label=LABELS[name]) for name in paths]
     return [*looks, Line2D([], [], color="gold", marker="*", linestyle="", markersize=12, label="optimum, all kept")]

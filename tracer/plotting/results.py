@@ -1,6 +1,6 @@
 """Figures of what runs measured: trade-offs, calibration, gaps of teacher and student, interpolations, horizons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "fly
 
 def gaps(rows: Sequence[Row], methods: Sequence[str] = ("static_distillation", "ema_distillation", "tracer")) -> Figure:
     """The teacher's distance from the student over training, in weights and in what they say of a batch; a line a seed."""
-    panels = {
+    panels: dict[str, Callable[[Mapping[str, float]], float]] = {
         "student - teacher distance\nover student - anchor distance": lambda m: m["gap.student_teacher"] / m["gap.student_anchor"],
         "KL(teacher || student) of the batch": lambda m: m["gap.batch_kl"],
     }
@@ -119,7 +119,7 @@ def _pooled_accuracy(diagrams: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Accuracy by bin of several diagrams together, 0 where no image fell."""
     counts = np.array([diagram["counts"] for diagram in diagrams])
     right = np.array([diagram["accuracy"] for diagram in diagrams]) * counts
-    return right.sum(0) / np.maximum(counts.sum(0), 1)
+    return np.asarray(right.sum(0) / np.maximum(counts.sum(0), 1))
 
 
 def horizons(

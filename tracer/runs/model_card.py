@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tracer import __version__
 from tracer.config.defaults import EMBEDDED
@@ -82,7 +82,7 @@ class ModelCard:
         )
 
 
-def _template() -> Any:
+def _template() -> Template:
     # Markdown, whose own special characters `plain` and `code` take care of: HTML's escapes would be shown as they are
     environment = Environment(loader=PackageLoader("tracer.runs", ""), undefined=StrictUndefined, autoescape=False)
     environment.filters |= {"plain": _plain, "code": _code}

@@ -17,7 +17,8 @@ from tracer import plotting
 from tracer.config import loading
 from tracer.config.fields import Count, Location, Number, Section
 from tracer.config.overrides import put, remove
-from tracer.config.schema import RunConfig, StrategySection
+from tracer.config.schema import RunConfig
+from tracer.config.strategy import StrategySection
 from tracer.errors import UserError, nearest
 from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval, interval
@@ -357,7 +358,7 @@ def _accuracy(row: Row, name: str) -> float:
     sets = row["report"]["sets"]
     if name not in sets:
         raise UserError(f"sets names {name!r}{nearest(name, sets)}, which the suite lacks: rename or remove it, the runs are kept")
-    return sets[name]["accuracy"]
+    return float(sets[name]["accuracy"])
 
 
 def _names(key: str) -> list[str]:

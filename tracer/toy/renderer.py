@@ -201,7 +201,7 @@ def paint(
         images = np.where(_patches(n, finish.occlusion, rng), background[:, None, None, :], images)
     if finish.noise:
         images += _amounts(n, finish.noise, rng) * rng.standard_normal(images.shape, dtype=np.float32)
-    return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
+    return np.asarray((np.clip(images, 0, 1) * 255).round().astype(np.uint8))
 
 
 def _amounts(n: int, most: float, rng: np.random.Generator) -> np.ndarray:
@@ -211,7 +211,7 @@ def _amounts(n: int, most: float, rng: np.random.Generator) -> np.ndarray:
 def _clutter(n: int, amplitude: float, rng: np.random.Generator) -> np.ndarray:
     """Coloured blotches of two sizes: (n, SIZE, SIZE, 3)."""
     blotches = np.mean([enlarge(rng.standard_normal((n * 3, side, side)), "bicubic") for side in (5, 12)], axis=0)
-    return _amounts(n, amplitude, rng) * np.moveaxis(blotches.reshape(n, 3, SIZE, SIZE), 1, -1)
+    return np.asarray(_amounts(n, amplitude, rng) * np.moveaxis(blotches.reshape(n, 3, SIZE, SIZE), 1, -1))
 
 
 def _patches(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -237,7 +237,7 @@ def _glyph_coordinates(n: int, scale: np.ndarray, look: Look, rng: np.random.Gen
     skew = np.zeros((n, 2, 2))
     skew[:, 0, 0], skew[:, 0, 1], skew[:, 1, 1] = 1 / aspect, shear, 1
     inverse = (skew @ turn / scale[:, None, None]).astype(np.float32)
-    return np.einsum("nij,nhwj->nhwi", inverse, warped)
+    return np.asarray(np.einsum("nij,nhwj->nhwi", inverse, warped))
 
 
 def _font_field(face: ImageFont.FreeTypeFont, glyph: str) -> np.ndarray:

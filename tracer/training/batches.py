@@ -45,7 +45,7 @@ class Batch(NamedTuple):
         return Batch(moved(self.images), moved(self.tokens), None if self.replay is None else moved(self.replay))
 
 
-class Batches(Dataset):
+class Batches(Dataset[Batch]):
     """Batch t of a run for every step t.
 
     Each epoch is one permutation of the pairs, cut into whole batches. The permutation depends on (seed, epoch) alone, the captions
@@ -129,7 +129,7 @@ class Batches(Dataset):
         captions = self.pairs.captions
         if isinstance(captions, (list, tuple)):
             return [int(rng.integers(len(captions[index]))) for index in chosen]
-        return np.random.default_rng([self.seed, 2, step]).integers(2**63, size=self.batch_size).tolist()
+        return [int(draw) for draw in np.random.default_rng([self.seed, 2, step]).integers(2**63, size=self.batch_size)]
 
     def _candidates(self, epoch: int, position: int, row: int) -> Iterator[int]:
         """The pair of a row, and those that stand in for it, best first."""
@@ -236,7 +236,7 @@ def _leave_signals(worker: int) -> None:
     interruption.leave_to_parent()
 
 
-class _Cut(Dataset):
+class _Cut(Dataset[Batch]):
     """This process's rows of the batches of another dataset."""
 
     def __init__(self, batches: Dataset[Batch]):

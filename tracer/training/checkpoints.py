@@ -108,7 +108,7 @@ class Checkpoints:
         newest = self.paths()[-1]
         metadata = self._metadata(newest)
         self._require_same(metadata["identity"], f"step {metadata['step']} was saved", newest)
-        return metadata["step"]
+        return int(metadata["step"])
 
     def restore(self, progress: Progress) -> None:
         """Go back to the newest checkpoint, if there is one, in all processes of the run.
@@ -134,7 +134,8 @@ class Checkpoints:
 
     def _identity_begun(self) -> Identity | None:
         try:
-            return json.loads(self._begun.read_text(encoding="utf-8"))
+            begun: Identity = json.loads(self._begun.read_text(encoding="utf-8"))
+            return begun
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -12,7 +12,8 @@ def distance(model: nn.Module, other: nn.Module) -> Tensor:
     """Euclidean distance of the trained weights of two models of one architecture; a scalar."""
     mine, theirs = trained_parameters(model, other)
     differences = torch._foreach_sub([p.to(o.dtype) for p, o in zip(mine, theirs, strict=True)], theirs)
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(differences)))
+    length: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(differences)))
+    return length
 
 
 @torch.no_grad()

@@ -27,17 +27,18 @@ from tracer.models.dual_encoder import Features
 
 def count() -> int:
     """How many processes run together; 1 unless a launcher started several."""
-    return _state().num_processes
+    return int(_state().num_processes)
 
 
 def index() -> int:
     """Which of them this one is, from 0."""
-    return _state().process_index
+    return int(_state().process_index)
 
 
 def device() -> torch.device:
     """Where this process computes: its accelerator, or the CPU."""
-    return _state().device
+    found: torch.device = _state().device
+    return found
 
 
 def is_first() -> bool:
@@ -167,4 +168,5 @@ class _Rows(torch.autograd.Function):
 
 
 def _rows_of_all(rows: Tensor) -> Tensor:
-    return _Rows.apply(rows)
+    everyone: Tensor = _Rows.apply(rows)
+    return everyone

@@ -107,7 +107,8 @@ def orthogonality(projection: Tensor) -> Tensor:
     """
     _require_alike(projection)
     gram = projection @ projection.T
-    return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    distance: Tensor = torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    return distance
 
 
 def _require_square(*logits: Tensor) -> None:

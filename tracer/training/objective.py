@@ -101,7 +101,7 @@ class Objective:
 
     weights: Mapping[str, float]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not any(self.weights.values()):
             raise ValueError("the objective is empty: give at least one term a weight above zero")
         known = {*FEATURE_TERMS, *WEIGHT_TERMS}

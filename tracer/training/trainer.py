@@ -89,7 +89,7 @@ class Trainer:
     def __init__(
         self,
         model: DualEncoder,
-        batches: Dataset,
+        batches: Dataset[Batch],
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         loop: Loop,
@@ -288,7 +288,7 @@ class Trainer:
             raise UserError(f"the processes no longer have the same weights at step {self.progress.step}: use devices of one kind")
 
 
-def _require_one_horizon(steps: int, teacher: Teacher | None, schedule: Schedule, batches: Dataset) -> None:
+def _require_one_horizon(steps: int, teacher: Teacher | None, schedule: Schedule, batches: Dataset[Batch]) -> None:
     """Everything that knows its own number of steps has to know the loop's."""
     known: dict[str, Any] = {"teacher's clock": teacher and teacher.clock, "schedule": schedule, "set of batches": batches}
     for name, part in known.items():

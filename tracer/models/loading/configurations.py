@@ -54,7 +54,7 @@ class _Vision(BaseModel):
         """About how many numbers it has: matrices and positions, without norms and biases."""
         height, wide = _pair(self.image_size)
         if isinstance(self.layers, tuple):  # a ResNet: bottlenecks, and attention over the last grid, 1/32 of the image
-            blocks = sum(depth * 17 * (self.width * 2**stage) ** 2 for stage, depth in enumerate(self.layers))
+            blocks: int = sum(depth * 17 * (self.width * 2**stage) ** 2 for stage, depth in enumerate(self.layers))
             return blocks + (self.width * 32) ** 2 * 3 + (height // 32) * (wide // 32) * self.width * 32
         patch_height, patch_width = _pair(self.patch_size or 16)
         patches = (height // patch_height) * (wide // patch_width) + 3 * patch_height * patch_width
