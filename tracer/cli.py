@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer import __version__, paths
+from tracer import __version__, paths, storage
 from tracer.errors import UserError
 
 if TYPE_CHECKING:
@@ -213,8 +213,7 @@ def _to_read(text: str | None, option: str) -> Path | None:
     if text is None:
         return None
     path = paths.given(text, option)
-    paths.require_readable(path, option)
-    return path
+    return storage.require_regular(path, f"{option} is {path}, which")
 
 
 def _coefficients(text: str) -> list[float]:

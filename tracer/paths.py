@@ -68,15 +68,6 @@ def require_file(path: Path, option: str) -> None:
     require_folder(path.parent, option)
 
 
-def require_readable(path: Path, option: str) -> None:
-    """Refuse a file to read that is not there, or is none."""
-    if path.is_dir():
-        raise UserError(f"{option} is {path}, which is a folder: name a file in it")
-    if not path.is_file():
-        found = "is a device or a pipe: name a file" if path.exists() else "does not exist: check the path"
-        raise UserError(f"{option} is {path}, which {found}")
-
-
 def _existing(path: Path) -> Path:
     """The path itself, or the nearest of its folders that is there (a link to nothing counts as what it is: in the way)."""
     while not (path.exists() or path.is_symlink()) and path != path.parent:

@@ -14,6 +14,8 @@ from typing import Any
 
 from tracer.errors import UserError
 
+_SHOWN = 300  # characters of a path in a sentence, in which a caption that was taken for one would not fit
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader finds either the old one or the whole new one."""
@@ -50,22 +52,42 @@ def _without_nonfinite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
+def require_regular(path: Path, subject: str = "") -> Path:
+    """The path, if it is a regular file's: reading from a pipe or a device may never end.
+
+    Args:
+        path: where it should be.
+        subject: what the sentence begins with in place of the path, "--weights is w.pt, which" say.
+
+    Raises:
+        UserError: if it is absent, out of reach, a folder, a device or a pipe.
+    """
+    shown = str(path)[:_SHOWN]
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        absent = f"{subject} does not exist" if subject else f"there is no file {shown}"
+        raise UserError(f"{absent}: check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {shown}: {reason}; check the path and its permissions") from error
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{subject or shown} is a folder: name a file in it")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{subject or shown} is a device or a pipe: name a file")
+    return path
+
+
 def require_file(path: Path) -> None:
     """Refuse what cannot be a file of tensors, without reading more than its beginning.
 
     Raises:
-        UserError: if it is absent, unreadable, a folder, a device or pipe, empty, or a stand-in for a file that was not fetched.
+        UserError: if it is no regular file, unreadable, empty, or a stand-in for a file that was not fetched.
     """
+    require_regular(path)
     try:
-        kind = path.stat()
-        if stat.S_ISDIR(kind.st_mode):
-            raise UserError(f"{path} is a folder: name a file in it")
-        if not stat.S_ISREG(kind.st_mode):
-            raise UserError(f"{path} is a device or a pipe: name a file")
         with path.open("rb") as file:
             start = file.read(64)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"there is no file {path}: check the path") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
     if not start:

@@ -128,9 +128,9 @@ CAPTIONS = [
     Case(
         "captions in another encoding", CAPTIONED, r"set/a\.txt .*UTF-8", {"set/a.png": PNG, "set/a.txt": "café".encode("latin-1")}
     ),
-    Case("a folder for captions", CAPTIONED, r"set/a\.txt is a folder, not a file", {"set/a.png": PNG, "set/a.txt": folder}),
-    Case("a pipe for captions", CAPTIONED, r"set/a\.txt is a pipe or a device", {"set/a.png": PNG, "set/a.txt": os.mkfifo}),
-    Case("an endless caption", CAPTIONED, r"set/a\.txt is a pipe or a device", {"set/a.png": PNG, "set/a.txt": link("/dev/zero")}),
+    Case("a folder for captions", CAPTIONED, r"set/a\.txt is a folder: name a file in it", {"set/a.png": PNG, "set/a.txt": folder}),
+    Case("a pipe for captions", CAPTIONED, r"set/a\.txt is a device or a pipe", {"set/a.png": PNG, "set/a.txt": os.mkfifo}),
+    Case("an endless caption", CAPTIONED, r"set/a\.txt is a device or a pipe", {"set/a.png": PNG, "set/a.txt": link("/dev/zero")}),
 ]
 
 SUITES = [

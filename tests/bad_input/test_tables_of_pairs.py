@@ -80,9 +80,9 @@ CSV = [
     table("UTF-16", "pairs.csv is in UTF-16", f"{HEADER}{FIRST}".encode("utf-16")),
     table("zero bytes", "line 2 holds a zero byte", f"{HEADER}{IMAGES[0]},a\0b\n"),
     table("a picture for a table", "pairs.csv line 3 holds a zero byte", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
-    table("a folder for a table", "pairs.csv is a folder, not a file", lambda path: path.mkdir()),
-    table("a pipe for a table", "pairs.csv is a pipe or a device", os.mkfifo),
-    Case("a device for a table", train("/dev/zero"), "/dev/zero is a pipe or a device"),
+    table("a folder for a table", "pairs.csv is a folder: name a file in it", lambda path: path.mkdir()),
+    table("a pipe for a table", "pairs.csv is a device or a pipe", os.mkfifo),
+    Case("a device for a table", train("/dev/zero"), "/dev/zero is a device or a pipe"),
     table("an absent image", r"names 1 images that are not there, first nothing\.png", f"{HEADER}{FIRST}nothing.png,x\n"),
     table(
         "a folder for an image", "names 1 images that are no regular files, first photos/cat", f"{HEADER}photos/cat,a cat\n{FIRST}"
@@ -118,7 +118,7 @@ PARQUET = [
         {"pairs.parquet": HEADER + FIRST},
     ),
     Case("an empty Parquet file", train("pairs.parquet"), "cannot read pairs.parquet", {"pairs.parquet": b""}),
-    Case("a pipe for a Parquet file", train("pairs.parquet"), "pipe or a device", {"pairs.parquet": os.mkfifo}),
+    Case("a pipe for a Parquet file", train("pairs.parquet"), "device or a pipe", {"pairs.parquet": os.mkfifo}),
     columns("captions that are numbers", "column 'title' holds int64, not text", title=[1, 2, 3, 4, 5, 6]),
     columns("captions that are bytes", "column 'title' holds binary, not text", title=[b"a"] * 6),
     columns("captions that are lists", "column 'title' holds list", title=[["a", "b"]] * 6),

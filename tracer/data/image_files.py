@@ -13,6 +13,7 @@ from tracer.data.datasets import CaptionedImages, LabelledImages
 from tracer.data.images import decode
 from tracer.data.tables import Row, csv_rows
 from tracer.errors import UserError, nearest
+from tracer.storage import require_regular
 
 _SYNSET = re.compile(r"n\d{8}")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -212,7 +213,7 @@ def _listed(table: Path, images: Sequence[str], captions: Sequence[str]) -> Capt
 def _captions(path: Path) -> tuple[str, ...]:
     try:
         if path.exists():
-            listing.require_file(path)
+            require_regular(path)
         with path.open(encoding="utf-8-sig") as file:  # whose lines end at \n, \r\n and \r alone
             captions = tuple(line.strip() for line in file if line.strip())
     except (OSError, UnicodeDecodeError) as error:

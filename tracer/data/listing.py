@@ -130,35 +130,21 @@ def require_folder(path: Path) -> Path:
     Raises:
         UserError: if not.
     """
-    if not stat.S_ISDIR(_mode(path, "folder")):
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise UserError(f"there is no folder {path}: check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"cannot open the folder {_short(path)} ({reason}): check the path") from None
+    if not stat.S_ISDIR(mode):
         raise UserError(f"{path} is not a folder: check the path")
-    return path
-
-
-def require_file(path: Path) -> Path:
-    """The path, if it is a regular file's: reading from a pipe or a device may never end.
-
-    Raises:
-        UserError: if not.
-    """
-    mode = _mode(path, "file")
-    if not stat.S_ISREG(mode):
-        raise UserError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file: check the path")
     return path
 
 
 def nfc(name: str) -> str:
     """A name in Unicode's composed form."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-def _mode(path: Path, what: str) -> int:
-    try:
-        return path.stat().st_mode
-    except FileNotFoundError:
-        raise UserError(f"there is no {what} {path}: check the path") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot open the {what} {_short(path)} ({getattr(error, 'strerror', error)}): check the path") from None
 
 
 def _entries(folder: Path, left_out: Counter[str]) -> Iterator[os.DirEntry[str]]:

@@ -11,8 +11,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from tracer.data.listing import require_file
 from tracer.errors import UserError
+from tracer.storage import require_regular
 
 END = b"\0" * tarfile.BLOCKSIZE  # a whole archive ends with at least one such block
 FORMAT = "places of samples in a tar file"
@@ -32,7 +32,7 @@ def samples(path: Path) -> Samples:
         UserError: if it is no tar file, cut short or empty, or a member comes twice, is no plain file, or has a name not in UTF-8.
     """
     try:
-        state = _state(require_file(path))
+        state = _state(require_regular(path))
         cache = path.with_name(f"{path.name}.index")
         kept = _kept(cache, state)
         if kept is not None:

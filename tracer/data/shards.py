@@ -20,10 +20,10 @@ import numpy as np
 from tracer.data import shard_index
 from tracer.data.datasets import CaptionedImages
 from tracer.data.images import SUFFIXES, CorruptSample, decode
-from tracer.data.listing import require_file
 from tracer.data.shard_index import Samples
 from tracer.errors import UserError
 from tracer.messages import shortened
+from tracer.storage import require_regular
 
 MOST_SHARDS = 10**6
 LONGEST_NUMBER = 18  # digits
@@ -135,7 +135,7 @@ def webdataset(pattern: str, caption: str) -> CaptionedImages:
     if len({*paths}) < len(paths):
         raise UserError(f"the pattern {pattern} names a shard twice: name each once")
     for path in paths:
-        require_file(path)
+        require_regular(path)
     suffix, _, key = caption.partition(".")
     images, captions = [], []
     for path in paths:

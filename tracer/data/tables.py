@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tracer.data.listing import require_file
 from tracer.errors import DISTRIBUTION, UserError, nearest
+from tracer.storage import require_regular
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _HEADER_WITHIN = 2**20  # characters
@@ -72,7 +72,7 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> list[Row]:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise UserError(f"Parquet files need pyarrow: pip install '{DISTRIBUTION}[parquet]', or give a CSV file") from error
-    require_file(path)
+    require_regular(path)
     try:
         with parquet.ParquetFile(path) as file:
             _require_columns(path, columns, file.schema_arrow.names)
@@ -93,7 +93,7 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> list[Row]:
 
 def _text(path: Path) -> str:
     try:
-        content = require_file(path).read_bytes()
+        content = require_regular(path).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): check that this user may") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):

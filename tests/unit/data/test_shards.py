@@ -214,10 +214,10 @@ class TestFaults:
     def test_what_is_no_file(self, folder):
         os.mkfifo(folder / "pipe.tar")
         (folder / "folder.tar").mkdir()
-        for name, what in (("pipe", "a pipe or a device"), ("folder", "a folder")):
-            with pytest.raises(UserError, match=rf"{name}\.tar is {what}, not a file"):
+        for name, what in (("pipe", "a device or a pipe"), ("folder", "a folder")):
+            with pytest.raises(UserError, match=rf"{name}\.tar is {what}: name a file"):
                 webdataset(f"{folder}/{name}.tar", "txt")
-        with pytest.raises(UserError, match="/dev/zero is a pipe or a device"):
+        with pytest.raises(UserError, match="/dev/zero is a device or a pipe"):
             webdataset("/dev/zero", "txt")
 
     @pytest.mark.parametrize("written", ["{0..999999999}.tar", "{0..9999}/{0..9999}.tar", "{0..99999999999999999}.tar"])
