@@ -6,6 +6,7 @@ import signal
 import traceback
 
 import torch
+import torch._dynamo  # an optimiser's first step imports it, which would take seconds in every forked process
 import torch.distributed as dist
 from accelerate.state import AcceleratorState, GradientState
 

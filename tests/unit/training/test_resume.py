@@ -75,7 +75,7 @@ def train(folder, workers=0, on_step=lambda step: None, precision="fp32", dropou
 class Child:
     """A run in a process of its own, which tells what it is doing through a pipe; or one of two processes that share a run."""
 
-    def __init__(self, folder, workers=0, dawdles_while_writing=False, rank=None, meeting=None, **settings):
+    def __init__(self, folder, workers=0, dawdles_while_writing=False, rank=None, meeting=None, pause=0.0, **settings):
         reading, writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -83,17 +83,17 @@ class Child:
             os.close(reading)
             if rank is not None:
                 join(meeting, rank, 2)
-            self._run(folder, workers, dawdles_while_writing, writing, settings)
+            self._run(folder, workers, dawdles_while_writing, writing, pause, settings)
         os.setpgid(self.pid, self.pid)  # here and there: whichever comes first
         os.close(writing)
         self.pipe = reading
 
     @staticmethod
-    def _run(folder, workers, dawdles_while_writing, pipe, settings):
+    def _run(folder, workers, dawdles_while_writing, pipe, pause, settings):
         if dawdles_while_writing:
             os.fsync = lambda _: (os.write(pipe, WRITING), time.sleep(SECONDS_TO_ANSWER))
         try:
-            train(folder, workers, lambda _: os.write(pipe, STEP_DONE), **settings)
+            train(folder, workers, lambda _: (os.write(pipe, STEP_DONE), time.sleep(pause)), **settings)
         except Stopped as stopped:
             os._exit(stopped.code)
         except KeyboardInterrupt:
@@ -301,8 +301,8 @@ def test_two_processes_of_which_one_is_killed_end_as_if_nothing_had_happened(tmp
 def test_one_process_goes_on_from_two(tmp_path, number):
     """In float64 and without dropout, whose numbers each of two processes draws for itself, but for rounding."""
     alike, rng = {"precision": "fp64", "dropout": 0.0}, np.random.default_rng(7)
-    assert one_of_two(number, **alike)(tmp_path / "two", rng)
-    assert one_of_two(number, **alike)(tmp_path / "two", rng)
+    for _ in range(2):  # with a pause after each step, so that no run is over before the signal comes
+        assert one_of_two(number, pause=0.05, **alike)(tmp_path / "two", rng)
     assert 0 < Checkpoints(tmp_path / "two" / "checkpoints", {"steps": STEPS}).step() < STEPS
     for folder in ("one", "two"):
         finish(tmp_path / folder, **alike)
