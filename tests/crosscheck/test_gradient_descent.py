@@ -98,7 +98,7 @@ def test_weights_that_pass_through_zero():
         return theory.gradient_descent(problem, theory.FineTuning(), learning_rate=learning_rate, steps=5).weights(3).item()
 
     rate = brentq(lambda learning_rate: third(learning_rate) - 1e-6, 0.01, 0.5)
-    path, trained = assert_path_is_run(problem, theory.FineTuning(), Setting(rate, 5))
+    _, trained = assert_path_is_run(problem, theory.FineTuning(), Setting(rate, 5))
     assert trained.student[3].item() == pytest.approx(1e-6, rel=1e-6)
     third_weights = trained.student[3:4]
     assert missed(1.001 * third_weights, third_weights, problem.initial_weights) > POWER * PER_STEP * 5
