@@ -41,6 +41,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(accelerate|collections|matplotlib|np|numpy|open_clip|pathlib|PIL|pydantic|pydantic_core|rich|sympy|sp|torch)\..*",
     ),
+    (r"py:class", r"tracer\.theory\.strategies\.Posed"),  # a type variable
 ]
 
 html_theme = "furo"
