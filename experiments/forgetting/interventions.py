@@ -90,7 +90,6 @@ def gradient_descent(run: RunConfig, rate: float) -> Encoder:
         Batches(training_pairs(run.data), encoder, run.optimization.batch_size, steps, run.seed),
         Objective(run.strategy.objective_weights()),
         torch.optim.SGD(trained, lr=rate),
-        Loop(steps, max_gradient_norm=run.optimization.max_gradient_norm),
-        schedule=schedules.cosine(steps),
+        Loop(steps, schedules.cosine(steps), max_gradient_norm=run.optimization.max_gradient_norm),
     ).fit()
     return encoder

@@ -92,9 +92,8 @@ def _train(model: Towers, world: World, look: Look, weights: Row, epochs: int, *
     steps = epochs * TRAINING
     # no weight decay: it pulls towards 0, which none of the compared methods asks for
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.0), lr=LEARNING_RATE, fused=True)
-    schedule = schedules.cosine(steps, round(WARMUP_SHARE * steps))
-    loop = Loop(total_steps=steps, log_every_steps=TRAINING)
-    Trainer(model, world.batches(look), Objective(weights), optimizer, loop, schedule=schedule, **others).fit()
+    loop = Loop(steps, schedules.cosine(steps, round(WARMUP_SHARE * steps)), log_every_steps=TRAINING)
+    Trainer(model, world.batches(look), Objective(weights), optimizer, loop, **others).fit()
 
 
 def accuracies(model: Towers, world: World, split: Split) -> Row:

@@ -268,9 +268,8 @@ def trained(dtype, kernel, penalties, distillation, from_the_first=False):
         RandomBatches(STEPS, PAIRS),
         Objective(penalties | distillation if from_the_first else penalties),
         torch.optim.AdamW(student.parameters(), lr=LOOP["lr"], weight_decay=LOOP["wd"]),
-        Loop(STEPS, PRECISION[dtype]),
+        Loop(STEPS, cosine(STEPS, WARMUP), PRECISION[dtype]),
         teacher=teacher,
-        schedule=cosine(STEPS, WARMUP),
         on_step=lambda _: setattr(trainer, "objective", Objective(penalties | distillation)),
     )
     trainer.fit()

@@ -124,10 +124,9 @@ def train(
         batches,
         Objective({**_contrast(logit_scale), "embedding_norm": problem.embedding_penalty, **_distilled(problem, strategy)}),
         optimizer,
-        Loop(steps, precision="fp64"),
+        Loop(steps, schedule, precision="fp64"),
         teacher=teacher,
         anchor=anchor,
-        schedule=schedule,
         on_step=lambda step: history.append((_weights(model), _weights(teacher.module))),
     ).fit()
     final = interpolate(anchor, model, strategy.coefficient) if isinstance(strategy, WiSEFT) else model
@@ -207,7 +206,6 @@ def _trained_probe(problem: Problem) -> Array:
         PairBatches(posed, len(rates)),
         Objective({"linearised_contrastive": 1.0, "embedding_norm": posed.embedding_penalty}),
         optimizer,
-        Loop(len(rates), precision="fp64"),
-        schedule=lambda step: float(rates[step]),
+        Loop(len(rates), lambda step: float(rates[step]), precision="fp64"),
     ).fit()
     return _weights(model)

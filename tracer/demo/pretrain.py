@@ -56,8 +56,7 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
         Batches(world.pretraining_pairs(PAIRS, seed), encoder, BATCH_SIZE, steps, seed),
         Objective({"contrastive": 1.0}),
         torch.optim.AdamW(parameter_groups(encoder.model, WEIGHT_DECAY), lr=LEARNING_RATE, betas=(0.9, 0.98), fused=True),
-        Loop(total_steps=steps, max_gradient_norm=1.0, checkpoint_every_steps=500),
-        schedule=schedules.cosine(steps, min(WARMUP_STEPS, steps - 1)),
+        Loop(steps, schedules.cosine(steps, min(WARMUP_STEPS, steps - 1)), max_gradient_norm=1.0, checkpoint_every_steps=500),
         checkpoints=Checkpoints(folder, {"pretraining_seed": seed, "steps": steps}),
         on_step=on_step,
     )

@@ -91,7 +91,6 @@ def trainer(
         betas=optimization.betas,
         fused=True,
     )
-    cosine = optimization.schedule == "cosine"
     return Trainer(
         learner.student,
         batches,
@@ -100,7 +99,6 @@ def trainer(
         _loop(run),
         teacher=teacher,
         anchor=learner.start,
-        schedule=schedules.cosine(optimization.total_steps, optimization.warmup_steps) if cosine else schedules.constant,
         checkpoints=checkpoints,
         skips=_skips(run, batches, checkpoints.step()),
         on_step=on_step,
@@ -125,8 +123,10 @@ def _teacher(run: RunConfig, student: DualEncoder) -> Teacher | None:
 
 def _loop(run: RunConfig) -> Loop:
     optimization = run.optimization
+    cosine = optimization.schedule == "cosine"
     return Loop(
         total_steps=optimization.total_steps,
+        schedule=schedules.cosine(optimization.total_steps, optimization.warmup_steps) if cosine else schedules.constant,
         precision=optimization.precision,
         micro_batch_size=optimization.micro_batch_size,
         max_gradient_norm=optimization.max_gradient_norm,

@@ -38,6 +38,7 @@ class Loop:
 
     Attributes:
         total_steps: optimiser steps.
+        schedule: multiplier of the learning rate by step.
         precision: "bf16" autocasts the towers and keeps weights and losses in float32; "fp64" does all in float64.
         micro_batch_size: pairs that pass the towers of a process at once; None is all its pairs. Gradients stay those of the
             whole batch, with all its negatives (exactly, for models whose samples do not interact, so batch-norm statistics must
@@ -51,6 +52,7 @@ class Loop:
     """
 
     total_steps: int
+    schedule: Schedule = constant
     precision: Precision = "fp32"
     micro_batch_size: int | None = None
     max_gradient_norm: float | None = None
@@ -71,11 +73,10 @@ class Trainer:
         model: the student; a `DualEncoder` module. It is moved to the device and trained in place.
         batches: a dataset whose item t is the `Batch` of step t, the same in every process.
         objective: what is minimised.
-        optimizer: over the model's parameters; each group's `lr` at this point is the peak that `schedule` multiplies.
+        optimizer: over the model's parameters; each group's `lr` at this point is the peak that the loop's schedule multiplies.
         loop: how the run is stepped.
         teacher: required if the objective has a distillation term; built from `model` before this call.
         anchor: the pretrained model, for L2-SP and for the distances in the log; it is not changed.
-        schedule: multiplier of the learning rate by step.
         checkpoints: where the run is saved and resumed from; None saves nothing.
         trackers: where scalars go.
         skips: where corrupt training pairs are written down; their number is logged as `data.skipped`. None: by no one.
@@ -96,7 +97,6 @@ class Trainer:
         *,
         teacher: Teacher | None = None,
         anchor: DualEncoder | None = None,
-        schedule: Schedule = constant,
         checkpoints: Checkpoints | None = None,
         trackers: Sequence[Tracker] = (),
         skips: CorruptSamples | None = None,
@@ -106,8 +106,8 @@ class Trainer:
             raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
         if objective.needs_anchor and anchor is None:
             raise UserError("the l2_sp term needs the pretrained weights: give the trainer an anchor")
-        _require_one_horizon(loop.total_steps, teacher, schedule, batches)
-        self.batches, self.objective, self.loop, self.schedule = shared(batches), objective, loop, schedule
+        _require_one_horizon(loop, teacher, batches)
+        self.batches, self.objective, self.loop = shared(batches), objective, loop
         self.teacher, self.anchor = teacher, anchor
         self.checkpoints, self.trackers, self.skips, self.on_step = checkpoints, trackers, skips, on_step
         self._dtype = torch.float64 if loop.precision == "fp64" else torch.float32
@@ -185,7 +185,7 @@ class Trainer:
 
     def _step(self, batch: Batch, reported: bool) -> dict[str, float]:
         """One optimiser step; a report of it on the steps that ask for one."""
-        multiplier = self.schedule(self.progress.step)
+        multiplier = self.loop.schedule(self.progress.step)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * multiplier
         self.optimizer.zero_grad(set_to_none=True)
@@ -288,10 +288,10 @@ class Trainer:
             raise UserError(f"the processes no longer have the same weights at step {self.progress.step}: use devices of one kind")
 
 
-def _require_one_horizon(steps: int, teacher: Teacher | None, schedule: Schedule, batches: Dataset[Batch]) -> None:
+def _require_one_horizon(loop: Loop, teacher: Teacher | None, batches: Dataset[Batch]) -> None:
     """Everything that knows its own number of steps has to know the loop's."""
-    known: dict[str, Any] = {"teacher's clock": teacher and teacher.clock, "schedule": schedule, "set of batches": batches}
+    known: dict[str, Any] = {"teacher's clock": teacher and teacher.clock, "schedule": loop.schedule, "set of batches": batches}
     for name, part in known.items():
-        own = getattr(part, "total_steps", steps)
-        if own != steps:
-            raise UserError(f"the {name} is made for {own} steps and the loop takes {steps}: give both the same")
+        own = getattr(part, "total_steps", loop.total_steps)
+        if own != loop.total_steps:
+            raise UserError(f"the {name} is made for {own} steps and the loop takes {loop.total_steps}: give both the same")

@@ -56,7 +56,13 @@ def train(precision="fp64", size=None, optimizer="adamw", *, weights=EVERYTHING,
             p.lerp_(a, 0.3)
     batches = parts.pop("batches", None) or RandomBatches(steps, 8, 6)
     loop = Loop(
-        steps, precision=precision, micro_batch_size=size, max_gradient_norm=1.0, log_every_steps=1, checkpoint_every_steps=5
+        steps,
+        schedules.cosine(steps, min(3, steps - 1)),
+        precision=precision,
+        micro_batch_size=size,
+        max_gradient_norm=1.0,
+        log_every_steps=1,
+        checkpoint_every_steps=5,
     )
     made = torch.optim.AdamW(groups, lr=0.01, fused=True) if optimizer == "adamw" else torch.optim.SGD(groups, lr=0.1)
     trainer = Trainer(
@@ -67,7 +73,6 @@ def train(precision="fp64", size=None, optimizer="adamw", *, weights=EVERYTHING,
         loop,
         teacher=teacher,
         anchor=anchor,
-        schedule=schedules.cosine(steps, min(3, steps - 1)),
         trackers=[recorder],
         **parts,
     )

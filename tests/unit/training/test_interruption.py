@@ -12,7 +12,7 @@ from tests.models import RandomBatches, TinyDualEncoder
 from tests.processes import in_processes
 from tracer.averaging import Clock, Static
 from tracer.errors import Stopped, UserError
-from tracer.schedules import cosine
+from tracer.schedules import constant, cosine
 from tracer.training import distributed, interruption
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.interruption import Interruption
@@ -173,7 +173,9 @@ class TestHorizon:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         batches = parts.pop("batches", RandomBatches(STEPS))
         with pytest.raises(UserError, match=f"the {what} is made for 10 steps and the loop takes {STEPS}: give both the same"):
-            Trainer(model, batches, Objective({"contrastive": 1.0}), optimizer, Loop(STEPS), **parts)
+            Trainer(
+                model, batches, Objective({"contrastive": 1.0}), optimizer, Loop(STEPS, parts.pop("schedule", constant)), **parts
+            )
 
     def test_of_a_clock(self):
         self.assert_refused("teacher's clock", teacher=Teacher(TinyDualEncoder(), Static(), Clock(10)))

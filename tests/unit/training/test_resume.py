@@ -57,6 +57,7 @@ def train(folder, workers=0, on_step=lambda step: None, precision="fp32", dropou
         torch.optim.AdamW(parameter_groups(model, 0.1), lr=0.01, fused=True),
         Loop(
             STEPS,
+            schedules.cosine(STEPS, 5),
             precision=precision,
             max_gradient_norm=1.0,
             log_every_steps=3,
@@ -65,7 +66,6 @@ def train(folder, workers=0, on_step=lambda step: None, precision="fp32", dropou
         ),
         teacher=Teacher(model, Beta(0.5, 0.5), Clock(STEPS, 2)),
         anchor=anchor,
-        schedule=schedules.cosine(STEPS, 5),
         checkpoints=checkpoints,
         trackers=trackers,
         on_step=on_step,

@@ -352,8 +352,7 @@ class TestSchedule:
             RandomBatches(total),
             Objective({"contrastive": 1.0}),
             optimizer,
-            Loop(total, log_every_steps=1),
-            schedule=schedules.cosine(total, warmup),
+            Loop(total, schedules.cosine(total, warmup), log_every_steps=1),
             trackers=[tracker],
             on_step=lambda step: rates.append([group["lr"] for group in optimizer.param_groups]),
         ).fit()
