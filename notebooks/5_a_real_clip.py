@@ -36,7 +36,7 @@ from tracer.evaluation import decay, measures
 from tracer.evaluation.budget import budget
 from tracer.evaluation.displacement import relative_displacement
 from tracer.evaluation.report import evaluate
-from tracer.plotting import LABELS, Curve, Panel, curves
+from tracer.plotting import LOOKS, Curve, Panel, curves
 from tracer.runs.fine_tune import fine_tune
 from tracer.strategies import PRESETS
 from tracer.toy import world
@@ -88,7 +88,7 @@ reports = {"zero_shot": next(row["report"] for row in demo if row["method"] == "
 print(f"{'after 30 steps':24}" + "".join(f"{name:>12}" for name in measures.MEASURES))
 for method, report in reports.items():
     values = [measures.measure({"report": report}, name) for name in measures.MEASURES]
-    print(f"{LABELS.get(method, method):24}" + "".join(f"{100 * value:12.1f}" for value in values))
+    print(f"{LOOKS[method].label:24}" + "".join(f"{100 * value:12.1f}" for value in values))
 
 # %% [markdown]
 # Percent, on one pretrained model: a run says little about differences of a point or two.
@@ -108,7 +108,7 @@ at_chosen = [row for row in demo if row["method"] != "wise_ft" or row["strength"
 summary = measures.summary(at_chosen)
 print(f"{'after 300 steps':24}" + "".join(f"{name:>14}" for name in measures.MEASURES))
 for method, measured in summary.items():
-    print(f"{LABELS[method]:24}" + "".join(f"{100 * m:8.1f} ± {100 * half:3.1f}" for m, half in measured.values()))
+    print(f"{LOOKS[method].label:24}" + "".join(f"{100 * m:8.1f} ± {100 * half:3.1f}" for m, half in measured.values()))
 
 # %% [markdown]
 # Mean ± half-width of the 95 % t interval over three pretrained models. Is the confidence right on shifted images? In a
@@ -132,7 +132,7 @@ plotting.reliability(at_chosen)
 print(f"{'':20}{'teacher went':>14}{'sides differ by':>18}{'|sum of gaps|':>16}{'over the way':>15}")
 for method, found in budgets.items():
     print(
-        f"{LABELS[method]:20}{found.travelled:14.4f}{found.mismatch:18.1e}{found.summed_gap:16.3f}"
+        f"{LOOKS[method].label:20}{found.travelled:14.4f}{found.mismatch:18.1e}{found.summed_gap:16.3f}"
         f"{found.summed_gap / found.travelled:15.4f}"
     )
 
@@ -189,7 +189,7 @@ for method, row_name in methods.items():
 panels = []
 for title, shares in (("measured on the embedded CLIP", measured), ("predicted for a linear problem", predicted)):
     drawn = [
-        Curve(method, times / int(horizon), np.maximum(share, 1e-5), f"{LABELS[method]}, {horizon} steps", lines[horizon])
+        Curve(method, times / int(horizon), np.maximum(share, 1e-5), f"{LOOKS[method].label}, {horizon} steps", lines[horizon])
         for (method, horizon), (times, share) in shares.items()
     ]
     panels.append(Panel(title, "progress of the run", "gap / distance from the start", drawn, "y", legend=not panels))
@@ -209,7 +209,7 @@ for source, shares in (("measured", measured), ("predicted", predicted)):
         middle = (times >= 0.1 * steps) & (times <= 0.9 * steps)
         fits = decay.exponential(times[middle], share[middle]), decay.power_law(times[middle], share[middle])
         print(
-            f"{source:10} {LABELS[method]:17} {steps:5} steps  {fits[0].rate * steps:12.2f}{fits[0].deviation:8.2f}"
+            f"{source:10} {LOOKS[method].label:17} {steps:5} steps  {fits[0].rate * steps:12.2f}{fits[0].deviation:8.2f}"
             f"{fits[1].rate:10.2f}{fits[1].deviation:8.2f}"
         )
         at_half.setdefault((source, method), []).append((steps, share[len(share) // 2 - 1]))
@@ -217,7 +217,7 @@ print()
 for (source, method), points in at_half.items():
     exponent = decay.power_law(*np.array(points).T).rate
     shares = ", ".join(f"{share:.4f}" for _, share in points)
-    print(f"{source:10}{LABELS[method]:17} half-way at 300, 1000, 3000 steps: {shares}; falls like steps^-{exponent:.2f}")
+    print(f"{source:10}{LOOKS[method].label:17} half-way at 300, 1000, 3000 steps: {shares}; falls like steps^-{exponent:.2f}")
 
 # %% [markdown]
 # ## Where the change went
@@ -230,7 +230,7 @@ compared = {"flyp": displacements[SLOWER], **{method: displacements[method] for 
 plotting.displacement(compared)
 
 # %%
-print(f"{'changed, %':26}" + "".join(f"{LABELS[method]:>20}" for method in compared))
+print(f"{'changed, %':26}" + "".join(f"{LOOKS[method].label:>20}" for method in compared))
 for name in sorted(compared["flyp"], key=lambda name: -compared["flyp"][name])[:8]:
     print(f"{name:26}" + "".join(f"{100 * moved[name]:20.2f}" for moved in compared.values()))
 towers = {
@@ -241,7 +241,7 @@ for method in budgets:
     for tower, blocks in towers.items():
         shares = [compared[method][name] / compared["flyp"][name] for name in blocks]
         print(
-            f"{LABELS[method]:17} {tower}: {min(shares):.2f} to {max(shares):.2f} times what FLYP changed, "
+            f"{LOOKS[method].label:17} {tower}: {min(shares):.2f} to {max(shares):.2f} times what FLYP changed, "
             f"median {np.median(shares):.2f}"
         )
 

@@ -11,27 +11,34 @@ class Look(NamedTuple):
     label: str
 
 
+class _Looks(dict[str, Look]):
+    """A strategy that has no look here, such as one of a reader's own, is grey and called by its name."""
+
+    def __missing__(self, strategy: str) -> Look:
+        return Look("#666666", "o", strategy)
+
+
 # Okabe and Ito's palette for the strategies that are compared most, Paul Tol's muted one for the others
-LOOKS = {
-    "zero_shot": Look("#000000", "o", "zero-shot"),
-    "flyp": Look("#D55E00", "o", "FLYP"),
-    "l2_sp": Look("#999999", "s", "L2-SP"),
-    "static_distillation": Look("#56B4E9", "D", "static distillation"),
-    "ema_distillation": Look("#E69F00", "^", "EMA distillation"),
-    "tracer": Look("#0072B2", "o", "TRACER (WMA)"),
-    "wise_ft": Look("#009E73", "v", "WiSE-FT"),
-    "weight_decay": Look("#CC79A7", "p", "weight decay"),
-    "carot": Look("#CC79A7", "^", "CaRot"),
-    "linear_probe": Look("#882255", "P", "linear probe"),
-    "ft": Look("#AA4499", "X", "FT"),
-    "lp_ft": Look("#332288", "P", "LP-FT"),
-    "model_stock": Look("#117733", "*", "Model Stock"),
-    "tracer_without_crd": Look("#0072B2", "<", "TRACER without CRD"),
-    "tracer_without_fd": Look("#0072B2", ">", "TRACER without FD"),
-    "tracer_without_icl": Look("#0072B2", "h", "TRACER without ICL"),
-    "tracer_without_cross_kd": Look("#0072B2", "d", "TRACER without CrossKD"),
-}
-COLORS = {strategy: look.color for strategy, look in LOOKS.items()}
-LABELS = {strategy: look.label for strategy, look in LOOKS.items()}
+LOOKS = _Looks(
+    {
+        "zero_shot": Look("#000000", "o", "zero-shot"),
+        "flyp": Look("#D55E00", "o", "FLYP"),
+        "l2_sp": Look("#999999", "s", "L2-SP"),
+        "static_distillation": Look("#56B4E9", "D", "static distillation"),
+        "ema_distillation": Look("#E69F00", "^", "EMA distillation"),
+        "tracer": Look("#0072B2", "o", "TRACER (WMA)"),
+        "wise_ft": Look("#009E73", "v", "WiSE-FT"),
+        "weight_decay": Look("#CC79A7", "p", "weight decay"),
+        "carot": Look("#CC79A7", "^", "CaRot"),
+        "linear_probe": Look("#882255", "P", "linear probe"),
+        "ft": Look("#AA4499", "X", "FT"),
+        "lp_ft": Look("#332288", "P", "LP-FT"),
+        "model_stock": Look("#117733", "*", "Model Stock"),
+        "tracer_without_crd": Look("#0072B2", "<", "TRACER without CRD"),
+        "tracer_without_fd": Look("#0072B2", ">", "TRACER without FD"),
+        "tracer_without_icl": Look("#0072B2", "h", "TRACER without ICL"),
+        "tracer_without_cross_kd": Look("#0072B2", "d", "TRACER without CrossKD"),
+    }
+)
 POWER_LAW_LABEL = "WMA, power law"
 """What a teacher is called that is no strategy of its own: a WMA, as TRACER's is, with the weights of a power law."""

@@ -74,7 +74,7 @@ def combinations(letters: Sequence[str], published: dict, here: dict) -> list[st
 
 def drawn(letters: Sequence[str], published: dict, here: dict) -> Figure:
     """Each measure here against the published one, a point a combination, named on either side in turn."""
-    looks = {True: (plotting.COLORS["tracer"], "with FD"), False: (plotting.COLORS["flyp"], "without FD")}
+    looks = {True: (plotting.LOOKS["tracer"].color, "with FD"), False: (plotting.LOOKS["flyp"].color, "without FD")}
     with plotting.canvas(9, 3.8, columns=3) as (figure, axes):
         for axis, measure in zip(axes, ("ID", "OOD", "OOD ECE"), strict=True):
             means = here[measure].mean(axis=1)

@@ -202,7 +202,7 @@ def _draw_profiles(axis: Axes, results: dict[str, Any]) -> None:
         for record in results["records"]:
             shares = record["profile"][kind]
             label = kind if record is results["records"][0] else None
-            axis.plot(range(1, len(shares) + 1), shares, color=plotting.COLORS[strategy], label=label, alpha=0.7, linewidth=1)
+            axis.plot(range(1, len(shares) + 1), shares, color=plotting.LOOKS[strategy].color, label=label, alpha=0.7, linewidth=1)
     for energy in ("0.99", "0.999"):
         rank = results["summary"]["coverage"][energy]["rank"]["mean"]
         axis.axvline(rank, color="gray", linestyle=":", linewidth=1)

@@ -129,11 +129,13 @@ def _draw_frontier(axis: Axes, world: World) -> None:
         (exponents, "power law, any exponent", "tracer"),
     ):
         points = frontier(world.problem, kernels, **setting)
-        axis.plot([p.residual for p in points], [p.impulse / whole for p in points], color=plotting.COLORS[strategy], label=label)
+        axis.plot(
+            [p.residual for p in points], [p.impulse / whole for p in points], color=plotting.LOOKS[strategy].color, label=label
+        )
     point = world.measure(Beta(0.5, 0.5), DRAWN_AT)
-    axis.plot(point.residual, point.impulse / whole, "o", color=plotting.COLORS["tracer"], label="Beta(0.5, 0.5)")
+    axis.plot(point.residual, point.impulse / whole, "o", color=plotting.LOOKS["tracer"].color, label="Beta(0.5, 0.5)")
     static = world.measure(Static(), DRAWN_AT)
-    axis.plot(static.residual, 1, "s", color=plotting.COLORS["static_distillation"], label="static teacher")
+    axis.plot(static.residual, 1, "s", color=plotting.LOOKS["static_distillation"].color, label="static teacher")
     axis.set(xlabel="residual task error", ylabel="impulse / static teacher's", title=f"{world.metric} metric, {DRAWN_AT} steps")
     axis.legend()
 
@@ -149,8 +151,8 @@ def _draw_fixed(axis: Axes, cells: list[dict], measured: str) -> None:
         values = [cell[name][measured] for cell in cells]
         steps, means = [cell["steps"] for cell in cells], np.array([value["mean"] for value in values])
         widths = np.array([value["half_width"] for value in values])
-        axis.plot(steps, means, line, marker=".", color=plotting.COLORS[strategy], label=label)
-        axis.fill_between(steps, means - widths, means + widths, color=plotting.COLORS[strategy], alpha=0.15, linewidth=0)
+        axis.plot(steps, means, line, marker=".", color=plotting.LOOKS[strategy].color, label=label)
+        axis.fill_between(steps, means - widths, means + widths, color=plotting.LOOKS[strategy].color, alpha=0.15, linewidth=0)
     ylabel = "residual task error" if measured == "residual" else "impulse / static teacher's"
     axis.set(xscale="log", yscale="log", xlabel="steps", ylabel=ylabel, title="data metric, settings kept")
 

@@ -161,10 +161,10 @@ def _draw(axis: Any, name: str, curves: Sequence[Sequence[float]], *, banded: bo
     strategy, line = LOOKS[name]
     means, widths = np.array([interval(values) for values in zip(*curves, strict=True)]).T
     at = (np.arange(len(means)) + 0.5) * 100 * LONG_PERIOD / STEPS
-    axis.plot(at, means, line, color=plotting.COLORS[strategy], label=name, linewidth=1.4)
+    axis.plot(at, means, line, color=plotting.LOOKS[strategy].color, label=name, linewidth=1.4)
     if banded:  # on a logarithmic axis, where an interval may reach below 0
         lower = (means - widths).clip(min=means / 3)
-        axis.fill_between(at, lower, means + widths, color=plotting.COLORS[strategy], alpha=0.15, linewidth=0)
+        axis.fill_between(at, lower, means + widths, color=plotting.LOOKS[strategy].color, alpha=0.15, linewidth=0)
 
 
 if __name__ == "__main__":

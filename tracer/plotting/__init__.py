@@ -5,7 +5,7 @@ Figures of the theory are in modules of their own, which only those import who d
 `plane` what is learned and forgotten, `persistence` the gap beside the bias, `agreement` theory against trainer.
 """
 
-from tracer.looks import COLORS, LABELS, LOOKS, Look
+from tracer.looks import LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
 from tracer.plotting.network import displacement
 from tracer.plotting.results import gaps, horizons, interpolations, reliability, samples, trade_off
@@ -13,8 +13,6 @@ from tracer.plotting.style import STYLE, canvas, save
 from tracer.plotting.sweeps import Sweep, settings, sweep
 
 __all__ = [
-    "COLORS",
-    "LABELS",
     "LOOKS",
     "STYLE",
     "Curve",

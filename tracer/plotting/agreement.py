@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tracer.crosscheck.history import Agreement, fitted_order
 from tracer.evaluation.intervals import Interval
-from tracer.plotting.style import COLORS, LABELS, LOOKS, canvas
+from tracer.plotting.style import LOOKS, canvas
 
 NULL = "#D55E00"
 """Colour of what is known to be wrong."""
@@ -22,7 +22,7 @@ def exactness(compared: Mapping[str, Agreement], tolerance: float) -> Figure:
     """
     rows = np.arange(len(compared))[::-1]
     with canvas(7.5, 0.27 * len(rows) + 1.2) as (figure, axis):
-        axis.semilogx([each.error for each in compared.values()], rows, "o", color=COLORS["tracer"], label="theory")
+        axis.semilogx([each.error for each in compared.values()], rows, "o", color=LOOKS["tracer"].color, label="theory")
         still = [each.nothing_moves for each in compared.values()]
         axis.semilogx(still, rows, "x", color=NULL, label="null prediction: nothing moves")
         axis.axvline(tolerance, color="black", linewidth=0.8)
@@ -44,8 +44,8 @@ def orders(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Fi
     """
     with canvas(6, 4) as (figure, axis):
         for name, found in errors.items():
-            label = f"{LABELS[name]}, slope {fitted_order(scales, found):.3f}"
-            axis.loglog(scales, found, LOOKS[name].marker + "-", mfc="none", color=COLORS[name], label=label)
+            label = f"{LOOKS[name].label}, slope {fitted_order(scales, found):.3f}"
+            axis.loglog(scales, found, LOOKS[name].marker + "-", mfc="none", color=LOOKS[name].color, label=label)
         axis.loglog(scales, np.ones(len(scales)), ":", color=NULL, label="null prediction: nothing moves")
         axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
         axis.minorticks_off()
@@ -70,13 +70,13 @@ def in_batches(
     with canvas(6.5, 4) as (figure, axis):
         axis.axhline(1, linestyle=":", color="black", label="uncorrected prediction: the full batch's")
         for shift, ((name, replacement), means) in zip(apart, measured.items(), strict=True):
-            look = {"color": COLORS[name], "linestyle": "--" if replacement else "-"}
+            look = {"color": LOOKS[name].color, "linestyle": "--" if replacement else "-"}
             values, widths = np.transpose(means)
             axis.plot(sizes, predicted[name, replacement], linewidth=1, **look)
             marker = "s" if replacement else "o"
-            label = f"{LABELS[name]}, {'with' if replacement else 'without'} replacement"
+            label = f"{LOOKS[name].label}, {'with' if replacement else 'without'} replacement"
             at = shift * np.asarray(sizes)
-            axis.errorbar(at, values, widths, fmt=marker, mfc="none", capsize=3, color=COLORS[name], label=label)
+            axis.errorbar(at, values, widths, fmt=marker, mfc="none", capsize=3, color=LOOKS[name].color, label=label)
         axis.plot([], [], color="grey", linewidth=1, label="corrected predictions (lines)")
         axis.set(xlabel="pairs in a batch", ylabel="share of the full batch's displacement", xscale="log")
         axis.set_xticks(sizes, [str(size) for size in sizes])

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
-from tracer.plotting.style import COLORS, LABELS, canvas
+from tracer.plotting.style import LOOKS, canvas
 
 
 class Curve(NamedTuple):
@@ -77,9 +77,16 @@ def curves(panels: Sequence[Panel], columns: int | None = None, height: float = 
 
 def _draw(axis: Axes, panel: Panel) -> None:
     for curve in panel.curves:
-        label = LABELS[curve.strategy] if curve.label is None else curve.label
+        look = LOOKS[curve.strategy]
+        label = look.label if curve.label is None else curve.label
         axis.plot(
-            curve.x, curve.y, curve.line, color=COLORS[curve.strategy], label=label or None, linewidth=curve.width, markersize=5
+            curve.x,
+            curve.y,
+            curve.line,
+            color=look.color,
+            label=label or None,
+            linewidth=curve.width,
+            markersize=5,
         )
     axis.set_title(panel.title)
     axis.set(xlabel=panel.x, ylabel=panel.y)

@@ -11,7 +11,7 @@ from tracer.crosscheck.gaps import exponent_of, exponents, modal_shares, momentu
 from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.looks import POWER_LAW_LABEL
-from tracer.plotting.style import COLORS, LOOKS, canvas
+from tracer.plotting.style import LOOKS, canvas
 from tracer.theory import Distillation, Population, Problem, gradient_descent
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.modes import teacher_spectrum
@@ -65,9 +65,9 @@ def two_forces(
                 points = {"o": path.gap(times), **({"+": run.gaps[times]} if run else {})}
                 for mode, shade in zip(modes, SHADES, strict=False):
                     teacher_curvature = teacher_spectrum(problem, distillation)[mode]
-                    _draw_lines(axis, problem, distillation, mode, (COLORS[name], shade, LABELS[name]), learning_rate, steps)
+                    _draw_lines(axis, problem, distillation, mode, (LOOKS[name].color, shade, LABELS[name]), learning_rate, steps)
                     for marker, gap in points.items():
-                        color = COLORS[name] if marker == "o" else "black"
+                        color = LOOKS[name].color if marker == "o" else "black"
                         axis.plot(times, teacher_curvature * modal_shares(problem, gap)[:, mode], marker, mfc="none", color=color)
         _finish(axes, bool(runs))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -155,11 +155,11 @@ def decays(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence[
         for (distillation, run), marker in zip(collapsing, "^v<>", strict=False):
             predicted, measured = rates(problem, distillation, run, learning_rate)
             label = f"{LABELS[TEACHERS[0]]}, m = {momentum_of(distillation):g}"
-            axes[0].loglog(predicted, measured, marker, mfc="none", color=COLORS[TEACHERS[0]], label=label)
+            axes[0].loglog(predicted, measured, marker, mfc="none", color=LOOKS[TEACHERS[0]].color, label=label)
         for (distillation, run), marker in zip(persisting, "osDp", strict=False):
             predicted, measured = exponents(problem, distillation, run)
             label = f"{LABELS[TEACHERS[1]]}, β = {exponent_of(distillation):g}"
-            axes[1].plot(predicted, measured, marker, mfc="none", color=COLORS[TEACHERS[1]], label=label)
+            axes[1].plot(predicted, measured, marker, mfc="none", color=LOOKS[TEACHERS[1]].color, label=label)
         axes[0].set(xlabel=r"predicted rate, $-\ln\,\theta_+$ per step", ylabel="rate of the trainer's gap")
         axes[1].set(xlabel=r"predicted exponent, $\kappa = \beta\sigma/(\sigma + \ell)$", ylabel="exponent of the trainer's gap")
         for axis in axes:
@@ -180,7 +180,7 @@ def budgets(problem: Problem, collapsing: Sequence[Taught], persisting: Sequence
         for taught, name in ((collapsing, TEACHERS[0]), (persisting, TEACHERS[1])):
             for (distillation, run), shade in zip(taught, SHADES, strict=False):
                 sums = np.cumsum(modal_shares(problem, run.gaps)[:, list(modes)], axis=0)
-                lines = axis.loglog(np.arange(1, len(sums)), sums[1:], shade, color=COLORS[name], linewidth=1.1)
+                lines = axis.loglog(np.arange(1, len(sums)), sums[1:], shade, color=LOOKS[name].color, linewidth=1.1)
                 lines[0].set_label(f"{LABELS[name]}, {_setting(distillation)}")
         for distillation, _ in collapsing:
             bound = -float(ema.budget(momentum_of(distillation)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from tracer.plotting.style import LABELS, LOOKS, canvas
+from tracer.plotting.style import LOOKS, canvas
 
 
 def displacement(by_strategy: Mapping[str, Mapping[str, float]]) -> Figure:
@@ -18,7 +18,7 @@ def displacement(by_strategy: Mapping[str, Mapping[str, float]]) -> Figure:
         for strategy, moved in by_strategy.items():
             look = LOOKS[strategy]
             percent = [100 * moved[block] for block in blocks]
-            axis.plot(percent, range(len(blocks)), look.marker, color=look.color, label=LABELS[strategy], markersize=6)
+            axis.plot(percent, range(len(blocks)), look.marker, color=look.color, label=LOOKS[strategy].label, markersize=6)
         axis.set(xscale="log", xlabel="distance from the pretrained weights (% of their norm)")
         axis.set_yticks(range(len(blocks)), blocks)
         axis.invert_yaxis()

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tracer.plotting.style import COLORS, canvas
+from tracer.plotting.style import LOOKS, canvas
 
 FLOOR = 3e-4
 """Of the drawn errors and gaps, over the initial error."""
-KERNELS = COLORS["tracer"], COLORS["flyp"], COLORS["wise_ft"], COLORS["ema_distillation"], COLORS["weight_decay"], COLORS["lp_ft"]
+KERNELS = tuple(LOOKS[name].color for name in ("tracer", "flyp", "wise_ft", "ema_distillation", "weight_decay", "lp_ft"))
 MARKERS = "o", "s", "v", "^", "D", "P"
 BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}  # the panel: what it names leaves no room within
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from tracer.averaging import Exponential, Static
 from tracer.crosscheck.gaps import modal_shares
 from tracer.crosscheck.history import WeightHistory
-from tracer.looks import COLORS, LABELS, LOOKS, Look
+from tracer.looks import LOOKS, Look
 from tracer.plotting.style import canvas
 from tracer.theory import Problem, Strategy, WeightPath, anchor_bias, describe, optimum
 
@@ -61,10 +61,10 @@ def trajectories(paths: Mapping[str, WeightPath[Problem]], runs: Mapping[str, We
             for name, path in paths.items():
                 problem, run = path.problem, runs[name]
                 steps = np.arange(len(run.student))
-                axis.plot(*coordinates(problem, path.weights(steps)), color=COLORS[name], linewidth=1.2)
+                axis.plot(*coordinates(problem, path.weights(steps)), color=LOOKS[name].color, linewidth=1.2)
                 seen = coordinates(problem, _interpolated(path, run)[2 ** np.arange(int(np.log2(len(steps))))])
-                axis.plot(*seen, ".", color=COLORS[name], markersize=4)
-                axis.plot(*coordinates(problem, run.final), LOOKS[name].marker, mfc="none", mew=1.6, color=COLORS[name], ms=9)
+                axis.plot(*seen, ".", color=LOOKS[name].color, markersize=4)
+                axis.plot(*coordinates(problem, run.final), LOOKS[name].marker, mfc="none", mew=1.6, color=LOOKS[name].color, ms=9)
         _label(axes)
         axes[1].legend(handles=_handles(paths), loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
@@ -84,9 +84,9 @@ def film(paths: Mapping[str, WeightPath[Problem]], frames: Sequence[int]) -> str
         for axis, coordinates in zip(axes, (in_the_task, in_the_plane), strict=True):
             for name, path in paths.items():
                 ways = coordinates(path.problem, path.weights(np.arange(frames[-1] + 1)))
-                axis.plot(*ways, color=COLORS[name], linewidth=0.5, alpha=0.4)
-                (line,) = axis.plot([], [], color=COLORS[name], linewidth=1.4)
-                (head,) = axis.plot([], [], LOOKS[name].marker, mfc="none", mew=1.6, color=COLORS[name], ms=8)
+                axis.plot(*ways, color=LOOKS[name].color, linewidth=0.5, alpha=0.4)
+                (line,) = axis.plot([], [], color=LOOKS[name].color, linewidth=1.4)
+                (head,) = axis.plot([], [], LOOKS[name].marker, mfc="none", mew=1.6, color=LOOKS[name].color, ms=8)
                 drawn.append((ways, line, head))
         _label(axes)
         axes[1].legend(handles=_handles(paths), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
@@ -138,7 +138,7 @@ def replay(paths: Mapping[str, Mapping[float, WeightPath[Problem]]], runs: Mappi
     """
     with canvas(6.5, 4) as (figure, axis):
         for name, turned in paths.items():
-            color, label = COLORS[name], LABELS[name]
+            color, label = LOOKS[name].color, LOOKS[name].label
             ends = [_moved_off(path.problem, path.weights(path.horizon)) for path in turned.values()]
             axis.plot(list(turned), ends, color=color, label=label)
             distillation = next(iter(turned.values())).strategy.distillation
@@ -171,5 +171,7 @@ def _label(axes: Sequence[Axes]) -> None:
 
 
 def _handles(paths: Mapping[str, WeightPath[Problem]]) -> list[Line2D]:
-    looks = [Line2D([], [], color=COLORS[name], marker=LOOKS[name].marker, mfc="none", label=LABELS[name]) for name in paths]
+    looks = [
+        Line2D([], [], color=LOOKS[name].color, marker=LOOKS[name].marker, mfc="none", label=LOOKS[name].label) for name in paths
+    ]
     return [*looks, Line2D([], [], color="gold", marker="*", linestyle="", markersize=12, label="optimum, all kept")]

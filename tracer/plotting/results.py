@@ -10,7 +10,7 @@ from tracer.data.datasets import Suite
 from tracer.evaluation import measures
 from tracer.evaluation.intervals import Interval
 from tracer.evaluation.measures import Row
-from tracer.plotting.style import COLORS, LABELS, LOOKS, PAGE_WIDTH, canvas, plain
+from tracer.plotting.style import LOOKS, PAGE_WIDTH, canvas, plain
 
 
 def trade_off(rows: Sequence[Row]) -> Figure:
@@ -19,9 +19,11 @@ def trade_off(rows: Sequence[Row]) -> Figure:
         for axis, measure in zip(axes, ("OOD", "knowledge"), strict=True):
             for method in dict.fromkeys(row["method"] for row in rows if row["method"] != "wise_ft"):
                 points = _points([row for row in rows if row["method"] == method], measure)
-                axis.plot(*points.T, ".", color=COLORS[method], alpha=0.35)
-                axis.plot(*points.mean(0), LOOKS[method].marker, color=COLORS[method], label=LABELS[method], markersize=8)
-            axis.plot(*_interpolations(rows, measure).T, ".--", color=COLORS["wise_ft"], label=LABELS["wise_ft"], zorder=1)
+                look = LOOKS[method]
+                axis.plot(*points.T, ".", color=look.color, alpha=0.35)
+                axis.plot(*points.mean(0), look.marker, color=look.color, label=look.label, markersize=8)
+            mixed = LOOKS["wise_ft"]
+            axis.plot(*_interpolations(rows, measure).T, ".--", color=mixed.color, label=mixed.label, zorder=1)
             axis.set(xlabel="ID accuracy (%)", ylabel=f"{measure} accuracy (%)")
         axes[0].legend(loc="best")
     return figure
@@ -34,10 +36,10 @@ def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "fly
         for axis, method in zip(axes, methods, strict=True):
             accuracy = _pooled_accuracy([row["report"]["reliability"]["ood"] for row in rows if row["method"] == method])
             bins = len(accuracy)
-            axis.bar((np.arange(bins) + 0.5) / bins, accuracy, 0.9 / bins, color=COLORS[method])
+            axis.bar((np.arange(bins) + 0.5) / bins, accuracy, 0.9 / bins, color=LOOKS[method].color)
             axis.plot([0, 1], [0, 1], "k:", linewidth=1)
             axis.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1))
-            axis.set_title(f"{LABELS[method]}\nmean ECE of the sets {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=10)
+            axis.set_title(f"{LOOKS[method].label}\nmean ECE of the sets {100 * summary[method]['OOD ECE'].mean:.1f}", fontsize=10)
         axes[0].set_ylabel("accuracy")
     return figure
 
@@ -53,9 +55,9 @@ def gaps(rows: Sequence[Row], methods: Sequence[str] = ("static_distillation", "
             for method in methods:
                 lines = [row["metrics"] for row in rows if row["method"] == method]
                 for number, line in enumerate(lines):
-                    name = LABELS[method] if number == 0 else None
+                    name = LOOKS[method].label if number == 0 else None
                     steps = [m["step"] for m in line]
-                    axis.semilogy(steps, [gap(m) for m in line], color=COLORS[method], label=name, alpha=0.8)
+                    axis.semilogy(steps, [gap(m) for m in line], color=LOOKS[method].color, label=name, alpha=0.8)
             axis.set(xlabel="step", ylabel=label)
         axes[0].legend()
     return figure
@@ -86,14 +88,15 @@ def interpolations(reports: Sequence[Mapping[str, Any]]) -> Figure:
     with canvas(3 * (len(kinds) + 1), 3.4, columns=len(kinds) + 1, squeeze=False) as (figure, axes):
         for axis, (kind, name) in zip(axes[0], kinds.items(), strict=False):
             points = 100 * np.array([[report[part]["accuracy"] for part in ("id", kind)] for report in reports])
-            axis.plot(*points.T, "o--", color=COLORS["wise_ft"])
+            axis.plot(*points.T, "o--", color=LOOKS["wise_ft"].color)
             for share, point in zip(shares, points, strict=True):
                 axis.annotate(f"{share:g}", point, textcoords="offset points", xytext=(5, 5), fontsize=10)
             if taken is not None:
                 axis.plot(*points[taken], "o", mfc="none", color="black", markersize=11)
             axis.set(xlabel="ID accuracy (%)", ylabel=f"{name} accuracy (%)")
         for (kind, name), line in zip({"id": "ID", **kinds}.items(), ("o-", "s--", "v:"), strict=False):
-            axes[0, -1].plot(shares, [100 * report[kind]["ece"] for report in reports], line, color=COLORS["wise_ft"], label=name)
+            errors = [100 * report[kind]["ece"] for report in reports]
+            axes[0, -1].plot(shares, errors, line, color=LOOKS["wise_ft"].color, label=name)
         axes[0, -1].set(xlabel="share of the fine-tuned weights", ylabel="ECE (%)")
         axes[0, -1].legend()
     return figure
@@ -132,8 +135,8 @@ def horizons(
             for method in tables[steps[0]]:
                 name, _, setting = method.partition(", ")
                 values = [100 * tables[step][method][measure].mean for step in steps]
-                label = f"{LABELS[name]}, {setting}" if setting else LABELS[name]
-                axis.plot(steps, values, "o--" if "best" in setting else "o-", color=COLORS[name], label=label, markersize=4)
+                label = f"{LOOKS[name].label}, {setting}" if setting else LOOKS[name].label
+                axis.plot(steps, values, "o--" if "best" in setting else "o-", color=LOOKS[name].color, label=label, markersize=4)
             axis.set(xscale="log", xlabel="steps of the run", ylabel=f"{measure} accuracy (%)", xticks=steps, xticklabels=steps)
             axis.minorticks_off()
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from tracer.looks import COLORS, LABELS, LOOKS
+from tracer.looks import LOOKS
 
-__all__ = ["COLORS", "LABELS", "LOOKS", "PAGE_WIDTH", "STYLE", "canvas", "save"]
+__all__ = ["LOOKS", "PAGE_WIDTH", "STYLE", "canvas", "save"]
 PAGE_WIDTH = 9.0
 """Inches of the widest figure. A page shows it some 830 pixels wide, where a point of type is 1.28 pixels."""
 STYLE: Any = {

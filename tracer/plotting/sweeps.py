@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tracer.evaluation.intervals import Interval
-from tracer.plotting.style import COLORS, PAGE_WIDTH, canvas, plain
+from tracer.plotting.style import LOOKS, PAGE_WIDTH, canvas, plain
 
 COLUMNS = 3  # panels that a page's width has room for
 TINY = 1e-12  # an axis reaches beyond its values
@@ -18,7 +18,7 @@ LABEL_LENGTH = 36  # characters of a setting beside the panels
 NOTE_LENGTH = 90  # characters of a line below them
 LINES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # for settings that are not on the axis
 NOTHING = Interval(float("nan"), float("nan"))
-OURS, THEIRS = COLORS["tracer"], COLORS["flyp"]
+OURS, THEIRS = LOOKS["tracer"].color, LOOKS["flyp"].color
 Measured = Mapping[str, Interval]
 Ends = tuple[float, float]
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tracer.errors import UserError
-from tracer.plotting import COLORS, LABELS, LOOKS, Curve, Panel, curves, displacement
+from tracer.plotting import LOOKS, Curve, Panel, curves, displacement
 
 X = np.array([1.0, 10.0, 100.0])
 
@@ -13,10 +13,10 @@ X = np.array([1.0, 10.0, 100.0])
 def test_curves_have_the_colour_of_their_strategy_and_its_name():
     drawn = [Curve("tracer", X, X**-0.5), Curve("ema_distillation", X, np.exp(-X), "EMA, 0.9", "--"), Curve("flyp", X, X, "")]
     (axis,) = curves([Panel("title", "step", "gap", drawn, "xy")]).axes
-    assert [to_hex(line.get_color()).upper() for line in axis.lines] == [COLORS[c.strategy] for c in drawn]
+    assert [to_hex(line.get_color()).upper() for line in axis.lines] == [LOOKS[c.strategy].color for c in drawn]
     for line, curve in zip(axis.lines, drawn, strict=True):
         np.testing.assert_array_equal(line.get_ydata(), curve.y)
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == [LABELS["tracer"], "EMA, 0.9"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [LOOKS["tracer"].label, "EMA, 0.9"]
     assert axis.lines[1].get_linestyle() == "--"
     assert (axis.get_xscale(), axis.get_yscale(), axis.get_xlabel(), axis.get_title()) == ("log", "log", "step", "title")
 
@@ -48,4 +48,4 @@ def test_displacement_has_a_marker_per_block_in_percent():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["visual.conv1", "text_projection"]
     for line, (strategy, moved) in zip(axis.lines, found.items(), strict=True):
         np.testing.assert_allclose(line.get_xdata(), [100 * share for share in moved.values()])
-        assert (line.get_marker(), line.get_label()) == (LOOKS[strategy].marker, LABELS[strategy])
+        assert (line.get_marker(), line.get_label()) == (LOOKS[strategy].marker, LOOKS[strategy].label)

@@ -36,6 +36,13 @@ def test_every_strategy_has_one_look():
     assert len({look.label for look in LOOKS.values()}) == len(LOOKS)
 
 
+def test_a_strategy_of_ones_own_is_drawn_too():
+    look = LOOKS["mine"]
+    assert look.label == "mine"
+    assert "mine" not in LOOKS, "it is made anew each time"
+    assert look.color not in {known.color for known in LOOKS.values()}
+
+
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_looks_differ_for_the_colour_blind(deficiency):
     for one, other in itertools.combinations(LOOKS.values(), 2):
