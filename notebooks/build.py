@@ -12,8 +12,10 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbclient.output_widget import OutputWidget
 from nbformat import NotebookNode
 
 from tracer.storage import write_text
@@ -21,6 +23,18 @@ from tracer.storage import write_text
 HERE = Path(__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_SECONDS = 600  # of a cell that takes some ten, and hangs if it takes that many
+
+
+class _Output(OutputWidget):
+    """What a widget's output tells the kernel, after which the client looks whether the kernel has answered.
+
+    It tells it past the client's event loop, which may then sleep through an answer that comes at that moment, until the time of
+    the cell is over.
+    """
+
+    def send(self, *arguments, **named) -> None:
+        super().send(*arguments, **named)
+        self.kernel_client.shell_channel.socket.get(zmq.EVENTS)
 
 
 def sources() -> list[Path]:
@@ -52,6 +66,7 @@ def execute(notebook: NotebookNode) -> NotebookNode:
         record_timing=False,
         coalesce_streams=True,
     )
+    client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": _Output}}
     client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":  # a widget lives with its kernel: what is saved of it shows nothing
