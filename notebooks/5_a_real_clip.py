@@ -32,10 +32,10 @@ import numpy as np
 from tracer import plotting, schedules, theory, tracking
 from tracer.averaging import Clock, Static
 from tracer.demo import settings
-from tracer.evaluation import decay, measures
-from tracer.evaluation.budget import budget
+from tracer.evaluation import across_runs, decay
 from tracer.evaluation.displacement import relative_displacement
 from tracer.evaluation.report import evaluate
+from tracer.evaluation.summed_gaps import budget
 from tracer.plotting import LOOKS, Curve, Panel, curves
 from tracer.runs.fine_tune import fine_tune
 from tracer.strategies import PRESETS
@@ -85,9 +85,9 @@ fine_tune_here("tracer", "tracer")
 # %%
 demo = json.loads(Path("../experiments/demo/results.json").read_text(encoding="utf-8"))["rows"]
 reports = {"zero_shot": next(row["report"] for row in demo if row["method"] == "zero_shot"), **reports}
-print(f"{'after 30 steps':24}" + "".join(f"{name:>12}" for name in measures.MEASURES))
+print(f"{'after 30 steps':24}" + "".join(f"{name:>12}" for name in across_runs.MEASURES))
 for method, report in reports.items():
-    values = [measures.measure({"report": report}, name) for name in measures.MEASURES]
+    values = [across_runs.measure({"report": report}, name) for name in across_runs.MEASURES]
     print(f"{LOOKS[method].label:24}" + "".join(f"{100 * value:12.1f}" for value in values))
 
 # %% [markdown]
@@ -105,8 +105,8 @@ plotting.trade_off(demo)
 # %%
 chosen = settings.CHOSEN["wise_ft"]["strategy"]["interpolation"]
 at_chosen = [row for row in demo if row["method"] != "wise_ft" or row["strength"] == chosen]
-summary = measures.summary(at_chosen)
-print(f"{'after 300 steps':24}" + "".join(f"{name:>14}" for name in measures.MEASURES))
+summary = across_runs.summary(at_chosen)
+print(f"{'after 300 steps':24}" + "".join(f"{name:>14}" for name in across_runs.MEASURES))
 for method, measured in summary.items():
     print(f"{LOOKS[method].label:24}" + "".join(f"{100 * m:8.1f} ± {100 * half:3.1f}" for m, half in measured.values()))
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, COUNT, POSITIVE, SHARE, WHOLE, Array, number, numbers, whole_number
+from tracer.number_checks import BELOW_ONE, COUNT, POSITIVE, SHARE, WHOLE, Array, number, numbers, whole_number
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tracer.quantities import whole_number
+from tracer.number_checks import whole_number
 
 Schedule = Callable[[int], float]
 """One that has `total_steps` is refused by a trainer whose loop is of another length."""

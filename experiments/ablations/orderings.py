@@ -12,9 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import MEASURES
 from tracer.evaluation.intervals import Interval, interval
-from tracer.evaluation.measures import MEASURES
 from tracer.runs import sweep
 
 HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ def values(name: str, setting: dict, measure: str) -> Sequence[float]:
         rows = found["rows"][first : first + point["runs"]]
         first += point["runs"]
         if point["setting"] == setting:
-            return [measures.measure(row, measure) for row in rows]
+            return [across_runs.measure(row, measure) for row in rows]
     raise KeyError(f"{name} has not run {setting}")
 
 

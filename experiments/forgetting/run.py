@@ -34,9 +34,9 @@ from tables import tables
 
 from tracer import plotting
 from tracer.data.datasets import LabelledImages, Suite
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import Row
 from tracer.evaluation.intervals import Interval, interval
-from tracer.evaluation.measures import Row
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.runs.build import load_encoder
@@ -81,7 +81,7 @@ def of_interventions(pretrained: str, seed: int, runs: Path, processes: int) -> 
 
 
 def _measured(row: Row) -> dict[str, float]:
-    return {kind: measures.measure(row, kind) for kind in KINDS}
+    return {kind: across_runs.measure(row, kind) for kind in KINDS}
 
 
 def take_stock(pretrained: str, seed: int, runs: Path, suite: Suite, training: LabelledImages) -> Record:

@@ -13,9 +13,9 @@ from typing import Any
 
 from tracer import plotting
 from tracer.demo import settings
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import Row
 from tracer.evaluation.intervals import Interval
-from tracer.evaluation.measures import Row
 from tracer.runs.jobs import Job, run_all
 from tracer.terminal import console
 from tracer.toy.small_clip import shipped
@@ -48,7 +48,7 @@ def main() -> None:
         results[str(steps)] = {
             "best_momentum": momentum,
             "validation": candidates,
-            "table": {m: {n: i._asdict() for n, i in values.items()} for m, values in measures.summary(rows).items()},
+            "table": {m: {n: i._asdict() for n, i in values.items()} for m, values in across_runs.summary(rows).items()},
             "rows": [_compact(row) for row in rows],
         }
         RESULTS.write_text(json.dumps(results) + "\n", encoding="utf-8")
@@ -96,10 +96,10 @@ def best_momentum(arguments, steps: int) -> tuple[float, dict[str, Any]]:
         for name, (method, strategy) in methods.items()
     ]
     rows = dict(zip(methods, _study(arguments, f"{steps} steps, validation", jobs), strict=True))
-    least_id = measures.measure(rows["flyp"], "ID") - TOLERATED_ID_LOSS
-    fit = [m for m in MOMENTA if measures.measure(rows[m], "ID") >= least_id] or list(MOMENTA)
-    scores = {str(name): {m: measures.measure(row, m) for m in measures.MEASURES} for name, row in rows.items()}
-    return max(fit, key=lambda m: measures.measure(rows[m], "OOD")), scores
+    least_id = across_runs.measure(rows["flyp"], "ID") - TOLERATED_ID_LOSS
+    fit = [m for m in MOMENTA if across_runs.measure(rows[m], "ID") >= least_id] or list(MOMENTA)
+    scores = {str(name): {m: across_runs.measure(row, m) for m in across_runs.MEASURES} for name, row in rows.items()}
+    return max(fit, key=lambda m: across_runs.measure(rows[m], "OOD")), scores
 
 
 def _study(arguments, name: str, jobs: list[Job]) -> list[Row]:
@@ -127,7 +127,7 @@ def _compact(row: Row) -> dict[str, Any]:
         for name in ("gap.student_teacher", "gap.student_anchor", "gap.batch_kl")
     }
     sets = {name: round(scores["accuracy"], 4) for name, scores in row["report"]["sets"].items()}
-    measured = {name: round(measures.measure(row, name), 4) for name in measures.MEASURES}
+    measured = {name: round(across_runs.measure(row, name), 4) for name in across_runs.MEASURES}
     return {"method": row["method"], "pretrained": row["pretrained"], "seed": row["seed"], **measured, "sets": sets} | (
         {"gaps": gaps} if row["seed"] == 0 else {}
     )

@@ -21,7 +21,7 @@ from tracer.config.schema import RunConfig
 from tracer.data.datasets import Suite
 from tracer.demo import settings
 from tracer.demo.settings import CAROT, CHOSEN
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
 from tracer.evaluation.activations import activations
 from tracer.evaluation.intervals import Interval, interval
 from tracer.evaluation.similarity import cka, svcca
@@ -74,7 +74,7 @@ def main() -> None:
     results = references(starts)
     for (setting, pretrained), each, row in zip(cells, runs, rows, strict=True):
         end = see(load_encoder(each, each.output / "student.safetensors"), suite)
-        accuracy = {name: round(measures.measure(row, name), 4) for name in ("ID", "OOD", "knowledge")}
+        accuracy = {name: round(across_runs.measure(row, name), 4) for name in ("ID", "OOD", "knowledge")}
         results.append({"setting": setting, "pretrained": pretrained, **accuracy, "similarity": compare(end, starts[pretrained])})
     summary = {
         name: summarise([each for each in results if each["setting"] == name], suite) for name in (*SETTINGS, OTHER, SHUFFLED)

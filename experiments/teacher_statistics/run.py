@@ -21,9 +21,9 @@ from tracer import plotting
 from tracer.averaging import Beta
 from tracer.demo import settings
 from tracer.demo.settings import CAROT
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import Row
 from tracer.evaluation.intervals import interval
-from tracer.evaluation.measures import Row
 from tracer.runs.jobs import Job, run_all
 from tracer.strategies import WARMED_UP
 from tracer.terminal import console
@@ -95,7 +95,7 @@ def measure(name: str, period: int, row: Row) -> Measured:
         "strategy": name,
         "period": period,
         "pretrained": row["pretrained"],
-        **{kind: round(measures.measure(row, kind), 4) for kind in ACCURACIES},
+        **{kind: round(across_runs.measure(row, kind), 4) for kind in ACCURACIES},
         "at": {k: {p: _short(v[c - half : c + half].mean()) for p, c in centres.items()} for k, v in lines.items()},
         "curves": {k: [_short(x) for x in v.reshape(-1, LONG_PERIOD).mean(axis=1)] for k, v in lines.items()},
     }

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from tracer.demo import settings
-from tracer.evaluation import measures
-from tracer.evaluation.measures import Row
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import Row
 from tracer.runs.jobs import Job, run_all
 from tracer.terminal import console
 from tracer.toy.small_clip import shipped
@@ -95,11 +95,11 @@ def _choice(settings: dict[tuple[float, float], list[Row]], least_id: float) -> 
 
 def _scored(rows: list[Row], **setting: float) -> dict[str, float]:
     own = [row for row in rows if row["method"] != "wise_ft"] or rows
-    return setting | {name: round(_mean(own, name), 4) for name in measures.MEASURES}
+    return setting | {name: round(_mean(own, name), 4) for name in across_runs.MEASURES}
 
 
 def _mean(rows: list[Row], measure: str) -> float:
-    return sum(measures.measure(row, measure) for row in rows) / len(rows)
+    return sum(across_runs.measure(row, measure) for row in rows) / len(rows)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.mutation.trial import BROKEN, Seen, import_libraries, trial, watch
 # theory/claims may be asked for: its proofs are tests themselves, and as much code as all the rest
 MODULES = (
     "averaging",
-    "quantities",
+    "number_checks",
     "schedules",
     "theory",
     "theory/closed_forms",
@@ -34,7 +34,7 @@ TESTS = (
     "tests/theory",
     "tests/unit/test_averaging.py",
     "tests/unit/training/test_losses.py",
-    "tests/unit/test_quantities.py",
+    "tests/unit/test_number_checks.py",
     "tests/unit/test_schedules.py",
     "tests/unit/training/test_checkpoints.py",
     "tests/unit/training/test_teacher.py",

@@ -7,7 +7,7 @@ import numpy as np
 
 from tracer.crosscheck.history import Agreement, deviation
 from tracer.crosscheck.training import train
-from tracer.quantities import Array
+from tracer.number_checks import Array
 from tracer.theory import Problem, Strategy, gradient_descent
 
 

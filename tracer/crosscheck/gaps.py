@@ -5,7 +5,7 @@ import numpy as np
 from tracer.averaging import Clock, Kernel, PowerLaw
 from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
-from tracer.quantities import Array
+from tracer.number_checks import Array
 from tracer.theory import Distillation, Problem
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.modes import teacher_spectrum

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracer.quantities import Array
+from tracer.number_checks import Array
 
 
 class WeightHistory(NamedTuple):

@@ -19,7 +19,7 @@ from tracer.crosscheck.history import WeightHistory
 from tracer.errors import UserError
 from tracer.models.linear import LinearDualEncoder
 from tracer.models.merging import interpolate
-from tracer.quantities import Array
+from tracer.number_checks import Array
 from tracer.schedules import Schedule, constant
 from tracer.theory import L2SP, LPFT, Distillation, Parameter, Problem, Spectral, Strategy, WiSEFT, ZeroShot
 from tracer.theory.optima import task_curvatures

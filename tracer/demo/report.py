@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 
 from tracer.demo.settings import CHOSEN
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import MEASURES
 from tracer.evaluation.intervals import Interval
-from tracer.evaluation.measures import MEASURES
 from tracer.runs.jobs import Job
 from tracer.strategies import PRESETS
 
@@ -20,7 +20,7 @@ def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
     """The table in percent: a heading, then a line a strategy."""
     lines = [["strategy", *MEASURES, "kept"]]
     for method in CHOSEN:
-        kept = measures.kept_knowledge(summary, method)
+        kept = across_runs.kept_knowledge(summary, method)
         values = [
             f"{100 * mean:.1f}" if math.isnan(half) else f"{100 * mean:.1f}±{100 * half:.1f}"
             for mean, half in summary[method].values()

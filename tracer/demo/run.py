@@ -10,8 +10,8 @@ from tracer.demo.pretrain import pretrain
 from tracer.demo.report import _cells, _page, _printed
 from tracer.demo.settings import CHOSEN
 from tracer.errors import UserError
-from tracer.evaluation import measures
-from tracer.evaluation.measures import Row
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import Row
 from tracer.runs import lock
 from tracer.runs.jobs import Job, run_all
 from tracer.storage import json_text, write_text
@@ -58,7 +58,7 @@ def _demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) ->
         "samples": plotting.samples(world.suite("test")),
     }
     paths = {name: plotting.save(figure, output / name) for name, figure in figures.items()}
-    summary = measures.summary(_at_chosen(rows))
+    summary = across_runs.summary(_at_chosen(rows))
     results = {"table": {m: {n: i._asdict() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
     write_text(output / "results.json", json_text(results))
     cells = _cells(summary)

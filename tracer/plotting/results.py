@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tracer.data.datasets import Suite
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import Row
 from tracer.evaluation.intervals import Interval
-from tracer.evaluation.measures import Row
 from tracer.plotting.style import LOOKS, PAGE_WIDTH, canvas, plain
 
 
@@ -32,7 +32,7 @@ def trade_off(rows: Sequence[Row]) -> Figure:
 def reliability(rows: Sequence[Row], methods: Sequence[str] = ("zero_shot", "flyp", "ema_distillation", "tracer")) -> Figure:
     """Reliability diagrams on all OOD images, all seeds together: bars are accuracy, the diagonal is perfect calibration."""
     with canvas(PAGE_WIDTH, 3, columns=len(methods), sharey=True) as (figure, axes):
-        summary = measures.summary(rows)
+        summary = across_runs.summary(rows)
         for axis, method in zip(axes, methods, strict=True):
             accuracy = _pooled_accuracy([row["report"]["reliability"]["ood"] for row in rows if row["method"] == method])
             bins = len(accuracy)
@@ -115,7 +115,7 @@ def _interpolations(rows: Sequence[Row], measure: str) -> np.ndarray:
 
 def _points(rows: Sequence[Row], measure: str) -> np.ndarray:
     """(runs, 2): ID accuracy and a measure, in percent."""
-    return 100 * np.array([[measures.measure(row, name) for name in ("ID", measure)] for row in rows])
+    return 100 * np.array([[across_runs.measure(row, name) for name in ("ID", measure)] for row in rows])
 
 
 def _pooled_accuracy(diagrams: Sequence[Mapping[str, Any]]) -> np.ndarray:

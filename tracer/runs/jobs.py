@@ -10,7 +10,7 @@ from typing import Any
 
 from tracer.config.schema import EmbeddedData, EmbeddedSuite, RunConfig
 from tracer.errors import UserError
-from tracer.evaluation.measures import Row
+from tracer.evaluation.across_runs import Row
 from tracer.runs import pool, run_identity
 from tracer.runs.pool import Failure
 from tracer.storage import json_text, write_text

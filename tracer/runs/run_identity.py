@@ -12,7 +12,7 @@ from tracer.config.schema import EmbeddedData, RunConfig
 from tracer.data import fingerprint
 from tracer.data.datasets import CaptionedImages, LabelledImages
 from tracer.tensor_files import digest
-from tracer.training.identity import Identity
+from tracer.training.run_changes import Identity
 
 # where things lie, and how many corrupt pairs are allowed: a run that met too many may be allowed more
 FREE = {"data": {"path", "categories", "max_corrupt_share"}, "model": {"pretrained"}}

@@ -20,9 +20,9 @@ from tracer.config.overrides import put, remove
 from tracer.config.schema import RunConfig
 from tracer.config.strategy import StrategySection
 from tracer.errors import UserError, nearest
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
+from tracer.evaluation.across_runs import MEASURES, Row
 from tracer.evaluation.intervals import Interval, interval
-from tracer.evaluation.measures import MEASURES, Row
 from tracer.messages import several, shortened, shown
 from tracer.runs.jobs import Job
 from tracer.runs.pool import Failure
@@ -148,7 +148,7 @@ def _measured(sweep: SweepConfig, point: Point, rows: Sequence[Row | Failure]) -
         return {}
     own, clusters = zip(*found, strict=True)
     judged = [name for name, (kind, _) in MEASURES.items() if all(row["report"][kind] for row in own)]
-    values = {name: [measures.measure(row, name) for row in own] for name in judged}
+    values = {name: [across_runs.measure(row, name) for row in own] for name in judged}
     values |= {name: [_accuracy(row, name) for row in own] for name in sweep.sets}
     return {name: interval(each, clusters) for name, each in values.items()}
 

@@ -9,16 +9,16 @@ from scipy.optimize import brentq
 
 from tracer.averaging import Clock, Exponential, Kernel, PowerLaw
 from tracer.errors import UserError
-from tracer.quantities import POSITIVE, PROPER_SHARE, Array, number
+from tracer.number_checks import POSITIVE, PROPER_SHARE, Array, number
 from tracer.schedules import Schedule, constant
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.geometry import error_left
 from tracer.theory.gradient_descent import gradient_descent
+from tracer.theory.matrix_checks import matrix, not_negative
 from tracer.theory.metrics import Metric
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Stepping, propagate
 from tracer.theory.strategies import Distillation
-from tracer.theory.validation import matrix, not_negative
 
 STRENGTHS = 1e-6, 1e6
 EXPONENTS = 1e-6, 1e3

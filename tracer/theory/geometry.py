@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import Array
+from tracer.number_checks import Array
+from tracer.theory.matrix_checks import matrix, positive_semidefinite
 from tracer.theory.optima import optimum
 from tracer.theory.problem import RANK_TOLERANCE, Problem
 from tracer.theory.subspace import Subspace
-from tracer.theory.validation import matrix, positive_semidefinite
 
 
 class Geometry(NamedTuple):

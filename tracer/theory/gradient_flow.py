@@ -10,7 +10,7 @@ from scipy import special
 
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
-from tracer.quantities import POSITIVE, Array, number
+from tracer.number_checks import POSITIVE, Array, number
 from tracer.theory.modes import modes_of, teacher_spectrum
 from tracer.theory.path import DecoupledModes, Solution, WeightPath
 from tracer.theory.problem import LearningProblem

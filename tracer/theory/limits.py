@@ -5,7 +5,7 @@ from functools import singledispatch
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, POSITIVE, Array, number
+from tracer.number_checks import BELOW_ONE, POSITIVE, Array, number
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.metrics import COMMUTING, Metric
 from tracer.theory.modes import teacher_spectrum

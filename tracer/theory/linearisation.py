@@ -14,12 +14,12 @@ from scipy import special
 from scipy.sparse.linalg import LinearOperator, cg
 
 from tracer.errors import UserError
-from tracer.quantities import POSITIVE, Array, number, whole_number
+from tracer.number_checks import POSITIVE, Array, number, whole_number
 from tracer.theory.limits import end_of
+from tracer.theory.matrix_checks import matrix, not_negative
 from tracer.theory.metrics import Parameter
 from tracer.theory.modes import Modes, modes_of
 from tracer.theory.strategies import Distillation, Strategy
-from tracer.theory.validation import matrix, not_negative
 
 GRADIENT_TOLERANCE = 1e-10
 """Norm of the gradient at an optimum, relative to its natural size logit_scale rms|z| rms|x|."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import FINITE, Array, number
+from tracer.number_checks import FINITE, Array, number
+from tracer.theory.matrix_checks import positive_semidefinite
 from tracer.theory.problem import LearningProblem, Problem
-from tracer.theory.validation import positive_semidefinite
 
 COMMUTING = 1e-12
 """Share of a metric's largest entry up to which it counts as diagonal in the eigenbasis of the second moment."""

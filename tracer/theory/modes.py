@@ -4,7 +4,7 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from tracer.errors import UserError
-from tracer.quantities import Array
+from tracer.number_checks import Array
 from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.strategies import Distillation
 

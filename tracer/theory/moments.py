@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import Array
-from tracer.theory.validation import matrix
+from tracer.number_checks import Array
+from tracer.theory.matrix_checks import matrix
 
 
 class Moments:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracer.quantities import Array
+from tracer.number_checks import Array
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness
 from tracer.theory.metrics import Metric

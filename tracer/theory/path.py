@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
-from tracer.quantities import Array, real
+from tracer.number_checks import Array, real
 from tracer.theory.limits import limit
 from tracer.theory.recursion import Propagators
 from tracer.theory.strategies import Posed, Strategy

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError, nearest
-from tracer.quantities import Array, whole_number
+from tracer.number_checks import Array, whole_number
+from tracer.theory.matrix_checks import matrix, not_negative, vector
 from tracer.theory.problem import Problem
 from tracer.theory.subspace import Subspace
-from tracer.theory.validation import matrix, not_negative, vector
 
 SPECTRA: dict[str, Callable[[int], Array]] = {
     "isotropic": lambda d: np.ones(d),

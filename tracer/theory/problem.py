@@ -10,10 +10,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import LEADING_SHARE, Array, number, whole_number
+from tracer.number_checks import LEADING_SHARE, Array, number, whole_number
+from tracer.theory.matrix_checks import matrix, not_negative, positive_semidefinite
 from tracer.theory.moments import Moments
 from tracer.theory.subspace import Subspace
-from tracer.theory.validation import matrix, not_negative, positive_semidefinite
 
 RANK_TOLERANCE = 1e-12
 """The one rank rule: an eigenvalue of the second moment counts as zero if it is at most this share of the largest."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tracer.averaging import Clock, Static
 from tracer.errors import UserError
-from tracer.quantities import Array
+from tracer.number_checks import Array
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.optima import shared_modes
 from tracer.theory.path import DecoupledModes, WeightPath

@@ -17,7 +17,7 @@ import numpy as np
 
 from tracer.averaging import Clock, Kernel
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Array, number, numbers, real
+from tracer.number_checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Array, number, numbers, real
 from tracer.schedules import Schedule, constant
 
 

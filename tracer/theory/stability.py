@@ -4,7 +4,7 @@ import numpy as np
 
 from tracer.averaging import Clock, Exponential
 from tracer.errors import UserError
-from tracer.quantities import BELOW_ONE, POSITIVE, number, whole_number
+from tracer.number_checks import BELOW_ONE, POSITIVE, number, whole_number
 from tracer.theory.closed_forms import ema, wma
 from tracer.theory.modes import modes_of
 from tracer.theory.problem import LearningProblem

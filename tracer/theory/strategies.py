@@ -9,11 +9,11 @@ import numpy as np
 
 from tracer.averaging import Beta, Exponential, Kernel, Static
 from tracer.errors import UserError, nearest
-from tracer.quantities import SHARE, number
+from tracer.number_checks import SHARE, number
+from tracer.theory.matrix_checks import not_negative
 from tracer.theory.metrics import METRICS, Metric
 from tracer.theory.optima import optimum
 from tracer.theory.problem import LearningProblem, Problem
-from tracer.theory.validation import not_negative
 
 Posed = TypeVar("Posed", bound=LearningProblem)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.errors import UserError
-from tracer.quantities import Array, real
+from tracer.number_checks import Array, real
 
 ORTHONORMAL = 1e-8
 """By how much the products of a basis' columns may differ from 0 and 1."""

@@ -8,16 +8,16 @@ import numpy as np
 from scipy import special
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, POSITIVE, Array, number, numbers, whole_number
+from tracer.number_checks import NOT_NEGATIVE, POSITIVE, Array, number, numbers, whole_number
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.gradient_flow import flow_of
 from tracer.theory.limits import end_of
+from tracer.theory.matrix_checks import matrix, not_negative, vector
 from tracer.theory.metrics import Parameter
 from tracer.theory.moments import Moments
 from tracer.theory.path import Solution
 from tracer.theory.recursion import times_within
 from tracer.theory.strategies import Strategy
-from tracer.theory.validation import matrix, not_negative, vector
 
 START_TOLERANCE = 1e-10
 """By how much a start may be unbalanced or off the singular vectors, as a share of its largest singular value."""

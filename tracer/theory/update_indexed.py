@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.averaging import Clock, Kernel
-from tracer.quantities import Array
+from tracer.number_checks import Array
 
 
 @dataclass(frozen=True)

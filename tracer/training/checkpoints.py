@@ -13,8 +13,8 @@ from tracer.errors import UserError
 from tracer.storage import write_text
 from tracer.tensor_files import load_metadata, load_tensors, require_sound, save_tensors
 from tracer.training import distributed
-from tracer.training.identity import Identity, changes
 from tracer.training.randomness import random_state, set_random_state
+from tracer.training.run_changes import Identity, changes
 from tracer.training.teacher import Teacher
 
 _NAME = re.compile(r"step-(\d{8})\.safetensors")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tracer.errors import UserError, nearest
 from tracer.models.dual_encoder import Features
-from tracer.quantities import NOT_NEGATIVE, number
+from tracer.number_checks import NOT_NEGATIVE, number
 from tracer.strategies import PUBLISHED_DISTILLATION
 from tracer.training import losses
 from tracer.training.distributed import gathered

@@ -17,7 +17,7 @@ from tracer.errors import Stopped, UserError
 from tracer.models.dual_encoder import DualEncoder, Features
 from tracer.schedules import Schedule, constant
 from tracer.tracking import Tracker
-from tracer.training import certainty, distances, distributed
+from tracer.training import confidence, distances, distributed
 from tracer.training.batches import Batch, load, shared
 from tracer.training.checkpoints import Checkpoints, Progress
 from tracer.training.corrupt_samples import CorruptSamples
@@ -257,7 +257,7 @@ class Trainer:
             values["gap.student_teacher"] = distances.distance(self.student, self.teacher.module)
             values["gap.batch_kl"] = distances.batch_kl(pairing)
             for name, logits in (("teacher", pairing.teacher_logits), ("student", pairing.logits)):
-                values |= {f"{name}.entropy": certainty.entropy(logits), f"{name}.confidence": certainty.confidence(logits)}
+                values |= {f"{name}.entropy": confidence.entropy(logits), f"{name}.confidence": confidence.confidence(logits)}
         names, scalars = list(values), torch.stack([value.detach().double() for value in values.values()]).tolist()
         report = {**dict(zip(names, scalars, strict=True)), "learning_rate": self.optimizer.param_groups[0]["lr"]}
         return report if self.skips is None else {**report, "data.skipped": len(self.skips)}

@@ -11,7 +11,7 @@ from PIL import Image
 from tracer.config import loading
 from tracer.demo import settings
 from tracer.errors import UserError
-from tracer.evaluation import measures
+from tracer.evaluation import across_runs
 from tracer.runs import fine_tune as running
 from tracer.runs.jobs import Job, run_all
 
@@ -38,7 +38,7 @@ def test_rows_come_in_the_order_of_the_jobs(studied):
 
 def test_rows_hold_what_was_measured(studied):
     _, rows, _ = studied
-    zero_shot, flyp, wise_ft, tracer = (measures.measure(row, "ID") for row in rows)
+    zero_shot, flyp, wise_ft, tracer = (across_runs.measure(row, "ID") for row in rows)
     assert zero_shot > 0.8
     assert len({zero_shot, flyp, wise_ft, tracer}) > 1
     assert rows[2]["strength"] == 0.5
@@ -51,8 +51,8 @@ def test_what_is_there_is_not_run_again(studied):
     stored["rows"][0]["report"]["id"]["accuracy"] = 0.123
     kept.write_text(json.dumps(stored))
     again = run_all(jobs(folder, ("flyp",)), processes=1)
-    assert measures.measure(again[0], "ID") == 0.123
-    assert measures.measure(rows[1], "ID") != 0.123
+    assert across_runs.measure(again[0], "ID") == 0.123
+    assert across_runs.measure(rows[1], "ID") != 0.123
 
 
 def test_steps_of_an_earlier_call_are_counted(tmp_path):
@@ -80,9 +80,9 @@ def test_a_failing_run_ends_the_study_with_its_sentence(tmp_path):
 
 def test_kept_knowledge_runs_from_flyp_to_zero_shot(studied):
     _, rows, _ = studied
-    summary = measures.summary(rows)
-    assert measures.kept_knowledge(summary, "zero_shot") == 1
-    assert measures.kept_knowledge(summary, "flyp") == 0
+    summary = across_runs.summary(rows)
+    assert across_runs.kept_knowledge(summary, "zero_shot") == 1
+    assert across_runs.kept_knowledge(summary, "flyp") == 0
 
 
 def folders_job(folder, classes):
@@ -111,10 +111,10 @@ def test_rows_of_other_data_are_not_taken_for_the_run_s(tmp_path):
     stored = json.loads(kept.read_text())
     stored["rows"][0]["report"]["id"]["accuracy"] = 0.123
     kept.write_text(json.dumps(stored))
-    assert measures.measure(run_all([job], processes=1)[0], "ID") == 0.123
+    assert across_runs.measure(run_all([job], processes=1)[0], "ID") == 0.123
     later = time.time() + 5
     os.utime(tmp_path / "photos" / "one" / "0.png", (later, later))
-    assert measures.measure(run_all([job], processes=1)[0], "ID") == measures.measure(row, "ID")
+    assert across_runs.measure(run_all([job], processes=1)[0], "ID") == across_runs.measure(row, "ID")
     (tmp_path / "photos" / "two").rename(tmp_path / "photos" / "three")
     with pytest.raises(UserError, match="'two' is gone"):
         run_all([job], processes=1)

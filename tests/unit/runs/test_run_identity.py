@@ -14,7 +14,7 @@ from tracer import tensor_files
 from tracer.config import loading
 from tracer.data import fingerprint
 from tracer.runs import run_identity, sources
-from tracer.training import identity
+from tracer.training import run_changes
 
 CLASSES = ("bird", "cat", "dog")
 
@@ -74,7 +74,7 @@ def of(folder, kind="folder", **changes):
 
 
 def changed(then, now):
-    return identity.changes(then, json.loads(json.dumps(now)), "step 50 was saved")
+    return run_changes.changes(then, json.loads(json.dumps(now)), "step 50 was saved")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from tracer.averaging import Beta, Clock, Static, Uniform
 from tracer.errors import UserError
 from tracer.models.linear import LinearDualEncoder
 from tracer.tracking import JsonLines, read
-from tracer.training import certainty, distances
+from tracer.training import confidence, distances
 from tracer.training.batches import Batch
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.objective import Objective, Pairing
@@ -438,7 +438,7 @@ class TestMetrics:
         assert tracker.lines[2]["gap.student_teacher"] > 0.01
 
     @pytest.mark.parametrize(
-        ("module", "name", "calls"), [(distances, "batch_kl", 1), (certainty, "entropy", 2), (certainty, "confidence", 2)]
+        ("module", "name", "calls"), [(distances, "batch_kl", 1), (confidence, "entropy", 2), (confidence, "confidence", 2)]
     )
     def test_steps_without_a_line_compute_no_report(self, monkeypatch, module, name, calls):
         counted = []
@@ -456,8 +456,8 @@ class TestMetrics:
         train(model, batches, ALL_TERMS, Loop(1, log_every_steps=1), teacher_seed=9, anchor=other, trackers=[tracker])
         for name, features in pairs.items():
             logits = features.logit_scale * features.image @ features.text.T
-            assert tracker.lines[1][f"{name}.entropy"] == pytest.approx(certainty.entropy(logits).item(), rel=FLOAT32)
-            assert tracker.lines[1][f"{name}.confidence"] == pytest.approx(certainty.confidence(logits).item(), rel=FLOAT32)
+            assert tracker.lines[1][f"{name}.entropy"] == pytest.approx(confidence.entropy(logits).item(), rel=FLOAT32)
+            assert tracker.lines[1][f"{name}.confidence"] == pytest.approx(confidence.confidence(logits).item(), rel=FLOAT32)
         assert tracker.lines[1]["student.entropy"] != pytest.approx(tracker.lines[1]["teacher.entropy"], rel=POWER * FLOAT32)
 
     def test_on_step_counts_every_step(self):

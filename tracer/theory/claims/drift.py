@@ -5,14 +5,7 @@ import numpy as np
 from tracer import theory
 from tracer.averaging import Exponential
 from tracer.theory.claims.claim import PROJECT, TRACER, Check, compare, theorem
-from tracer.theory.claims.instances import (
-    Instance,
-    descend,
-    extrapolated,
-    power_law_rates,
-    random_instance,
-    stable_learning_rate,
-)
+from tracer.theory.claims.instances import Instance, descend, extrapolated, power_law_rates, random_instance, stable_learning_rate
 from tracer.theory.claims.tolerances import ASYMPTOTIC
 from tracer.theory.closed_forms import ema, wma
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from tracer.quantities import NOT_NEGATIVE, WHOLE, Array, numbers
+from tracer.number_checks import NOT_NEGATIVE, WHOLE, Array, numbers
 
 Mask = NDArray[np.bool_]
 _ROUND_OFF = 1e-18

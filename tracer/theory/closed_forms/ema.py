@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tracer.quantities import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Array, number, numbers, whole_number
+from tracer.number_checks import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Array, number, numbers, whole_number
 from tracer.theory.closed_forms.ema_roots import factors, rates
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tracer.quantities import NOT_NEGATIVE, POSITIVE, SHARE, Array, numbers
+from tracer.number_checks import NOT_NEGATIVE, POSITIVE, SHARE, Array, numbers
 from tracer.theory.closed_forms.ratio import ratio
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracer.quantities import Array
+from tracer.number_checks import Array
 
 
 def ratio(part: ArrayLike, whole: ArrayLike, otherwise: float = 0.0) -> Array:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracer.quantities import COUNT, NOT_NEGATIVE, POSITIVE, Array, numbers
+from tracer.number_checks import COUNT, NOT_NEGATIVE, POSITIVE, Array, numbers
 from tracer.theory.closed_forms.ratio import ratio
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tracer.quantities import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Array, number, numbers
+from tracer.number_checks import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Array, number, numbers
 from tracer.theory.closed_forms.beta_means import beta_mean_exponential, beta_mean_power
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.closed_forms.stiffness import stiffness

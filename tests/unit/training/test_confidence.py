@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.tolerances import FLOAT64, POWER
-from tracer.training import certainty
+from tracer.training import confidence
 
 
 @pytest.fixture
@@ -22,25 +22,25 @@ def probabilities(logits):
 def test_entropy_is_minus_p_log_p_of_both_directions(logits):
     rows, columns = probabilities(logits)
     one_way, other_way = (-(p * np.log(p)).sum() / 5 for p in (rows, columns))
-    assert certainty.entropy(logits).item() == pytest.approx((one_way + other_way) / 2, rel=FLOAT64)
-    assert certainty.entropy(logits).item() != pytest.approx(one_way, rel=POWER * FLOAT64)  # one direction alone
+    assert confidence.entropy(logits).item() == pytest.approx((one_way + other_way) / 2, rel=FLOAT64)
+    assert confidence.entropy(logits).item() != pytest.approx(one_way, rel=POWER * FLOAT64)  # one direction alone
 
 
 def test_confidence_is_the_largest_probability_of_both_directions(logits):
     rows, columns = probabilities(logits)
     one_way, other_way = rows.max(axis=1).mean(), columns.max(axis=0).mean()
-    assert certainty.confidence(logits).item() == pytest.approx((one_way + other_way) / 2, rel=FLOAT64)
-    assert certainty.confidence(logits).item() != pytest.approx(one_way, rel=POWER * FLOAT64)
+    assert confidence.confidence(logits).item() == pytest.approx((one_way + other_way) / 2, rel=FLOAT64)
+    assert confidence.confidence(logits).item() != pytest.approx(one_way, rel=POWER * FLOAT64)
 
 
 def test_the_ends_of_the_scales():
     equal, certain = torch.zeros(8, 8), 1e4 * torch.eye(8)
-    assert certainty.entropy(equal).item() == pytest.approx(math.log(8))
-    assert certainty.confidence(equal).item() == pytest.approx(1 / 8)
-    assert certainty.entropy(certain).item() == 0
-    assert certainty.confidence(certain).item() == 1
+    assert confidence.entropy(equal).item() == pytest.approx(math.log(8))
+    assert confidence.confidence(equal).item() == pytest.approx(1 / 8)
+    assert confidence.entropy(certain).item() == 0
+    assert confidence.confidence(certain).item() == 1
 
 
-@pytest.mark.parametrize("measure", [certainty.entropy, certainty.confidence])
+@pytest.mark.parametrize("measure", [confidence.entropy, confidence.confidence])
 def test_no_gradient_is_kept(measure, logits):
     assert not measure(logits.requires_grad_()).requires_grad

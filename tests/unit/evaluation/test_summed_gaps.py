@@ -8,7 +8,7 @@ import torch
 from tests.models import RandomBatches, TinyDualEncoder
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
 from tracer.errors import UserError
-from tracer.evaluation.budget import budget
+from tracer.evaluation.summed_gaps import budget
 from tracer.tensor_files import load_tensors
 from tracer.training import distances
 from tracer.training.checkpoints import Checkpoints

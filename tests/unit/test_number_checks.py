@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tracer import quantities
+from tracer import number_checks
 from tracer.errors import UserError
-from tracer.quantities import number, numbers, real, whole_number
+from tracer.number_checks import number, numbers, real, whole_number
 
 TINY = 1e-300
 EDGES = {  # what is just inside, and just outside
@@ -26,12 +26,12 @@ NO_NUMBERS = [math.nan, math.inf, -math.inf, True, np.True_, 1j, "1", None, [1.0
 
 
 def test_every_range_is_tried():
-    assert EDGES.keys() == {name for name, found in vars(quantities).items() if isinstance(found, quantities.Range)}
+    assert EDGES.keys() == {name for name, found in vars(number_checks).items() if isinstance(found, number_checks.Range)}
 
 
 @pytest.mark.parametrize("name", EDGES)
 def test_ranges_end_where_they_say(name):
-    within, (inside, outside) = getattr(quantities, name), EDGES[name]
+    within, (inside, outside) = getattr(number_checks, name), EDGES[name]
     for value in inside:
         assert number("x", value, within) == value
         assert numbers("x", [[value]], within).tolist() == [[value]]
@@ -46,15 +46,15 @@ def test_ranges_end_where_they_say(name):
 @pytest.mark.parametrize("within", ["FINITE", "NOT_NEGATIVE"])
 def test_what_is_no_number_is_refused(value, within):
     with pytest.raises(UserError, match=r"^x must be finite[^\n]{,200}$"):
-        number("x", value, getattr(quantities, within))
+        number("x", value, getattr(number_checks, within))
 
 
 @pytest.mark.filterwarnings("error")
 def test_numbers_of_other_types_are_numbers():
     for value in (1, Fraction(1, 2), np.float32(0.5), np.int8(3)):
-        found = number("x", value, quantities.FINITE)
+        found = number("x", value, number_checks.FINITE)
         assert (type(found), found) == (float, value)
-    assert real("x", [1, 2]).dtype == numbers("x", np.float32([1]), quantities.FINITE).dtype == np.float64
+    assert real("x", [1, 2]).dtype == numbers("x", np.float32([1]), number_checks.FINITE).dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_least_count_may_be_told():
 )
 def test_arrays_are_refused_by_what_is_wrong_in_them(values, words):
     with pytest.raises(UserError) as refused:
-        numbers("x", values, quantities.NOT_NEGATIVE)
+        numbers("x", values, number_checks.NOT_NEGATIVE)
     assert str(refused.value) == words
 
 

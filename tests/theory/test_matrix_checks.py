@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tracer.errors import UserError
-from tracer.theory.validation import positive_semidefinite
+from tracer.theory.matrix_checks import positive_semidefinite
 
 UNITS = [1e-9, 1.0, 1e9]
 LOPSIDED, SADDLE = np.array([[1.0, 0.25], [0.0, 1.0]]), np.diag([1.0, -0.5])

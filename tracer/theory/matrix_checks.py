@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
-from tracer.quantities import NOT_NEGATIVE, Array, array_of, number, real
+from tracer.number_checks import NOT_NEGATIVE, Array, array_of, number, real
 
 
 def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> Array:
