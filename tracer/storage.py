@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
@@ -26,6 +27,23 @@ def write_text(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if _is_of_the_dead(left):
+            left.unlink(missing_ok=True)
+
+
+def _is_of_the_dead(temporary: Path) -> bool:
+    """Whether the process that made a temporary file was killed before it could rename or remove it."""
+    number = temporary.suffix[1:]
+    if not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)  # asks, and does nothing
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 def link(path: Path, target: Path) -> None:

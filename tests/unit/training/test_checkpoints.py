@@ -2,6 +2,8 @@ import copy
 import errno
 import os
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.models import RandomBatches, TinyDualEncoder
 from tracer import tensor_files
 from tracer.averaging import Beta, Clock
 from tracer.errors import UserError
+from tracer.storage import write_text
 from tracer.tensor_files import load_metadata, load_tensors, save_tensors
 from tracer.training import randomness
 from tracer.training.checkpoints import Checkpoints, Progress
@@ -306,6 +309,16 @@ class TestStorage:
             save_tensors(path, {"a": torch.tensor(value)}, {})
         assert load_tensors(path)["a"] == 2
         assert temporaries(tmp_path) == []
+
+
+def test_what_a_killed_writer_left_behind_goes_with_the_next_text(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f".a.txt.{dead.pid}", f".a.txt.{os.getppid()}", ".a.txt.old", f".b.txt.{dead.pid}"):
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.txt", f".a.txt.{os.getppid()}", ".a.txt.old", f".b.txt.{dead.pid}"}
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine lacks no device")
