@@ -100,7 +100,7 @@ def trainer(
         teacher=teacher,
         anchor=learner.start,
         checkpoints=checkpoints,
-        skips=_skips(run, batches, checkpoints.step()),
+        corrupt_samples=_corrupt_samples(run, batches, checkpoints.step()),
         on_step=on_step,
     )
 
@@ -137,7 +137,7 @@ def _loop(run: RunConfig) -> Loop:
     )
 
 
-def _skips(run: RunConfig, batches: Batches, step: int) -> CorruptSamples | None:
+def _corrupt_samples(run: RunConfig, batches: Batches, step: int) -> CorruptSamples | None:
     """Where this process writes down the corrupt pairs that it meets from a step on."""
     if not isinstance(run.data, ReadData):
         return None

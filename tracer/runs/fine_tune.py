@@ -86,7 +86,7 @@ def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[
         stage("judging the student")
     card = ModelCard.of(run, data)
     report = _finish(card, student, teacher, suite) if distributed.is_first() else None
-    skipped = trainer.skips.samples if trainer and trainer.skips else ()
+    skipped = trainer.corrupt_samples.samples if trainer and trainer.corrupt_samples else ()
     return Result(student, anchor, teacher, suite, report, card, skipped)
 
 

@@ -190,7 +190,7 @@ def shared(batches: Dataset[Batch]) -> Dataset[Batch]:
 
 
 def load(
-    batches: Dataset[Batch], first_step: int, total_steps: int, workers: int = 0, skips: CorruptSamples | None = None
+    batches: Dataset[Batch], first_step: int, total_steps: int, workers: int = 0, corrupt_samples: CorruptSamples | None = None
 ) -> Iterator[Batch]:
     """Batches from `first_step` to the end in order, prepared by `workers` background processes (0: in this one).
 
@@ -199,15 +199,15 @@ def load(
         first_step: the first to prepare, from 0.
         total_steps: the end.
         workers: processes.
-        skips: where corrupt pairs are written down, when the batch that they were drawn for is handed out.
+        corrupt_samples: where corrupt pairs are written down, when the batch that they were drawn for is handed out.
 
     Raises:
         UserError: as preparing a batch does, or if too many pairs are corrupt.
     """
     steps = range(first_step, total_steps)
     for step, batch in zip(steps, in_order(batches, steps, workers), strict=True):
-        if skips is not None and batch.skipped:
-            skips.add(batch.skipped, step + 1)
+        if corrupt_samples is not None and batch.skipped:
+            corrupt_samples.add(batch.skipped, step + 1)
         yield batch._replace(skipped=None)
 
 

@@ -79,7 +79,7 @@ class Trainer:
         anchor: the pretrained model, for L2-SP and for the distances in the log; it is not changed.
         checkpoints: where the run is saved and resumed from; None saves nothing.
         trackers: where scalars go.
-        skips: where corrupt training pairs are written down; their number is logged as `data.skipped`. None: by no one.
+        corrupt_samples: where corrupt training pairs are written down; their number is logged as `data.skipped`. None: by no one.
         on_step: called after each step with the number of steps done (progress bars, snapshots).
 
     Raises:
@@ -99,7 +99,7 @@ class Trainer:
         anchor: DualEncoder | None = None,
         checkpoints: Checkpoints | None = None,
         trackers: Sequence[Tracker] = (),
-        skips: CorruptSamples | None = None,
+        corrupt_samples: CorruptSamples | None = None,
         on_step: Callable[[int], None] = lambda step: None,
     ):
         if objective.needs_teacher and teacher is None:
@@ -109,7 +109,7 @@ class Trainer:
         _require_one_horizon(loop, teacher, batches)
         self.batches, self.objective, self.loop = shared(batches), objective, loop
         self.teacher, self.anchor = teacher, anchor
-        self.checkpoints, self.trackers, self.skips, self.on_step = checkpoints, trackers, skips, on_step
+        self.checkpoints, self.trackers, self.corrupt_samples, self.on_step = checkpoints, trackers, corrupt_samples, on_step
         self._dtype = torch.float64 if loop.precision == "fp64" else torch.float32
         for module in (model, anchor, teacher.module if teacher else None):
             if module is not None:
@@ -176,7 +176,7 @@ class Trainer:
         self._pace.restart()
 
     def _remaining(self) -> Iterator[Batch]:
-        for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers, self.skips):
+        for batch in load(self.batches, self.progress.step, self.loop.total_steps, self.loop.workers, self.corrupt_samples):
             yield batch.to(distributed.device(), self._dtype)
 
     def _saves_after(self, step: int) -> bool:
@@ -260,7 +260,7 @@ class Trainer:
                 values |= {f"{name}.entropy": confidence.entropy(logits), f"{name}.confidence": confidence.confidence(logits)}
         names, scalars = list(values), torch.stack([value.detach().double() for value in values.values()]).tolist()
         report = {**dict(zip(names, scalars, strict=True)), "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        return report if self.skips is None else {**report, "data.skipped": len(self.skips)}
+        return report if self.corrupt_samples is None else {**report, "data.skipped": len(self.corrupt_samples)}
 
     def _require_finite(self, report: dict[str, float]) -> None:
         for name in ("loss", "gradient_norm"):

@@ -104,20 +104,20 @@ class TestSubstitution:
 class TestCount:
     @pytest.mark.parametrize("workers", [0, 2])
     def test_each_corrupt_pair_counts_once(self, tmp_path, workers):
-        skips = CorruptSamples(tmp_path / "skipped.jsonl", 0.3, 10)
-        counts = [len(skips) for _ in load(batches({1, 4, 8}), 0, STEPS, workers, skips)]
+        corrupt_samples = CorruptSamples(tmp_path / "skipped.jsonl", 0.3, 10)
+        counts = [len(corrupt_samples) for _ in load(batches({1, 4, 8}), 0, STEPS, workers, corrupt_samples)]
         assert counts == sorted(counts)
         assert counts[-1] == 3
-        assert {error.sample for error in skips.samples} == {"1.png", "4.png", "8.png"}
+        assert {error.sample for error in corrupt_samples.samples} == {"1.png", "4.png", "8.png"}
         lines = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
-        assert [line["sample"] for line in lines] == [error.sample for error in skips.samples]
+        assert [line["sample"] for line in lines] == [error.sample for error in corrupt_samples.samples]
         assert all(counts[line["step"] - 1] > (counts[line["step"] - 2] if line["step"] > 1 else 0) for line in lines)
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_too_many_stop_the_run(self, tmp_path, workers):
-        skips = CorruptSamples(tmp_path / "skipped.jsonl", 0.2, 10)
+        corrupt_samples = CorruptSamples(tmp_path / "skipped.jsonl", 0.2, 10)
         with pytest.raises(UserError, match=r"3 of the 10 .*0\.2 allows, first .\.png \(it is empty\)"):
-            list(load(batches({1, 4, 8}, share=0.2), 0, STEPS, workers, skips))
+            list(load(batches({1, 4, 8}, share=0.2), 0, STEPS, workers, corrupt_samples))
 
     def test_a_resumed_run_forgets_what_came_after_its_checkpoint(self, tmp_path):
         first = CorruptSamples(tmp_path / "skipped.jsonl", 1, 10)
