@@ -223,12 +223,14 @@ def test_ema_with_its_warm_up(tracer_authors, period):
 
 @dataclass(frozen=True)
 class OneStepBehind(Kernel):
-    """A kernel whose rate after step n is that of step n - 1, as it is in the authors' loops."""
+    """An EMA with a warm-up whose rate after step n is that of step n - 1, as in the authors' loops; at 0 the warm-up starts."""
 
-    kernel: Kernel
+    kernel: Exponential
 
     def rates(self, clock, updates):
-        return self.kernel.rates(clock, np.asarray(updates) - 1 / clock.update_every)
+        before = np.asarray(updates) * clock.update_every - 1
+        rates = self.kernel.rates(Clock(clock.total_steps), np.maximum(before, 1))
+        return np.where(before > 0, rates, 1 - self.kernel.initial_momentum)
 
 
 TERMS = PUBLISHED_DISTILLATION | {"fd": 2000 * EMBEDDING / 512}  # a mean over dimensions: its weight goes with their number
