@@ -57,7 +57,7 @@ def test_the_configuration_is_valid():
 
 def test_its_table_is_the_demos():
     rows = json.loads((ROOT / "experiments" / "demo" / "results.json").read_text(encoding="utf-8"))["rows"]
-    heading, *lines = report._cells(across_runs.summary(demo._at_chosen(rows)))
+    heading, *lines = report.cells(across_runs.summary(demo._at_chosen(rows)))
     expected = [[cell.replace("±", " ± ") for cell in line] for line in lines]
     shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines() if line.startswith("| ")]
     start = shown.index(["strategy", "ID", "mean OOD", "knowledge", "ID ECE", "OOD ECE", "kept"])

@@ -1,4 +1,4 @@
-"""The configuration of a run: strict YAML, every error of which is reported at once, a sentence each."""
+"""The configuration of a run: its sections, what each key may be, and what it is where it is left out."""
 
 import json
 from collections.abc import Mapping
@@ -140,16 +140,21 @@ class WebDatasetData(ReadData):
     caption: str = Field("txt", description="the member with the caption: txt, or json.KEY for a key in a JSON member")
 
 
-class IWildCamData(ReadData):
-    """The training split of iWildCam in WILDS' format."""
+class IWildCam(Section):
+    """Where iWildCam is, in WILDS' format, and what its classes are called."""
 
-    kind: Literal["iwildcam"]
     path: Location = Field(description="the folder with metadata.csv")
     categories: Location = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
     name_column: str = Field("name", description="the column of that table with the names for captions")
     templates: Templates = Field(
         ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name, or openai"
     )
+
+
+class IWildCamData(IWildCam, ReadData):
+    """The training split of iWildCam in WILDS' format."""
+
+    kind: Literal["iwildcam"]
 
 
 class EmbeddedSuite(Section):
@@ -187,16 +192,10 @@ class ImageNetSuite(Section):
     )
 
 
-class IWildCamSuite(Section):
+class IWildCamSuite(IWildCam):
     """The test splits of iWildCam in WILDS' format; ID are the cameras seen in training, OOD others."""
 
     kind: Literal["iwildcam"]
-    path: Location = Field(description="the folder with metadata.csv")
-    categories: Location = Field(Path("categories.csv"), description="table of the classes, relative to `path`")
-    name_column: str = Field("name", description="the column of that table with the names for captions")
-    templates: Templates = Field(
-        ("a photo of {}.", "{} in the wild."), min_length=1, description="captions, {} being the class name, or openai"
-    )
 
 
 class Optimization(Section):

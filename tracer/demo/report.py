@@ -16,7 +16,7 @@ from tracer.runs.jobs import Job
 from tracer.strategies import PRESETS
 
 
-def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
+def cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
     """The table in percent: a heading, then a line a strategy."""
     lines = [["strategy", *MEASURES, "kept"]]
     for method in CHOSEN:
@@ -29,7 +29,7 @@ def _cells(summary: dict[str, dict[str, Interval]]) -> list[list[str]]:
     return lines
 
 
-def _printed(cells: list[list[str]]) -> Table:
+def printed(cells: list[list[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(cells[0]):
         table.add_column(heading, justify="right" if number else "left", no_wrap=not number)
@@ -38,7 +38,7 @@ def _printed(cells: list[list[str]]) -> Table:
     return table
 
 
-def _page(cells: list[list[str]], figures: dict[str, Path], models: int, jobs: list[Job]) -> str:
+def page(cells: list[list[str]], figures: dict[str, Path], models: int, jobs: list[Job]) -> str:
     pictures = {name: base64.b64encode(path.read_bytes()).decode() for name, path in figures.items()}
     template = Environment(loader=PackageLoader("tracer.demo", ""), autoescape=True).get_template("report.html")
     optimization, compared = jobs[0].run.optimization, {name: PRESETS[name] for name in CHOSEN}

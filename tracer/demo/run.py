@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tracer import plotting
-from tracer.demo import settings
+from tracer.demo import report, settings
 from tracer.demo.pretrain import STEPS as PRETRAINING_STEPS
 from tracer.demo.pretrain import pretrain
-from tracer.demo.report import _cells, _page, _printed
 from tracer.demo.settings import CHOSEN
 from tracer.errors import UserError
 from tracer.evaluation import across_runs
@@ -61,9 +60,9 @@ def _demo(output: Path, seeds: int, steps: int | None, pretrained_anew: bool) ->
     summary = across_runs.summary(_at_chosen(rows))
     results = {"table": {m: {n: i._asdict() for n, i in values.items()} for m, values in summary.items()}, "rows": rows}
     write_text(output / "results.json", json_text(results))
-    cells = _cells(summary)
-    (output / "report.html").write_text(_page(cells, paths, len(models), jobs), encoding="utf-8")
-    console.print(_printed(cells))
+    cells = report.cells(summary)
+    write_text(output / "report.html", report.page(cells, paths, len(models), jobs))
+    console.print(report.printed(cells))
     spread = f"mean ± 95 % interval over {len(models)} pretrained models" if len(models) > 1 else "of one pretrained model"
     say(f"Percent, {spread}; kept: of FLYP's loss.")
     say(f"Pictures: {output / 'report.html'}")
