@@ -75,10 +75,10 @@ class TinyDualEncoder(nn.Module):
 
 
 class RandomBatches(Dataset):
-    """Batches for a `TinyDualEncoder`, a pure function of the step; with `replay` further images if that is not 0."""
+    """Batches for a `TinyDualEncoder`, a pure function of the step; with further images and texts where their numbers are not 0."""
 
-    def __init__(self, steps: int, size: int = 6, replay: int = 0):
-        self.steps, self.size, self.replay = steps, size, replay
+    def __init__(self, steps: int, size: int = 6, replay: int = 0, replay_texts: int = 0):
+        self.steps, self.size, self.replay, self.replay_texts = steps, size, replay, replay_texts
 
     def __len__(self) -> int:
         return self.steps
@@ -88,7 +88,8 @@ class RandomBatches(Dataset):
         images = torch.from_numpy(rng.standard_normal((self.size, PIXELS)).astype(np.float32))
         tokens = torch.from_numpy(rng.integers(WORDS, size=(self.size, CONTEXT)))
         replay = torch.from_numpy(rng.standard_normal((self.replay, PIXELS)).astype(np.float32))
-        return Batch(images, tokens, replay if self.replay else None)
+        texts = torch.from_numpy(rng.integers(WORDS, size=(self.replay_texts, CONTEXT)))
+        return Batch(images, tokens, replay if self.replay else None, texts if self.replay_texts else None)
 
 
 class SameBatch(Dataset):

@@ -19,7 +19,8 @@ def read_labels(captions: Sequence[str]) -> Tensor:
 class Classifier(DualEncoder):
     """An image's embedding is its products with the classes (n, classes), a label's its one-hot vector; "tokens" are labels (n,).
 
-    Everything outside head and image tower is frozen, the logit scale included.
+    Images without a label are embedded under the head, (m, k), and handed over as those of replay. Everything outside head and
+    image tower is frozen, the logit scale included.
 
     Args:
         encoder: the model whose image tower feeds the head; its parameters are trained in place.
@@ -47,13 +48,25 @@ class Classifier(DualEncoder):
         return self.encoder.logit_scale.detach()
 
     def forward(self, images: Tensor, tokens: Tensor) -> Features:
-        return Features(self.encode_image(images), self.encode_text(tokens), self.logit_scale)
+        embeddings = self._unit_embeddings(images)
+        further = embeddings[len(tokens) :]
+        return Features(
+            self._products(embeddings[: len(tokens)]),
+            self.encode_text(tokens),
+            self.logit_scale,
+            further if len(further) else None,
+        )
 
     def encode_image(self, images: Tensor) -> Tensor:
-        features = self.encoder.encode_image(images)
+        return self._products(self._unit_embeddings(images))
+
+    def _unit_embeddings(self, images: Tensor) -> Tensor:
+        return F.normalize(self.encoder.encode_image(images).to(self.head.weight.dtype), dim=-1)
+
+    def _products(self, embeddings: Tensor) -> Tensor:
         # as with every loss, only the tower is autocast: logits in bfloat16 would err by percents
-        with torch.autocast(images.device.type, enabled=False):
-            return F.normalize(features.to(self.head.weight.dtype), dim=-1) @ self.head.weight.T
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return embeddings @ self.head.weight.T
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         return F.one_hot(tokens, len(self.head.names)).to(self.head.weight.dtype)

@@ -19,12 +19,29 @@ class Features(NamedTuple):
         text: (n, k) text embeddings of the same pairs.
         logit_scale: scalar, the factor 1 / temperature.
         replay: (m, k) embeddings of further images, which have no text; None where there are none.
+        replay_text: (b, k) embeddings of further texts, which have no image; None where there are none.
     """
 
     image: Tensor
     text: Tensor
     logit_scale: Tensor
     replay: Tensor | None = None
+    replay_text: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Features":
+        """All parts that there are, changed alike."""
+        replay, replay_text = (None if part is None else change(part) for part in (self.replay, self.replay_text))
+        return Features(change(self.image), change(self.text), change(self.logit_scale), replay, replay_text)
+
+    def parted(self, images: int, texts: int) -> "Features":
+        """Embeddings of what follows the first `images` and `texts` as those of replay, unless the model told them apart itself."""
+        further_images, further_texts = self.image[images:], self.text[texts:]
+        return self._replace(
+            image=self.image[:images],
+            text=self.text[:texts],
+            replay=further_images if len(further_images) else self.replay,
+            replay_text=further_texts if len(further_texts) else self.replay_text,
+        )
 
 
 class DualEncoder(nn.Module, ABC):
@@ -37,7 +54,7 @@ class DualEncoder(nn.Module, ABC):
     def forward(self, images: Tensor, tokens: Tensor) -> Features:
         """Features of a batch of pairs, by both towers in one call (which is what wrappers for several processes see).
 
-        Images may outnumber tokens: those of no pair follow the others, and so do their embeddings in `Features.image`.
+        Images and tokens that are of no pair follow the others, and so do their embeddings (see `Features.parted`).
         """
 
     @abstractmethod

@@ -26,14 +26,16 @@ class Batch(NamedTuple):
     Attributes:
         images: (n, ...).
         tokens: (n, context), the images' captions.
-        replay: (m, ...) further images, on which student and teacher are compared. They pass the image tower together with
-            `images`, so that batch norm in train mode would take its statistics over both.
+        replay: (m, ...) further images, on which the student is held to what another model says of them. They pass the image tower
+            together with `images`, so that batch norm in train mode would take its statistics over both.
+        replay_tokens: (b, context), further texts likewise.
         skipped: the corrupt pairs that others stand in for, if there were any; `load` takes them off.
     """
 
     images: Tensor
     tokens: Tensor
     replay: Tensor | None = None
+    replay_tokens: Tensor | None = None
     skipped: tuple[CorruptSample, ...] | None = None
 
     def to(self, device: torch.device, precision: torch.dtype) -> "Batch":
@@ -42,7 +44,16 @@ class Batch(NamedTuple):
         def moved(part: Tensor) -> Tensor:
             return part.to(device, precision if part.is_floating_point() else None, non_blocking=True)
 
-        return Batch(moved(self.images), moved(self.tokens), None if self.replay is None else moved(self.replay))
+        replay, replay_tokens = (None if part is None else moved(part) for part in (self.replay, self.replay_tokens))
+        return Batch(moved(self.images), moved(self.tokens), replay, replay_tokens)
+
+    def pairs_alone(self) -> "Batch":
+        """The batch without replay images and texts."""
+        return Batch(self.images, self.tokens)
+
+    def replay_alone(self) -> "Batch":
+        """The batch with no more than one pair, since a tower need not bear inputs of none."""
+        return self._replace(images=self.images[:1], tokens=self.tokens[:1])
 
 
 class Batches(Dataset[Batch]):
@@ -243,11 +254,14 @@ class _Cut(Dataset[Batch]):
         self.batches = batches
 
     def __getitem__(self, step: int) -> Batch:
-        images, tokens, replay = Batch(*self.batches[step])[:3]
-        rows = distributed.equal_share(len(images), "the batch's number of pairs")
-        if replay is not None:
-            replay = replay[distributed.equal_share(len(replay), "the batch's number of replay images")]
-        return Batch(images[rows], tokens[rows], replay)
+        batch = Batch(*self.batches[step])
+        rows = distributed.equal_share(len(batch.images), "the batch's number of pairs")
+        replay, replay_tokens = _share_of(batch.replay, "replay images"), _share_of(batch.replay_tokens, "replay texts")
+        return Batch(batch.images[rows], batch.tokens[rows], replay, replay_tokens)
+
+
+def _share_of(part: Tensor | None, what: str) -> Tensor | None:
+    return None if part is None else part[distributed.equal_share(len(part), f"the batch's number of {what}")]
 
 
 class _Guarded(Dataset[Item | UserError]):

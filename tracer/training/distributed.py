@@ -97,8 +97,7 @@ def gathered(features: Features) -> Features:
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return features
-    replay = None if features.replay is None else _rows_of_all(features.replay)
-    return Features(_rows_of_all(features.image), _rows_of_all(features.text), features.logit_scale, replay)
+    return features.each(lambda part: _rows_of_all(part) if part.ndim else part)
 
 
 @torch.no_grad()

@@ -47,6 +47,15 @@ def embedding_norm(image: Tensor) -> Tensor:
 def contrastive_relational(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """CRD: KL(teacher || student) of the batch softmax, mean over samples and both directions; a scalar."""
     _require_square(student_logits, teacher_logits)
+    return similarity_relational(student_logits, teacher_logits)
+
+
+def similarity_relational(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """CRD of images and texts that are of no pair: KL(teacher || student) of (m, b) logits, mean over both directions; a scalar.
+
+    The softmax is over texts in one direction and over images in the other, as in ZSCL (arXiv 2303.06628).
+    """
+    _require_alike(student_logits, teacher_logits)
     return (_batch_kl(student_logits, teacher_logits) + _batch_kl(student_logits.T, teacher_logits.T)) / 2
 
 

@@ -1,8 +1,9 @@
 """The objective: named, weighted terms, giving a loss to optimise and scalars to report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,18 @@ from tracer.training import losses
 
 
 class Pairing:
-    """One batch as student and teacher embed it. Every matrix of logits is computed at most once and shared by all terms."""
+    """One batch as student and teacher embed it. Every matrix of logits is computed at most once and shared by all terms.
 
-    def __init__(self, student: Features, teacher: Features | None = None):
+    Args:
+        student: its features.
+        teacher: the teacher's, if it was shown the batch.
+        replayed: features of whatever the student is held to on replay images and texts; None: the teacher's.
+    """
+
+    def __init__(self, student: Features, teacher: Features | None = None, replayed: Features | None = None):
         self.student = student
-        self._teacher = None if teacher is None else Features(*(part.detach() for part in teacher if part is not None))
+        self._teacher = None if teacher is None else teacher.each(Tensor.detach)
+        self._replayed = self._teacher if replayed is None else replayed.each(Tensor.detach)
 
     @property
     def teacher(self) -> Features:
@@ -26,9 +34,16 @@ class Pairing:
         Raises:
             ValueError: if the batch was not shown to a teacher.
         """
-        if self._teacher is None:
-            raise ValueError("this objective has a distillation term but the run has no teacher: give it one")
-        return self._teacher
+        return self._given(self._teacher)
+
+    @property
+    def replayed(self) -> Features:
+        """Features that hold the student's on replay images and texts, without gradient.
+
+        Raises:
+            ValueError: if no other model was shown the batch.
+        """
+        return self._given(self._replayed)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -51,15 +66,48 @@ class Pairing:
         return self.student.logit_scale * self.student.text @ self.teacher.image.T
 
     @property
-    def replay(self) -> tuple[Tensor, Tensor]:
-        """Student's and teacher's embeddings of the replay images, (m, k) each.
+    def replay_images(self) -> tuple[Tensor, Tensor]:
+        """Embeddings of the replay images, (m, k), the student's and those that it is held to.
 
         Raises:
             UserError: if the batch has none.
         """
-        if self.student.replay is None or self.teacher.replay is None:
-            raise UserError("the replay_fd term compares embeddings of replay images and the batch has none: give it some")
-        return self.student.replay, self.teacher.replay
+        return self._both("replay_fd", "images", self.student.replay, self.replayed.replay)
+
+    @property
+    def replay_texts(self) -> tuple[Tensor, Tensor]:
+        """Embeddings of the replay texts, (b, k), the student's and those that it is held to.
+
+        Raises:
+            UserError: if the batch has none.
+        """
+        return self._both("replay_text_fd", "texts", self.student.replay_text, self.replayed.replay_text)
+
+    @property
+    def replay_logits(self) -> tuple[Tensor, Tensor]:
+        """(m, b), replay images against replay texts, the student's and those that it is held to, each at its own logit scale."""
+        scales = self.student.logit_scale, self.replayed.logit_scale
+        parts = zip(scales, self.replay_images, self.replay_texts, strict=True)
+        student, kept = (scale * images @ texts.T for scale, images, texts in parts)
+        return student, kept
+
+    @property
+    def bank_logits(self) -> tuple[Tensor, Tensor]:
+        """(n, b), the pairs' images against the replay texts as the teacher embeds them, the student's and the teacher's."""
+        _, texts = self.replay_texts
+        return self.student.image @ texts.T, self.teacher.image @ texts.T
+
+    @staticmethod
+    def _given(features: Features | None) -> Features:
+        if features is None:
+            raise ValueError("this objective has a distillation term but the run has no teacher: give it one")
+        return features
+
+    @staticmethod
+    def _both(term: str, what: str, student: Tensor | None, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+        if student is None or kept is None:
+            raise UserError(f"the {term} term compares embeddings of replay {what} and the batch has none: give it some")
+        return student, kept
 
 
 FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
@@ -73,13 +121,17 @@ FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
     "fd": lambda pairing: (
         losses.feature(pairing.student.image, pairing.teacher.image) + losses.feature(pairing.student.text, pairing.teacher.text)
     ),
-    "replay_fd": lambda pairing: losses.feature(*pairing.replay),
+    "replay_fd": lambda pairing: losses.feature(*pairing.replay_images),
+    "replay_text_fd": lambda pairing: losses.feature(*pairing.replay_texts),
+    "replay_crd": lambda pairing: losses.similarity_relational(*pairing.replay_logits),
+    "lipsum": lambda pairing: losses.feature(*pairing.bank_logits),
     "icl": lambda pairing: losses.interactive_contrastive(pairing.image_to_teacher_text, pairing.text_to_teacher_image),
     "cross_kd": lambda pairing: losses.cross_kd(
         pairing.image_to_teacher_text, pairing.text_to_teacher_image, pairing.teacher_logits
     ),
 }
-DISTILLATION_TERMS = frozenset({"crd", "fd", "replay_fd", "icl", "cross_kd", "l2_teacher"})
+REPLAY_TERMS = frozenset({"replay_fd", "replay_text_fd", "replay_crd"})
+DISTILLATION_TERMS = REPLAY_TERMS | {"crd", "fd", "icl", "cross_kd", "lipsum", "l2_teacher"}
 WEIGHT_TERMS: dict[str, Callable[[DualEncoder, DualEncoder | None, DualEncoder | None], Tensor]] = {
     "l2_sp": lambda model, anchor, teacher: losses.squared_distance(*trained_parameters(model, anchor)),
     "l2_teacher": lambda model, anchor, teacher: losses.squared_distance(*trained_parameters(model, teacher)),
@@ -94,12 +146,14 @@ class Objective:
 
     Attributes:
         weights: weight of each term; the names are those of `FEATURE_TERMS` and `WEIGHT_TERMS`.
+        replay_target: what the student is held to on replay images and texts: its teacher, or its anchor, the pretrained model.
 
     Raises:
         ValueError: for an unknown term (naming the nearest), a negative weight, or no term at all.
     """
 
     weights: Mapping[str, float]
+    replay_target: Literal["teacher", "anchor"] = "teacher"
 
     def __post_init__(self) -> None:
         if not any(self.weights.values()):
@@ -114,17 +168,23 @@ class Objective:
     @property
     def needs_teacher(self) -> bool:
         """Whether any term compares with a teacher."""
-        return any(self.weights.get(name) for name in DISTILLATION_TERMS)
+        return self._uses(DISTILLATION_TERMS - REPLAY_TERMS if self.replays_anchor else DISTILLATION_TERMS)
 
     @property
     def compares_features(self) -> bool:
         """Whether any term compares embeddings with a teacher's."""
-        return any(self.weights.get(name) for name in DISTILLATION_TERMS & set(FEATURE_TERMS))
+        compared = DISTILLATION_TERMS & set(FEATURE_TERMS)
+        return self._uses(compared - REPLAY_TERMS if self.replays_anchor else compared)
+
+    @property
+    def replays_anchor(self) -> bool:
+        """Whether any term compares embeddings of replay images or texts with the pretrained model's."""
+        return self.replay_target == "anchor" and self._uses(REPLAY_TERMS)
 
     @property
     def needs_anchor(self) -> bool:
-        """Whether any term compares with the pretrained weights."""
-        return bool(self.weights.get("l2_sp"))
+        """Whether any term compares with the pretrained model or its weights."""
+        return self._uses({"l2_sp"}) or self.replays_anchor
 
     def of_features(self, pairing: Pairing) -> dict[str, Tensor]:
         """Unweighted terms that depend on the batch, in the precision of the features; scalars."""
@@ -141,6 +201,9 @@ class Objective:
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the given terms."""
         return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
+
+    def _uses(self, names: Collection[str]) -> bool:
+        return any(self.weights.get(name) for name in names)
 
 
 def trained_parameters(model: nn.Module, other: nn.Module | None) -> tuple[list[Tensor], list[Tensor]]:

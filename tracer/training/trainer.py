@@ -43,7 +43,7 @@ class Loop:
         micro_batch_size: pairs that pass the towers of a process at once; None is all its pairs. Gradients stay those of the
             whole batch, with all its negatives (exactly, for models whose samples do not interact, so batch-norm statistics must
             be frozen).
-            Replay images are spread evenly over the passes.
+            Replay images and texts are spread evenly over the passes.
         max_gradient_norm: gradients are scaled down to this norm; None leaves them.
         max_logit_scale: upper bound on the logit scale of a CLIP (not its logarithm).
         log_every_steps: steps between two lines of metrics; no other step waits for the device.
@@ -76,7 +76,7 @@ class Trainer:
         optimizer: over the model's parameters; each group's `lr` at this point is the peak that the loop's schedule multiplies.
         loop: how the run is stepped.
         teacher: required if the objective has a distillation term; built from `model` before this call.
-        anchor: the pretrained model, for L2-SP and for the distances in the log; it is not changed.
+        anchor: the pretrained model, for L2-SP, replay, and the distances in the log; it is not changed.
         checkpoints: where the run is saved and resumed from; None saves nothing.
         trackers: where scalars go.
         corrupt_samples: where corrupt training pairs are written down; their number is logged as `data.skipped`. None: by no one.
@@ -105,7 +105,7 @@ class Trainer:
         if objective.needs_teacher and teacher is None:
             raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
         if objective.needs_anchor and anchor is None:
-            raise UserError("the l2_sp term needs the pretrained weights: give the trainer an anchor")
+            raise UserError("the objective holds to the pretrained model and there is none: give the trainer an anchor")
         _require_one_horizon(loop, teacher, batches)
         self.batches, self.objective, self.loop = shared(batches), objective, loop
         self.teacher, self.anchor = teacher, anchor
@@ -208,7 +208,7 @@ class Trainer:
         chunks = self._chunks(batch)
         cache = GradientCache(partial(self._features, self.model), chunks) if len(chunks) > 1 else None
         student = cache.features if cache else self._features(self.model, batch)
-        pairing = Pairing(distributed.gathered(student), self._target(chunks, reported))
+        pairing = Pairing(distributed.gathered(student), self._target(chunks, reported), self._replayed(chunks))
         teacher = self.teacher.module if self.teacher else None
         terms = {**self.objective.of_features(pairing), **self.objective.of_weights(self.student, self.anchor, teacher)}
         self.objective.total(terms).backward()
@@ -220,28 +220,36 @@ class Trainer:
         """The teacher's features, where a term or the report compares with them."""
         if self.teacher is None or not (reported or self.objective.compares_features):
             return None
-        return distributed.gathered(concatenate([self._features(self.teacher, chunk) for chunk in chunks]))
+        shown = [chunk.pairs_alone() for chunk in chunks] if self.objective.replays_anchor else chunks
+        return distributed.gathered(concatenate([self._features(self.teacher, chunk) for chunk in shown]))
+
+    @torch.no_grad()
+    def _replayed(self, chunks: list[Batch]) -> Features | None:
+        """The anchor's features of replay images and texts, where a term compares with them."""
+        if self.anchor is None or not self.objective.replays_anchor:
+            return None
+        return distributed.gathered(concatenate([self._features(self.anchor, chunk.replay_alone()) for chunk in chunks]))
 
     def _features(self, towers: DualEncoder | Teacher, batch: Batch) -> Features:
         """Features in float32 or wider: only the towers are autocast, losses in bfloat16 logits would err by percents.
 
-        Replay images follow the others through one forward, which is all that a wrapper sees of the model.
+        Replay images and texts follow the others through one forward, which is all that a wrapper sees of the model.
         """
         images = batch.images if batch.replay is None else torch.cat([batch.images, batch.replay])
+        tokens = batch.tokens if batch.replay_tokens is None else torch.cat([batch.tokens, batch.replay_tokens])
         bf16 = self.loop.precision == "bf16"
         with torch.autocast(distributed.device().type, dtype=torch.bfloat16, enabled=bf16):
-            embedded = towers(images, batch.tokens)
-        features = Features(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in embedded if part is not None))
-        if batch.replay is None:
-            return features
-        image, replay = features.image.split([len(batch.images), len(batch.replay)])
-        return features._replace(image=image, replay=replay)
+            embedded: Features = towers(images, tokens)
+        wide = embedded.each(lambda part: part.to(torch.promote_types(part.dtype, torch.float32)))
+        return wide.parted(len(batch.images), len(batch.tokens))
 
     def _chunks(self, batch: Batch) -> list[Batch]:
         size = self.loop.micro_batch_size or len(batch.images)
         images, tokens = batch.images.split(size), batch.tokens.split(size)
-        replay = [None] * len(images) if batch.replay is None else batch.replay.tensor_split(len(images))
-        return [Batch(*parts) for parts in zip(images, tokens, replay, strict=True)]
+        replay, replay_tokens = (
+            [None] * len(images) if part is None else part.tensor_split(len(images)) for part in (batch.replay, batch.replay_tokens)
+        )
+        return [Batch(*parts) for parts in zip(images, tokens, replay, replay_tokens, strict=True)]
 
     def _report(self, pairing: Pairing, terms: dict[str, Tensor], gradient_norm: Tensor) -> dict[str, float]:
         """Scalars of the step, taken before the weights change; this is where the host waits for the device."""

@@ -61,7 +61,7 @@ def assert_same(logits, expected):
 
 def own_logits(encoder, images):
     with torch.no_grad():
-        image, text, scale, _ = encoder.model.eval()(encoder.preprocess(images), encoder.tokenize(CAPTIONS))
+        image, text, scale, *_ = encoder.model.eval()(encoder.preprocess(images), encoder.tokenize(CAPTIONS))
     return scale * image @ text.T
 
 

@@ -29,7 +29,7 @@ from tracer.training.optimizer import parameter_groups
 from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
 
-FEATURE_TERMS = {"contrastive": 1.0, "crd": 0.5, "fd": 3.0, "icl": 0.7, "cross_kd": 0.3, "replay_fd": 4.0}
+FEATURE_TERMS = {"contrastive": 1.0, "crd": 0.5, "fd": 3.0, "icl": 0.7, "cross_kd": 0.3, "replay_fd": 4.0, "replay_text_fd": 2.0}
 WEIGHT_TERMS = {"l2_sp": 0.2, "l2_teacher": 0.1, "cross_projection_norm": 0.05, "orthogonality": 0.03}
 EVERYTHING = FEATURE_TERMS | WEIGHT_TERMS
 STEPS = 20
@@ -54,7 +54,7 @@ def train(precision="fp64", size=None, optimizer="adamw", *, weights=EVERYTHING,
     with torch.no_grad():  # a teacher that is not the student from the first step on
         for p, a in zip(teacher.module.parameters(), anchor.parameters(), strict=True):
             p.lerp_(a, 0.3)
-    batches = parts.pop("batches", None) or RandomBatches(steps, 8, 6)
+    batches = parts.pop("batches", None) or RandomBatches(steps, 8, 6, 4)
     loop = Loop(
         steps,
         schedules.cosine(steps, min(3, steps - 1)),
@@ -114,8 +114,8 @@ def test_two_are_one_in_float64(tmp_path, size, steps):
 
 
 def test_three_are_one(tmp_path):
-    alone = train(batches=RandomBatches(STEPS, 9, 6))
-    together = in_processes(tmp_path, lambda index: train(batches=RandomBatches(STEPS, 9, 6)), count=3)
+    alone = train(batches=RandomBatches(STEPS, 9, 6, 3))
+    together = in_processes(tmp_path, lambda index: train(batches=RandomBatches(STEPS, 9, 6, 3)), count=3)
     assert difference(together[0], alone) <= FLOAT64
 
 
@@ -283,7 +283,9 @@ class TestRefusals:
     def refused(self, tmp_path, **changes):
         return in_processes(tmp_path, lambda index: train(**{name: made(index) for name, made in changes.items()}))
 
-    @pytest.mark.parametrize(("sizes", "what"), [((7, 6), "pairs is 7"), ((8, 5), "replay images is 5")])
+    @pytest.mark.parametrize(
+        ("sizes", "what"), [((7, 6), "pairs is 7"), ((8, 5), "replay images is 5"), ((8, 6, 3), "replay texts is 3")]
+    )
     def test_unequal_shares(self, tmp_path, sizes, what):
         answers = self.refused(tmp_path, batches=lambda index: RandomBatches(1, *sizes))
         expected = f"the batch's number of {what}, which 2 processes cannot share equally: make it a multiple of 2"

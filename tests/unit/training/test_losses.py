@@ -66,11 +66,13 @@ def both_directions(of, *matrices):
 
 
 def written_out(s, t):
-    """Each term by its formula; `s` and `t` hold lists "image", "text" and "replay" of features, and a "scale"."""
+    """Each term by its formula; `s` and `t` hold lists "image", "text", "replay", "replay_text" of features, and a "scale"."""
     own = logits(s["image"], s["text"], s["scale"])
     teachers = logits(t["image"], t["text"], t["scale"])
     image_to_text = logits(s["image"], t["text"], s["scale"])
     text_to_image = logits(s["text"], t["image"], s["scale"])
+    bank, teachers_bank = (logits(each["replay"], each["replay_text"], each["scale"]) for each in (s, t))
+    random_texts = (logits(each["image"], t["replay_text"], 1.0) for each in (s, t))
     return {
         "contrastive": both_directions(cross_entropy, own),
         "classification": -inner([log_softmax([s["scale"] * value for value in row]) for row in s["image"]], s["text"]),
@@ -79,20 +81,25 @@ def written_out(s, t):
         "crd": both_directions(divergence, own, teachers),
         "fd": sum(mean_square(s[side], t[side]) for side in SIDES),
         "replay_fd": mean_square(s["replay"], t["replay"]),
+        "replay_text_fd": mean_square(s["replay_text"], t["replay_text"]),
+        "replay_crd": both_directions(divergence, bank, teachers_bank),
+        "lipsum": mean_square(*random_texts),
         "icl": (cross_entropy(image_to_text) + cross_entropy(text_to_image)) / 2,
         "cross_kd": (divergence(image_to_text, teachers) + divergence(text_to_image, transposed(teachers))) / 2,
     }
 
 
 def features(side, dtype, requires_grad=False):
-    parts = (torch.tensor(side[name], dtype=dtype, requires_grad=requires_grad) for name in (*SIDES, "scale", "replay"))
+    parts = (
+        torch.tensor(side[name], dtype=dtype, requires_grad=requires_grad) for name in (*SIDES, "scale", "replay", "replay_text")
+    )
     return Features(*parts)
 
 
 @st.composite
 def sides(draw):
     """Student and teacher features of one batch, of length at most 1, and their scales."""
-    n, m, k = draw(st.integers(2, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    n, m, b, k = (draw(st.integers(least, most)) for least, most in ((2, 5), (1, 4), (1, 4), (1, 4)))
 
     def features(rows):
         raw = draw(arrays.arrays(np.float64, (rows, k), elements=st.floats(-1, 1, width=32)))
@@ -100,7 +107,8 @@ def sides(draw):
 
     def side():
         scale = draw(st.floats(0.5, 20, width=32))
-        return {"image": features(n), "text": features(n), "replay": features(m), "scale": scale}
+        rows = {"image": n, "text": n, "replay": m, "replay_text": b}
+        return {**{name: features(number) for name, number in rows.items()}, "scale": scale}
 
     return side(), side()
 
@@ -109,7 +117,7 @@ def fixed_sides():
     rng = np.random.default_rng(3)
 
     def side(scale):
-        rows = {"image": 4, "text": 4, "replay": 2}
+        rows = {"image": 4, "text": 4, "replay": 2, "replay_text": 3}
         return {**{name: (rng.standard_normal((n, 3)) / math.sqrt(3)).tolist() for name, n in rows.items()}, "scale": scale}
 
     return side(4.0), side(6.0)
@@ -172,6 +180,19 @@ NULLS = {
     "embedding_norm without its half": ("embedding_norm", lambda s, t: inner(s["image"], s["image"])),
     "replay_fd of the pairs' images": ("replay_fd", lambda s, t: mean_square(s["image"], t["image"])),
     "replay_fd, a sum over dimensions": ("replay_fd", lambda s, t: 3 * mean_square(s["replay"], t["replay"])),
+    "replay_text_fd of the pairs' texts": ("replay_text_fd", lambda s, t: mean_square(s["text"], t["text"])),
+    "replay_crd, images alone": (
+        "replay_crd",
+        lambda s, t: divergence(*(logits(each["replay"], each["replay_text"], each["scale"]) for each in (s, t))),
+    ),
+    "replay_crd at one scale": (
+        "replay_crd",
+        lambda s, t: both_directions(divergence, *(logits(each["replay"], each["replay_text"], s["scale"]) for each in (s, t))),
+    ),
+    "lipsum of the student's texts": (
+        "lipsum",
+        lambda s, t: mean_square(*(logits(each["image"], each["replay_text"], 1.0) for each in (s, t))),
+    ),
     "cross_kd, images against texts transposed": (
         "cross_kd",
         lambda s, t: both_directions(
@@ -208,6 +229,9 @@ LEARNING = {
     "crd": {"image", "text", "logit_scale"},
     "fd": {"image", "text"},
     "replay_fd": {"replay"},
+    "replay_text_fd": {"replay_text"},
+    "replay_crd": {"replay", "replay_text", "logit_scale"},
+    "lipsum": {"image"},
     "icl": {"image", "text", "logit_scale"},
     "cross_kd": {"image", "text", "logit_scale"},
 }

@@ -13,9 +13,13 @@ EVERY_TERM = {name: 0.5 + i for i, name in enumerate([*FEATURE_TERMS, *WEIGHT_TE
 
 
 def embedded(model, replay=0):
-    """One batch as a model embeds it, with that many replay images."""
-    batch = RandomBatches(1, replay=replay)[0]
-    return model(batch.images, batch.tokens)._replace(replay=model(batch.replay, batch.tokens).image if replay else None)
+    """One batch as a model embeds it, with that many replay images and texts."""
+    batch = RandomBatches(1, replay=replay, replay_texts=replay)[0]
+    pairs = model(batch.images, batch.tokens)
+    if not replay:
+        return pairs
+    further = model(batch.replay, batch.replay_tokens)
+    return pairs._replace(replay=further.image, replay_text=further.text)
 
 
 @pytest.fixture
@@ -41,8 +45,14 @@ def test_terms_without_weight_are_not_computed():
 @pytest.mark.parametrize("term", EVERY_TERM)
 def test_needs(term):
     objective = Objective({term: 1.0})
-    assert objective.needs_teacher == (term in {"crd", "fd", "replay_fd", "icl", "cross_kd", "l2_teacher"})
+    replays = term in {"replay_fd", "replay_text_fd", "replay_crd"}
+    assert objective.needs_teacher == (replays or term in {"crd", "fd", "icl", "cross_kd", "lipsum", "l2_teacher"})
     assert objective.needs_anchor == (term == "l2_sp")
+    anchored = Objective({term: 1.0}, replay_target="anchor")
+    assert anchored.needs_teacher == (objective.needs_teacher and not replays)
+    assert anchored.needs_anchor == (replays or term == "l2_sp")
+    assert anchored.replays_anchor == replays
+    assert anchored.compares_features == (objective.compares_features and not replays)
 
 
 @pytest.mark.parametrize("term", sorted(DISTILLATION_TERMS & FEATURE_TERMS.keys()))
@@ -53,10 +63,19 @@ def test_distillation_without_teacher_is_refused(term):
 
 
 @pytest.mark.parametrize(("student", "teacher"), [(0, 0), (0, 3), (3, 0)])
-def test_replay_without_images_is_refused(student, teacher):
+@pytest.mark.parametrize("term", ["replay_fd", "replay_text_fd", "replay_crd", "lipsum"])
+def test_replay_of_nothing_is_refused(term, student, teacher):
     pairing = Pairing(embedded(TinyDualEncoder(), student), embedded(TinyDualEncoder(), teacher))
-    with pytest.raises(UserError, match=r"replay_fd .* the batch has none"):
-        Objective({"replay_fd": 1.0}).of_features(pairing)
+    with pytest.raises(UserError, match=r"replay_(text_)?fd .* the batch has none"):
+        Objective({term: 1.0}).of_features(pairing)
+
+
+def test_replay_is_compared_with_what_it_is_held_to(pairing):
+    """Another model than the teacher, where there is one."""
+    student, kept = pairing.student, embedded(TinyDualEncoder(seed=3), replay=3)
+    term = Objective({"replay_fd": 1.0}).of_features(Pairing(student, pairing.teacher, kept))["replay_fd"]
+    assert term == (student.replay - kept.replay).square().mean()
+    assert abs(term - Objective({"replay_fd": 1.0}).of_features(pairing)["replay_fd"]) > POWER * FLOAT64
 
 
 @pytest.mark.parametrize(("term", "missing"), [("l2_sp", "anchor"), ("l2_teacher", "teacher")])
@@ -103,16 +122,16 @@ def test_penalties_see_the_models_projections():
 
 
 def test_logits_are_shared_by_all_terms(pairing, monkeypatch):
-    """Four matrices of logits serve all the terms."""
+    """Four matrices of logits serve all the terms but those of replay texts, of which two have two each."""
     products = []
     original = torch.Tensor.__matmul__
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: products.append(1) or original(a, b))
     Objective(dict.fromkeys(FEATURE_TERMS, 1.0)).of_features(pairing)
-    assert len(products) == 4
+    assert len(products) == 8
 
 
 def test_teachers_features_are_detached():
-    live = Features(*(torch.ones(2, 2, requires_grad=True) for _ in range(4)))
+    live = Features(*(torch.ones(2, 2, requires_grad=True) for _ in range(5)))
     assert not any(part.requires_grad for part in Pairing(live, live).teacher)
 
 

@@ -23,8 +23,9 @@ from tracer.training.throughput import NAMES as PACE
 from tracer.training.trainer import Loop, Trainer
 
 ALL_TERMS = {"contrastive": 1.0, "crd": 0.5, "fd": 3.0, "icl": 0.7, "cross_kd": 0.3}
-WITH_REPLAY = {**ALL_TERMS, "replay_fd": 4.0}
-UNEVEN = {"size": 7, "replay": 5}
+REPLAYED = {"replay_fd": 4.0, "replay_text_fd": 3.0, "replay_crd": 0.6}
+WITH_REPLAY = {**ALL_TERMS, **REPLAYED}
+UNEVEN = {"size": 7, "replay": 5, "replay_texts": 4}
 
 
 class Recorder:
@@ -43,24 +44,43 @@ def train(model, batches, weights, loop, *, teacher_seed=None, rate=1.0, **parts
     if teacher_seed is not None:
         teacher = Teacher(TinyDualEncoder(seed=teacher_seed), Static(), Clock(loop.total_steps))
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    trainer = Trainer(model, batches, Objective(weights), optimizer, loop, **{"teacher": teacher, **parts})
+    objective = weights if isinstance(weights, Objective) else Objective(weights)
+    trainer = Trainer(model, batches, objective, optimizer, loop, **{"teacher": teacher, **parts})
     trainer.fit()
     return trainer
 
 
-def one_step_gradients(weights, micro_batch_size=None, dropout=0.0, teacher_seed=9, size=7, replay=0):
+def one_step_gradients(weights, micro_batch_size=None, dropout=0.0, teacher_seed=9, size=7, replay=0, replay_texts=0, **parts):
     """What one step of SGD with rate 1 subtracts from every parameter, in float64."""
     model = TinyDualEncoder(seed=1, dropout=dropout).double()
     before = [p.detach().clone() for p in model.parameters()]
     loop = Loop(1, precision="fp64", micro_batch_size=micro_batch_size)
     torch.manual_seed(5)
-    train(model, RandomBatches(1, size, replay), weights, loop, teacher_seed=teacher_seed)
+    train(model, RandomBatches(1, size, replay, replay_texts), weights, loop, teacher_seed=teacher_seed, **parts)
     names = [name for name, _ in model.named_parameters()]
     return {n: b - p.detach() for n, b, p in zip(names, before, model.parameters(), strict=True)}
 
 
 def in_double(batch):
     return Batch(*(part.double() if part.is_floating_point() else part for part in batch if part is not None))
+
+
+def side_by_side(model, held_to, batch):
+    """The weighted replay terms of a batch by their formulas, each set of inputs embedded on its own."""
+    images, texts = (
+        [torch.nn.functional.normalize(encode(part), dim=-1) for encode in encoders]
+        for part, encoders in (
+            (batch.replay, (model.encode_image, held_to.encode_image)),
+            (batch.replay_tokens, (model.encode_text, held_to.encode_text)),
+        )
+    )
+    images[1], texts[1] = images[1].detach(), texts[1].detach()
+    logits = [each.logit_scale * i @ t.T for each, i, t in zip((model, held_to), images, texts, strict=True)]
+    both = [[each.log_softmax(dim) for each in logits] for dim in (0, 1)]
+    apart = sum((kept.exp() * (kept - mine)).sum(dim).mean() for dim, (mine, kept) in enumerate(both)) / 2
+    distances = [((mine - kept) ** 2).mean() for mine, kept in (images, texts)]
+    weights = (REPLAYED[name] for name in ("replay_fd", "replay_text_fd", "replay_crd"))
+    return sum(weight * value for weight, value in zip(weights, (*distances, apart), strict=True))
 
 
 def largest_difference(mine, theirs):
@@ -174,17 +194,40 @@ class TestMicroBatches:
 
 class TestReplay:
     def test_gradient_is_that_of_the_losses_side_by_side(self):
-        """Pairs and replay images embedded each on their own, the replay term written out."""
-        batch, model, teacher = in_double(RandomBatches(1, 7, 5)[0]), TinyDualEncoder(seed=1), TinyDualEncoder(seed=9)
+        """Pairs and replay embedded each on their own, the replay terms written out."""
+        batch, model, teacher = in_double(RandomBatches(1, **UNEVEN)[0]), TinyDualEncoder(seed=1), TinyDualEncoder(seed=9)
         model, teacher, objective = model.double(), teacher.double(), Objective(ALL_TERMS)
-        images, tokens, replay, _ = batch
-        mine, theirs = (torch.nn.functional.normalize(tower.encode_image(replay), dim=-1) for tower in (model, teacher))
-        distance = (mine - theirs.detach()).square().sum() / (5 * EMBEDDING)
-        terms = objective.of_features(Pairing(model(images, tokens), teacher(images, tokens)))
-        (objective.total(terms) + WITH_REPLAY["replay_fd"] * distance).backward()
+        terms = objective.of_features(Pairing(model(*batch[:2]), teacher(*batch[:2])))
+        (objective.total(terms) + side_by_side(model, teacher, batch)).backward()
         expected = {name: p.grad for name, p in model.named_parameters()}
         assert largest_difference(one_step_gradients(WITH_REPLAY, **UNEVEN), expected) <= FLOAT64
         assert largest_difference(one_step_gradients(ALL_TERMS, **UNEVEN), expected) >= POWER * FLOAT64
+
+    @pytest.mark.parametrize("size", [None, 2])
+    def test_pretrained_model_may_be_what_it_is_held_to(self, size):
+        """Beside a teacher of its own: the anchor is shown replay, the teacher the pairs."""
+        batch, model = in_double(RandomBatches(1, **UNEVEN)[0]), TinyDualEncoder(seed=1).double()
+        teacher, anchor = TinyDualEncoder(seed=9).double(), TinyDualEncoder(seed=8).double()
+        objective = Objective(ALL_TERMS)
+        terms = objective.of_features(Pairing(model(*batch[:2]), teacher(*batch[:2])))
+        (objective.total(terms) + side_by_side(model, anchor, batch)).backward()
+        expected = {name: p.grad for name, p in model.named_parameters()}
+        ours = one_step_gradients(Objective(WITH_REPLAY, "anchor"), size, anchor=TinyDualEncoder(seed=8), **UNEVEN)
+        assert largest_difference(ours, expected) <= FLOAT64
+        assert largest_difference(one_step_gradients(WITH_REPLAY, size, **UNEVEN), expected) >= POWER * FLOAT64
+
+    def test_pretrained_model_alone_needs_no_teacher(self):
+        batches, anchor = RandomBatches(2, **UNEVEN), TinyDualEncoder(seed=8)
+        objective = Objective({"contrastive": 1.0, **REPLAYED}, "anchor")
+        trainer = train(TinyDualEncoder(), batches, objective, Loop(2), rate=0.1, anchor=anchor)
+        assert trainer.teacher is None
+        for p, e in zip(anchor.parameters(), TinyDualEncoder(seed=8).parameters(), strict=True):
+            assert p.grad is None
+            assert torch.equal(p, e)
+
+    def test_pretrained_model_must_be_there(self):
+        with pytest.raises(UserError, match=r"holds to the pretrained model and there is none"):
+            train(TinyDualEncoder(), RandomBatches(1, **UNEVEN), Objective(REPLAYED, "anchor"), Loop(1))
 
     @pytest.mark.parametrize("size", [1, 2, 3, 6])
     def test_gradients_in_chunks_are_those_of_the_whole_batch(self, size):
@@ -196,20 +239,20 @@ class TestReplay:
         """The null: 5 replay images in 3 chunks, 2 + 2 + 1, the last of which would count double."""
         whole = one_step_gradients({"replay_fd": 1.0}, **UNEVEN)
         model, teacher = TinyDualEncoder(seed=1).double(), TinyDualEncoder(seed=9).double()
-        _, tokens, replay, *_ = in_double(RandomBatches(1, 7, 5)[0])
+        _, tokens, replay, *_ = in_double(RandomBatches(1, **UNEVEN)[0])
         for chunk in replay.tensor_split(3):
             ((model(chunk, tokens).image - teacher(chunk, tokens).image.detach()).square().mean() / 3).backward()
         image = {name: p.grad for name, p in model.named_parameters() if name.startswith("image")}
         assert largest_difference({name: whole[name] for name in image}, image) >= POWER * FLOAT64
 
     @pytest.mark.parametrize(("size", "calls"), [(None, 1), (3, 6)])
-    def test_both_sets_of_images_pass_in_one_forward(self, size, calls):
+    def test_pairs_and_replay_pass_in_one_forward(self, size, calls):
         """One call a pass (each chunk has two), the only thing that a wrapper sees."""
         model, seen = TinyDualEncoder(seed=1), []
         model.register_forward_pre_hook(lambda module, inputs: seen.append([len(part) for part in inputs]))
         train(model, RandomBatches(1, **UNEVEN), WITH_REPLAY, Loop(1, micro_batch_size=size), teacher_seed=9)
         assert len(seen) == calls
-        assert [sum(lengths) for lengths in zip(*seen[-3:], strict=True)] == [12, 7]
+        assert [sum(lengths) for lengths in zip(*seen[-3:], strict=True)] == [7 + 5, 7 + 4]
 
     def test_teacher_stays_as_it_is(self):
         trainer = train(TinyDualEncoder(), RandomBatches(2, **UNEVEN), {"replay_fd": 1.0}, Loop(2), teacher_seed=9)
@@ -327,7 +370,15 @@ class TestPrecision:
         for precision, tracker in (("fp32", exact), ("bf16", rounded)):
             model = TinyDualEncoder(seed=1)
             loop = Loop(3, precision=precision, micro_batch_size=micro_batch_size, log_every_steps=1)
-            train(model, RandomBatches(3, replay=replay), weights, loop, teacher_seed=9, rate=0.1, trackers=[tracker])
+            train(
+                model,
+                RandomBatches(3, replay=replay, replay_texts=replay),
+                weights,
+                loop,
+                teacher_seed=9,
+                rate=0.1,
+                trackers=[tracker],
+            )
             assert {p.dtype for p in model.parameters()} == {torch.float32}
         for step in (1, 2, 3):
             assert rounded.lines[step]["loss"] == pytest.approx(exact.lines[step]["loss"], rel=BFLOAT16)
