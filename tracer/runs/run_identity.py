@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from tracer.config.schema import EmbeddedData, RunConfig
+from tracer.config.data import EmbeddedData
+from tracer.config.schema import RunConfig
 from tracer.data import fingerprint
 from tracer.data.datasets import CaptionedImages, LabelledImages
 from tracer.tensor_files import digest

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Literal
 
-from tracer.config.schema import (
+from tracer.config.data import (
     PHOTO,
     AnyData,
-    AnySuite,
     CaptionedFolderData,
     CsvData,
     EmbeddedData,
     FolderData,
-    FolderSuite,
-    ImageNetSuite,
     IWildCamData,
-    IWildCamSuite,
     ParquetData,
-    RunConfig,
     WebDatasetData,
 )
+from tracer.config.schema import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, RunConfig
 from tracer.data import folder_suite, image_files, imagenet, iwildcam, label_tables, shards
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.data.images import CorruptSample
