@@ -12,10 +12,13 @@ from sphinx import addnodes
 from sphinx.roles import XRefRole
 from sphinx.util.typing import stringify_annotation
 
-from tracer.config import schema
+from tracer.config import data, replay, schema
 
 SECTION = re.compile(r"(Args|Raises|Returns|Yields):$")
-ALIASES = {f"tracer.config.schema.{name}": stringify_annotation(getattr(schema, name), "smart") for name in ("AnyData", "AnySuite")}
+ALIASES = {
+    f"{module.__name__}.{name}": stringify_annotation(getattr(module, name), "smart")
+    for module, name in ((replay, "AnyPool"), (replay, "AnyBank"), (data, "AnyData"), (schema, "AnySuite"))
+}
 FUNCTION = re.compile(r"<function (?:[\w.]*\.)?(?:<lambda>|(\w+))>")
 MARKUP = re.compile(r"(`[^`]*`)|([\\*|])|(_)(?!\w)")
 

@@ -1,17 +1,21 @@
-"""What training data are, wherever they lie: a run may go on from moved data, but not from others under the same path."""
+"""What images and texts are, wherever they lie: a run may go on from moved data, but not from others under the same path."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tracer.data.datasets import CaptionedImages, LabelledImages
 from tracer.data.image_files import ImageFiles
 from tracer.data.shards import Members, ShardCaptions, ShardImages
 
 SHOWN = 5  # classes named
+COUNTED = ("pairs", "images", "texts", "shards")
+DIGESTS = ("files", "captions", "labels", "wording")
 
 Fingerprint = dict[str, Any]
 
@@ -31,25 +35,37 @@ def fingerprint(data: CaptionedImages | LabelledImages, root: Path) -> Fingerpri
         told |= {"classes": list(data.class_names), "labels": _digest(map(str, data.labels.tolist()))}
     elif not isinstance(data.captions, ShardCaptions):
         told["captions"] = _digest(map(json.dumps, data.captions))
-    if isinstance(data.images, ImageFiles):
-        prefix = os.path.join(root, "")
-        told["files"] = _digest(os.fspath(path).removeprefix(prefix) for path in data.images.paths)
-    elif isinstance(data.images, ShardImages):
-        told["shards"] = len(data.images.parts)
-        captions = data.captions.parts if isinstance(data, CaptionedImages) and isinstance(data.captions, ShardCaptions) else ()
-        told["files"] = _digest(_members(part) for part in (*data.images.parts, *captions))
-    return told
+    further = data.captions.parts if isinstance(data, CaptionedImages) and isinstance(data.captions, ShardCaptions) else ()
+    return told | _files(data.images, further, root)
+
+
+def of_images(images: Sequence[np.ndarray] | np.ndarray, root: Path) -> Fingerprint:
+    """As `fingerprint`, of images without captions and labels."""
+    return {"images": len(images), **_files(images, (), root)}
+
+
+def of_texts(texts: Sequence[str]) -> Fingerprint:
+    """The number of texts, and a digest of them in order."""
+    return {"texts": len(texts), "wording": _digest(texts)}
 
 
 def changes(then: Fingerprint, now: Fingerprint) -> list[str]:
     """In words, how data differ from what they were; nothing if they do not."""
-    told = [
-        f"{then.get(what)} {what} then and {now.get(what)} now" for what in ("pairs", "shards") if then.get(what) != now.get(what)
-    ]
+    told = [f"{then.get(what)} {what} then and {now.get(what)} now" for what in COUNTED if then.get(what) != now.get(what)]
     told += _classes(then.get("classes") or [], now.get("classes") or [])
     if not told:
-        told = [f"other {what}" for what in ("files", "captions", "labels") if then.get(what) != now.get(what)]
+        told = [f"other {what}" for what in DIGESTS if then.get(what) != now.get(what)]
     return told
+
+
+def _files(images: Sequence[np.ndarray] | np.ndarray, further: Sequence[Members], root: Path) -> Fingerprint:
+    """A digest of the paths below `root`, or of the shards' members; `further` are those of other parts of the samples."""
+    if isinstance(images, ImageFiles):
+        prefix = os.path.join(root, "")
+        return {"files": _digest(os.fspath(path).removeprefix(prefix) for path in images.paths)}
+    if isinstance(images, ShardImages):
+        return {"shards": len(images.parts), "files": _digest(_members(part) for part in (*images.parts, *further))}
+    return {}
 
 
 def _classes(then: list[str], now: list[str]) -> list[str]:

@@ -115,6 +115,19 @@ def labelled_folders(
     return LabelledImages(ImageFiles(found), np.array(labels, dtype=np.int64), tuple(class_names.values()), tuple(templates))
 
 
+def images_below(path: Path) -> ImageFiles:
+    """All images in a folder and below it, in order of their paths, without captions and classes.
+
+    Raises:
+        UserError: if the folder or its images are missing.
+    """
+    images, left_out = listing.images(path)
+    if not images:
+        raise UserError(f"{path} holds no images ({listing.READ}){_beside(left_out)}: check the path")
+    listing.tell(path, left_out)
+    return ImageFiles(images)
+
+
 def captioned_folder(path: Path) -> CaptionedImages:
     """Pairs from a folder in which each image has a text file beside it (a.jpg, a.txt), in subfolders too.
 
@@ -123,11 +136,8 @@ def captioned_folder(path: Path) -> CaptionedImages:
     Raises:
         UserError: if the folder, its images or a caption is missing.
     """
-    images, left_out = listing.images(path)
-    if not images:
-        raise UserError(f"{path} holds no images ({listing.READ}){_beside(left_out)}: check the path")
-    listing.tell(path, left_out)
-    return CaptionedImages(ImageFiles(images), [_captions(image.with_suffix(".txt")) for image in images])
+    images = images_below(path)
+    return CaptionedImages(images, [_captions(image.with_suffix(".txt")) for image in images.paths])
 
 
 def captioned_table(

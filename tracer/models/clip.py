@@ -23,6 +23,7 @@ from tracer.models.dual_encoder import DualEncoder, Encoder, Features, last_line
 from tracer.models.loading import configurations, failures, fitting, origins, remote_code
 from tracer.models.loading.preprocessing import Preprocessing
 from tracer.models.loading.weights import Weights, read
+from tracer.models.tokenizers import OpenClipTokenizer
 from tracer.storage import link, write_text
 from tracer.tensor_files import save_tensors
 from tracer.toy import renderer, small_clip
@@ -88,7 +89,7 @@ class Clip(DualEncoder):
         return self._text(tokens, normalize=False)
 
     def _text(self, tokens: Tensor, normalize: bool) -> Tensor:
-        """Text embeddings (n, k); captions cut by `_tokens` get as many positions as they have."""
+        """Text embeddings (n, k); captions cut by an `OpenClipTokenizer` get as many positions as they have."""
         length = tokens.shape[1]
         if not _reads_to_the_end_alone(self.clip) or length == self.clip.context_length:
             return cast(Tensor, self.clip.encode_text(tokens, normalize=normalize))
@@ -312,7 +313,10 @@ def _open_clip(
     if start:
         _fill(clip, start)
     return Encoder(
-        clip, partial(_stacked, preprocess), partial(_stacked, augment), partial(_tokens, tokenizer, _reads_to_the_end_alone(model))
+        clip,
+        partial(_stacked, preprocess),
+        partial(_stacked, augment),
+        OpenClipTokenizer(tokenizer, _reads_to_the_end_alone(model)),
     )
 
 
@@ -364,12 +368,6 @@ def _fill(model: Clip, weights: Weights) -> None:
         raise weights.unfit(f"its tensors do, but it was trained with another setting: {unseen}")
 
 
-# functions of this module, not closures: workers that are not forked get them pickled
+# a function of this module, not a closure: workers that are not forked get it pickled
 def _stacked(transform: Callable[[Image.Image], Tensor], images: Sequence[np.ndarray]) -> Tensor:
     return torch.stack([transform(Image.fromarray(image)) for image in images])
-
-
-def _tokens(tokenizer: Callable[[list[str]], Tensor], cut: bool, texts: Sequence[str]) -> Tensor:
-    """Token ids, on request cut after the last end: on the host, where their length is known without waiting for a device."""
-    tokens = tokenizer(list(texts))
-    return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1] if cut else tokens

@@ -10,7 +10,8 @@ import torch
 
 from tracer import schedules
 from tracer.averaging import Clock
-from tracer.config.schema import ReadData, RunConfig
+from tracer.config.data import ReadData
+from tracer.config.schema import RunConfig
 from tracer.data.datasets import CaptionedImages
 from tracer.models import clip
 from tracer.models.classifier import Classifier, read_labels

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.config.schema import EmbeddedData, EmbeddedSuite, RunConfig
+from tracer.config.data import EmbeddedData
+from tracer.config.schema import EmbeddedSuite, RunConfig
 from tracer.errors import UserError
 from tracer.evaluation.across_runs import Row
 from tracer.runs import pool, run_identity

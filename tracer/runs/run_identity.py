@@ -3,14 +3,19 @@
 Content decides, places do not: data and weights may be moved, but others under the same path make another run.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from tracer.config.schema import EmbeddedData, RunConfig
+from tracer.config.data import EmbeddedData, ReadData
+from tracer.config.replay import FileBank, ReplaySection
+from tracer.config.schema import RunConfig
 from tracer.data import fingerprint
 from tracer.data.datasets import CaptionedImages, LabelledImages
+from tracer.data.fingerprint import Fingerprint
 from tracer.tensor_files import digest
 from tracer.training.run_changes import Identity
 
@@ -27,9 +32,30 @@ def of_run(run: RunConfig, data: CaptionedImages | LabelledImages | None) -> Ide
         settings["model"]["architecture"] = LOCAL
     content = {}
     if data is not None and not isinstance(run.data, EmbeddedData):
-        path = Path(run.data.path)
-        content["data"] = fingerprint.fingerprint(data, path if path.is_dir() else path.parent)
+        content["data"] = fingerprint.fingerprint(data, _root(run.data.path))
     return {**settings, "content": content}
+
+
+def of_replay(section: ReplaySection, images: Sequence[np.ndarray] | None, texts: Sequence[str] | None) -> dict[str, Fingerprint]:
+    """The content of further images and texts, under these names, as far as the settings do not say it.
+
+    Args:
+        section: which they are.
+        images: the pool that it names, None if none.
+        texts: the bank that it names, None if none.
+    """
+    content = {}
+    if images is not None and isinstance(section.images, ReadData):
+        content["images"] = fingerprint.of_images(images, _root(section.images.path))
+    if texts is not None and isinstance(section.texts, FileBank):
+        content["texts"] = fingerprint.of_texts(texts)
+    return content
+
+
+def _root(path: Path | str) -> Path:
+    """The folder that data lie in."""
+    path = Path(path)
+    return path if path.is_dir() else path.parent
 
 
 def with_weights(identity: Identity, named: str | None, model: nn.Module, configuration: Any) -> Identity:

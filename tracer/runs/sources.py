@@ -1,4 +1,4 @@
-"""The training pairs and the suite that a configuration names."""
+"""The training pairs, the suite, and the further images and texts that a configuration names."""
 
 import contextlib
 import math
@@ -6,28 +6,31 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Literal
 
-from tracer.config.schema import (
+import numpy as np
+
+from tracer.config.data import (
     PHOTO,
     AnyData,
-    AnySuite,
     CaptionedFolderData,
     CsvData,
     EmbeddedData,
     FolderData,
-    FolderSuite,
-    ImageNetSuite,
     IWildCamData,
-    IWildCamSuite,
     ParquetData,
-    RunConfig,
     WebDatasetData,
 )
-from tracer.data import folder_suite, image_files, imagenet, iwildcam, label_tables, shards
+from tracer.config.fields import Section
+from tracer.config.replay import AnyBank, AnyPool, FileBank, ImagePool, NameBank, NoisePool, PhotographPool, WordBank
+from tracer.config.schema import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, RunConfig
+from tracer.data import folder_suite, image_files, imagenet, iwildcam, label_tables, pools, shards, text_banks
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.data.images import CorruptSample
 from tracer.data.tables import csv_rows, parquet_rows
 from tracer.errors import UserError
+from tracer.models import tokenizers
+from tracer.models.dual_encoder import Encoder
 from tracer.toy import small_clip, world
+from tracer.toy.tokenizer import WordTokenizer
 
 LOOKED_AT = 20  # samples, to tell whether the embedded model is meant
 
@@ -73,6 +76,120 @@ def templates(written: Sequence[str]) -> tuple[str, ...]:
     """Templates as a configuration writes them, in which "openai" stands for OpenAI's 80."""
     known = {"openai": label_tables.openai_templates()}
     return tuple(template for entry in written for template in known.get(entry, (entry,)))
+
+
+def pool(section: AnyPool, size: int, seed: int, at_least: int = 1) -> Sequence[np.ndarray]:
+    """The further images that a configuration names, each uint8 (height, width, 3), of data with captions the images alone.
+
+    Args:
+        section: which they are.
+        size: pixels along a side of those that are drawn, both ways what the model takes.
+        seed: of those that are drawn.
+        at_least: images of a step.
+
+    Raises:
+        UserError: if something of them is missing or wrong, they do not fill a step, or all of `LOOKED_AT` that are looked at,
+            spread evenly, are of one colour or corrupt.
+    """
+    images: Sequence[np.ndarray] | np.ndarray
+    match section:
+        case NoisePool():
+            images = pools.Noise(size, seed)
+        case PhotographPool():
+            images = pools.Photographs(size, seed)
+        case ImagePool():
+            images = image_files.images_below(section.path)
+        case _:
+            images = training_pairs(section).images
+    place = _place(section, "replay.images")
+    if len(images) < at_least:
+        raise UserError(
+            f"{place} holds {len(images)} images, fewer than the {at_least} of a step: add some, or lower replay.images_per_step"
+        )
+    _require_content(images, place)
+    return list(images) if isinstance(images, np.ndarray) else images
+
+
+def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1) -> Sequence[str]:
+    """The further texts that a configuration names.
+
+    Args:
+        section: which they are.
+        encoder: its tokenizer has the words of random texts, and says which texts fit.
+        seed: of those that are drawn.
+        at_least: texts of a step.
+
+    Raises:
+        UserError: if something of them is missing or wrong, they do not fill a step, or the model would not read one to its end.
+    """
+    match section:
+        case WordBank():
+            texts = _random_texts(section, encoder, seed)
+        case NameBank():
+            texts = text_banks.filled(templates(section.templates), label_tables.imagenet_class_names())
+            _require_fit(encoder, texts, ["replay.texts"] * len(texts))
+        case FileBank():
+            lines = text_banks.lines(section.path)
+            texts = list(lines.values())
+            _require_fit(encoder, texts, [f"{section.path} line {number}" for number in lines])
+    if len(texts) < at_least:
+        raise UserError(
+            f"{_place(section, 'replay.texts')} holds {len(texts)} texts, fewer than the {at_least} of a step: "
+            "add some, or lower replay.texts_per_step"
+        )
+    return texts
+
+
+def _random_texts(section: WordBank, encoder: Encoder, seed: int) -> Sequence[str]:
+    words = tokenizers.vocabulary(encoder)
+    if not words:
+        raise UserError("the model's tokenizer has no whole words that replay.texts could draw: choose another kind of texts")
+    for _, tokens, room in tokenizers.overlong(encoder, [" ".join(words[:1] * section.longest)]):
+        raise UserError(
+            f"replay.texts.longest = {section.longest} makes texts of {tokens} tokens, of which the model reads {room}: lower it"
+        )
+    return text_banks.RandomTexts(words, section.longest, seed)
+
+
+def _require_fit(encoder: Encoder, texts: Sequence[str], places: Sequence[str]) -> None:
+    """Refuse a text of which the model would not see the end, and one with a word that the embedded model does not have."""
+    for position, tokens, room in tokenizers.overlong(encoder, texts):
+        raise UserError(
+            f"{places[position]} has {tokens} tokens, start and end among them, of which the model reads {room}: shorten the text"
+        )
+    if isinstance(encoder.tokenize, WordTokenizer):
+        for place, text in zip(places, texts, strict=True):
+            try:
+                encoder.tokenize([text])
+            except UserError as error:
+                raise UserError(f"{place} is not for the embedded model: {error}") from error
+
+
+def _require_content(images: Sequence[np.ndarray] | np.ndarray, place: str) -> None:
+    """Refuse images that hold nothing, as far as those looked at tell."""
+    color, fault = None, None
+    for position in _spread(len(images)):
+        try:
+            image = images[position]
+        except CorruptSample as error:
+            fault = error
+            continue
+        color = image[0, 0] if color is None else color
+        if (image != color).any():
+            return
+    if color is None:
+        raise UserError(f"none of the images looked at in {place} can be read, the last because: {fault}") from fault
+    raise UserError(f"the images looked at in {place} are all of one colour, which holds nothing: give others")
+
+
+def _spread(count: int) -> range:
+    """Positions of at most `LOOKED_AT` samples, spread evenly."""
+    return range(0, count, math.ceil(count / LOOKED_AT) or 1)
+
+
+def _place(section: Section, key: str) -> str:
+    """Where images or texts are: a path, or the key of the section that names them."""
+    return str(getattr(section, "path", key))
 
 
 def evaluation_suite(section: AnySuite) -> Suite:
@@ -121,7 +238,7 @@ def require_toy_is_meant(run: RunConfig, section: str, data: CaptionedImages | L
     try:
         if isinstance(data, LabelledImages):
             small_clip.TOKENIZER([template.format(name) for name in data.class_names for template in data.templates])
-        for position in range(0, len(data), math.ceil(len(data) / LOOKED_AT) or 1):
+        for position in _spread(len(data)):
             with contextlib.suppress(CorruptSample):  # which says nothing of the others
                 if isinstance(data, CaptionedImages):
                     small_clip.TOKENIZER(list(data.captions[position]))

@@ -10,6 +10,7 @@ from tests.tolerances import FLOAT32, FLOAT64, POWER
 from tracer.errors import UserError
 from tracer.models import clip
 from tracer.models.dual_encoder import DualEncoder
+from tracer.models.tokenizers import OpenClipTokenizer
 from tracer.tensor_files import load_tensors, save_tensors
 from tracer.toy import small_clip
 
@@ -154,7 +155,7 @@ class TestShortCaptions:
         return tokens
 
     def tokenizer(self, model):
-        return lambda texts: clip._tokens(lambda _: self.captions(), clip._reads_to_the_end_alone(model.clip), texts)
+        return OpenClipTokenizer(lambda _: self.captions(), clip._reads_to_the_end_alone(model.clip))
 
     def outcome(self, model, tokens):
         """Features and gradients, to rounding: shorter rows of attention are summed in another order."""
@@ -194,7 +195,7 @@ class TestShortCaptions:
         """Its padding is 0 and its end the highest id."""
         tokenizer = open_clip.get_tokenizer("ViT-B-32")
         texts = ["a photo of a dog.", "a bad photo of a hairy dog", ""]
-        tokens, whole = clip._tokens(tokenizer, True, texts), tokenizer(texts)
+        tokens, whole = OpenClipTokenizer(tokenizer, True)(texts), tokenizer(texts)
         assert tokens.shape == (3, 9)
         assert torch.equal(tokens, whole[:, :9])
         assert not whole[:, 9:].any()
