@@ -187,6 +187,8 @@ class Preset:
         distillation: the teacher, if there is one.
         anchoring: the pull towards the pretrained weights, if there is one.
         projections: what the towers' last linear maps are held to, if a tower is trained.
+        replay: values of the configuration's section `replay` that the strategy brings, whatever is written there beside them;
+            None where it replays nothing unless it is told to.
         result: what is made of it all.
 
     Raises:
@@ -200,6 +202,7 @@ class Preset:
     distillation: Distillation | None = None
     anchoring: Anchoring | None = None
     projections: Projections = Projections()
+    replay: Mapping[str, Any] | None = None
     result: AsTrained | Interpolated | Merged = AsTrained()
 
     def __post_init__(self) -> None:
@@ -227,6 +230,11 @@ class Preset:
     def trains_head_alone(self) -> bool:
         """Whether the steps leave both towers as they are."""
         return self.learner.trains == LinearHead(image_tower=False)
+
+    @property
+    def moves_towers(self) -> bool:
+        """Whether the steps that the result comes from change a tower."""
+        return self.learner.trained and not self.trains_head_alone
 
     @property
     def kernel(self) -> Kernel | None:
@@ -301,6 +309,21 @@ PRESETS = {
         )
         for term in PUBLISHED_DISTILLATION
     },
+    "replay_distillation": Preset(
+        "held to the pretrained model on other images and texts than the task's", "this project", replay={}
+    ),
+    # its authors' temperature is 2, they average every 100 steps, and show images of ImageNet and texts of Conceptual Captions
+    "zscl": Preset(
+        "similarities of other images and texts held to the pretrained model's",
+        "arXiv 2303.06628",
+        replay={"terms": {"fd": 0.0, "text_fd": 0.0, "crd": 1.0}},
+    ),
+    "lipsum_ft": Preset(
+        "similarities of the task's images to random texts held to the pretrained model's",
+        "arXiv 2404.00860",
+        distillation=Distillation(Static(), frozenset({"lipsum"})),
+        replay={"images": None, "texts_per_step": 80, "terms": {"fd": 0.0, "text_fd": 0.0}},
+    ),
     "wise_ft": Preset("FLYP, then interpolated with the pretrained weights", "arXiv 2109.01903", result=Interpolated()),
     "model_stock": Preset(
         "FLYP from several seeds, merged by their angles", "arXiv 2403.19522", trains=None, result=Merged("flyp")

@@ -99,9 +99,9 @@ class ReplaySection(Section):
         return self
 
     def weights(self) -> dict[str, float]:
-        """The weight of each term, scaled by `strength`, of those alone whose images and texts are there."""
+        """The weight of each term of the objective, scaled by `strength`, of those alone whose images and texts are there."""
         there = {name for name in ("images", "texts") if getattr(self, name) is not None}
-        return {term: self.strength * weight for term, weight in self.terms if there.issuperset(NEEDS[term])}
+        return {f"replay_{term}": self.strength * weight for term, weight in self.terms if there.issuperset(NEEDS[term])}
 
 
 def _by_key(section: ReplaySection) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tracer.config import defaults
 from tracer.config.data import AnyData, ClassNames, EmbeddedData, FolderData, IWildCam, Templates, embedded_by_default
 from tracer.config.defaults import EMBEDDED
 from tracer.config.fields import OWN_WEIGHTS, Count, HomeText, Location, Number, Positive, Section, Text, Weight, Whole
+from tracer.config.replay import ReplaySection
 from tracer.config.strategy import StrategySection
 from tracer.errors import nearest
 from tracer.messages import LONGEST_VALUE, shown
@@ -144,6 +145,9 @@ class RunConfig(Section):
         EmbeddedSuite(), description="what the result is judged on; null judges nothing, the default with data of one's own"
     )
     strategy: StrategySection = Field(StrategySection(), description="how knowledge is kept")
+    replay: ReplaySection | None = Field(
+        None, description="what knowledge is kept on beside the task's own images; null: nothing, unless the strategy brings it"
+    )
     optimization: Optimization = Field(Optimization(), description="optimiser and schedule")
     log_every_steps: Count = Field(10, description="steps between two lines of metrics.jsonl")
     checkpoint_every_steps: Count = Field(500, description="steps between two checkpoints; step 50 and the last always have one")
@@ -160,6 +164,7 @@ class RunConfig(Section):
                     "output": self.output / each.folder,
                     "strategy": {"name": each.strategy},
                     "evaluation": None,
+                    "replay": self.replay if PRESETS[each.strategy].moves_towers else None,
                     **each.changes,
                 },
             )
@@ -191,6 +196,16 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _replays_as_its_strategy(self) -> Self:
+        """What a strategy replays where that is left out; a head is learnt under a text tower that needs no holding."""
+        preset = PRESETS[self.strategy.name]
+        if self.replay is None and preset.replay is None:
+            return self
+        given = {**(preset.replay or {}), **({"texts": None} if preset.has_head else {})}
+        self.__dict__["replay"] = _filled(self.replay or ReplaySection(), given)
+        return self
+
+    @model_validator(mode="after")
     def _judged_as_trained(self) -> Self:
         """A suite of class folders has the class names and templates of class folders trained on, unless it says others."""
         if not (isinstance(self.data, FolderData) and isinstance(self.evaluation, FolderSuite)):
@@ -202,6 +217,7 @@ class RunConfig(Section):
     def _fits_together(self) -> Self:
         """What no section can check alone."""
         self.strategy.require_use()
+        self._require_use_of_replay()
         optimization, steps = self.optimization, self.shortest_stage
         if optimization.schedule == "cosine" and optimization.warmup_steps >= steps:
             raise ValueError(f"optimization.warmup_steps = {optimization.warmup_steps} leaves none of {steps} steps: lower it")
@@ -213,6 +229,39 @@ class RunConfig(Section):
             raise ValueError("optimization.micro_batch_size needs model.batch_norm = frozen: batch statistics span the batch")
         return self
 
+    def _require_use_of_replay(self) -> None:
+        name, preset, replay = self.strategy.name, PRESETS[self.strategy.name], self.replay
+        if "lipsum" in preset.terms and (replay is None or replay.texts is None):
+            raise ValueError(f"{name} compares images with replay.texts, which is null: name some")
+        if replay is None:
+            return
+        if not preset.moves_towers:
+            raise ValueError(f"replay holds the towers where they were, and {name} leaves both there: remove replay")
+        if preset.has_head and replay.texts is not None:
+            raise ValueError(f"replay.texts holds the text tower where it was, and {name} leaves it there: set it to null")
+        if replay.teacher == "strategy" and preset.learner.kernel is None:
+            raise ValueError(f"replay.teacher is strategy, and {name} has no teacher: write pretrained")
+        if not any(replay.weights().values()) and "lipsum" not in preset.terms:
+            raise ValueError("replay does nothing, since all its weights are 0: raise one of replay.terms, or remove replay")
+
+    @property
+    def images_replayed(self) -> int:
+        """Further images of a step."""
+        if self.replay is None or self.replay.images is None:
+            return 0
+        return self.replay.images_per_step or self.optimization.batch_size
+
+    @property
+    def texts_replayed(self) -> int:
+        """Further texts of a step."""
+        if self.replay is None or self.replay.texts is None:
+            return 0
+        return self.replay.texts_per_step or self.optimization.batch_size
+
+    def objective_weights(self) -> dict[str, float]:
+        """Weight of each term of the objective, the strategy's and those of what is replayed."""
+        return {**self.strategy.objective_weights(), **(self.replay.weights() if self.replay else {})}
+
     def effect(self) -> str:
         """What it computes, wherever it writes: the settings in force, without those that are not used. Equal for equal runs."""
         others = self.model_dump(mode="json", exclude={"output", "strategy"})
@@ -221,9 +270,11 @@ class RunConfig(Section):
         return json.dumps([others, self.strategy.in_force()], sort_keys=True)
 
 
-def _filled(section: AnySection, values: dict[str, Any]) -> AnySection:
-    """A section with values for what was not written in it."""
-    return section.model_copy(update={key: value for key, value in values.items() if key not in section.model_fields_set})
+def _filled(section: AnySection, values: Mapping[str, Any]) -> AnySection:
+    """A section with values for what was not written in it, in the sections within it too."""
+    inner = {key: _filled(getattr(section, key), value) for key, value in values.items() if isinstance(value, Mapping)}
+    missing = {key: value for key, value in values.items() if key not in section.model_fields_set}
+    return section.model_copy(update={**missing, **inner})
 
 
 def _changed(section: AnySection, changes: Mapping[str, Any]) -> AnySection:

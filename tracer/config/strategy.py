@@ -36,6 +36,9 @@ class Terms(Section):
         PUBLISHED_DISTILLATION["cross_kd"],
         description="as crd, with the student's embeddings against the teacher's of the other tower",
     )
+    lipsum: Weight = Field(
+        1.0, description="half the mean squared difference of the images' logits against replay.texts from the teacher's"
+    )
 
 
 class StrategySection(Section):

@@ -11,13 +11,14 @@ import torch
 from tracer import schedules
 from tracer.averaging import Clock
 from tracer.config.data import ReadData
+from tracer.config.fields import Section
 from tracer.config.schema import RunConfig
-from tracer.data.datasets import CaptionedImages
 from tracer.models import clip
 from tracer.models.classifier import Classifier, read_labels
 from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.head import Head
-from tracer.runs import disk_space
+from tracer.runs import disk_space, sources
+from tracer.runs.training_data import TrainingData
 from tracer.strategies import PRESETS
 from tracer.training import distributed
 from tracer.training.batches import Batches
@@ -25,6 +26,7 @@ from tracer.training.checkpoints import Checkpoints
 from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, CorruptSamples
 from tracer.training.objective import Objective
 from tracer.training.optimizer import parameter_groups
+from tracer.training.replay import Replay
 from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
 
@@ -70,14 +72,15 @@ class Learner:
 
 
 def trainer(
-    run: RunConfig, learner: Learner, pairs: CaptionedImages, checkpoints: Checkpoints, on_step: Callable[[int], None]
+    run: RunConfig, learner: Learner, data: TrainingData, checkpoints: Checkpoints, on_step: Callable[[int], None]
 ) -> Trainer:
     """The trainer of a run.
 
     Raises:
-        UserError: if the disk has no room for what it will keep, or as `Batches` and `Trainer` do.
+        UserError: if the disk has no room for what it will keep, texts to replay are missing or unfit, or as `Batches` and
+            `Trainer` do.
     """
-    batches = _batches(run, learner, pairs)
+    batches = _batches(run, learner, data)
     torch.manual_seed(run.seed)
     teacher = _teacher(run, learner.student)
     _require_space(run, learner.student, teacher)
@@ -95,23 +98,36 @@ def trainer(
     return Trainer(
         learner.student,
         batches,
-        Objective(run.strategy.objective_weights()),
+        Objective(run.objective_weights(), "anchor" if run.replay and run.replay.teacher == "pretrained" else "teacher"),
         optimizer,
         _loop(run),
         teacher=teacher,
         anchor=learner.start,
         checkpoints=checkpoints,
-        corrupt_samples=_corrupt_samples(run, batches, checkpoints.step()),
+        corrupt_samples=_corrupt_samples(run, data, checkpoints.step()),
         on_step=on_step,
     )
 
 
-def _batches(run: RunConfig, learner: Learner, pairs: CaptionedImages) -> Batches:
+def _batches(run: RunConfig, learner: Learner, data: TrainingData) -> Batches:
     encoder = learner.encoder
     if encoder.head:
         encoder = dataclasses.replace(encoder, tokenize=read_labels)
-    share = run.data.max_corrupt_share if isinstance(run.data, ReadData) else MAX_CORRUPT_SHARE
-    return Batches(pairs, encoder, run.optimization.batch_size, run.optimization.total_steps, run.seed, share)
+    share, optimization = _corrupt_share(run.data), run.optimization
+    replay = _replay(run, learner.encoder, data)
+    return Batches(data.pairs, encoder, optimization.batch_size, optimization.total_steps, run.seed, share, replay)
+
+
+def _replay(run: RunConfig, encoder: Encoder, data: TrainingData) -> Replay | None:
+    section, images, texts = run.replay, run.images_replayed, run.texts_replayed
+    if section is None:
+        return None
+    bank = sources.bank(section.texts, encoder, run.seed, texts) if section.texts else ()
+    return Replay(data.pool, images, bank, texts, run.seed, _corrupt_share(section.images))
+
+
+def _corrupt_share(source: Section | None) -> float:
+    return source.max_corrupt_share if isinstance(source, ReadData) else MAX_CORRUPT_SHARE
 
 
 def _teacher(run: RunConfig, student: DualEncoder) -> Teacher | None:
@@ -138,12 +154,16 @@ def _loop(run: RunConfig) -> Loop:
     )
 
 
-def _corrupt_samples(run: RunConfig, batches: Batches, step: int) -> CorruptSamples | None:
-    """Where this process writes down the corrupt pairs that it meets from a step on."""
-    if not isinstance(run.data, ReadData):
+def _corrupt_samples(run: RunConfig, data: TrainingData, step: int) -> CorruptSamples | None:
+    """Where this process writes down the corrupt pairs and replay images that it meets from a step on."""
+    pool = run.replay.images if run.replay else None
+    read = [(each, count) for each, count in ((run.data, len(data.pairs)), (pool, len(data.pool))) if isinstance(each, ReadData)]
+    if not read:
         return None
     name = "skipped.jsonl" if distributed.is_first() else f"skipped-{distributed.index()}.jsonl"
-    return CorruptSamples(run.output / name, batches.max_corrupt_share, len(batches.pairs), step)
+    total = sum(count for _, count in read)
+    share = sum(source.max_corrupt_share * count for source, count in read) / total
+    return CorruptSamples(run.output / name, share, total, step)
 
 
 def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None) -> None:

@@ -57,7 +57,7 @@ def fine_tune(
 def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[str], None], trackers: Sequence[Tracker]) -> Result:
     suite = suite_of(run)
     data = training_data.of_run(run, suite)
-    identity = run_identity.of_run(run, data.listed if data else None)
+    identity = run_identity.of_run(run, data.listed if data else None, data.pool if data else ())
     checkpoints = Checkpoints(run.output / "checkpoints", identity, run.keep_checkpoints)
     distributed.by_first(checkpoints.step)  # refuses a folder that holds another run
     require_installed(run.trackers)
@@ -73,7 +73,7 @@ def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[
         clip.checkpoint_gradients(encoder.model)
     learner = Learner.of(run, _set_off(run, encoder, earlier, data), anchor)
     trained = data is not None and PRESETS[run.strategy.name].trained
-    trainer = build.trainer(run, learner, data.pairs, checkpoints, _following(on_step, done)) if data and trained else None
+    trainer = build.trainer(run, learner, data, checkpoints, _following(on_step, done)) if data and trained else None
     distributed.by_first(lambda: _begin(run, checkpoints))
     if trainer:
         stage(_training(run, resumed_at))

@@ -101,12 +101,12 @@ def _content(run: RunConfig) -> dict[str, Any]:
     Where files were only touched or moved, the run is not repeated, but judged again.
     """
     from tracer.evaluation.report_cache import state_of
-    from tracer.runs import sources
+    from tracer.runs import sources, training_data
     from tracer.runs.sources import evaluation_suite
 
     content: dict[str, Any] = {"weights": [_state(place) for place in _weights(run)]}
-    if not isinstance(run.data, EmbeddedData):
-        content |= run_identity.of_run(run, sources.training_pairs(run.data))["content"]
+    data = None if isinstance(run.data, EmbeddedData) else sources.training_pairs(run.data)
+    content |= run_identity.of_run(run, data, training_data.pool(run))["content"]
     if run.evaluation is not None and not isinstance(run.evaluation, EmbeddedSuite):
         content["suite"] = state_of(evaluation_suite(run.evaluation))
     return content

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tracer import __version__
 from tracer.config.defaults import EMBEDDED
-from tracer.config.fields import OWN_WEIGHTS
+from tracer.config.fields import OWN_WEIGHTS, Section
 from tracer.config.schema import RunConfig
 from tracer.evaluation.change import verdict
 from tracer.runs.training_data import TrainingData
@@ -113,9 +113,18 @@ def _settings(run: RunConfig) -> dict[str, str]:
     told = {f"strategy.{key}": str(value) for key, value in strategy.items() if value is not None}
     if run.all_steps:
         told |= {f"optimization.{key}": str(value) for key, value in optimization if value is not None}
+    if run.replay:
+        told |= {f"replay.{key}": _named(value) for key, value in run.replay if value is not None}
     if run.model.freeze:
         told["model.freeze"] = ", ".join(run.model.freeze)
     return told | {"seed": str(run.seed)}
+
+
+def _named(value: Any) -> str:
+    """A setting, a section of them as KEY VALUE, ..."""
+    if not isinstance(value, Section):
+        return str(value)
+    return ", ".join(f"{key} {part}" for key, part in value.model_dump(mode="json").items())
 
 
 def _columns(report: dict[str, Any]) -> list[str]:

@@ -11,45 +11,43 @@ import numpy as np
 from torch import nn
 
 from tracer.config.data import EmbeddedData, ReadData
-from tracer.config.replay import FileBank, ReplaySection
+from tracer.config.replay import FileBank
 from tracer.config.schema import RunConfig
-from tracer.data import fingerprint
+from tracer.data import fingerprint, text_banks
 from tracer.data.datasets import CaptionedImages, LabelledImages
-from tracer.data.fingerprint import Fingerprint
 from tracer.tensor_files import digest
 from tracer.training.run_changes import Identity
 
 # where things lie, and how many corrupt pairs are allowed: a run that met too many may be allowed more
-FREE = {"data": {"path", "categories", "max_corrupt_share"}, "model": {"pretrained"}}
+PLACES = {"path", "max_corrupt_share"}
+FREE: dict[str, Any] = {
+    "data": {"categories", *PLACES},
+    "model": {"pretrained"},
+    "replay": {"images": PLACES, "texts": {"path"}},
+}
 LOCAL = "local-dir:"  # what follows is a place
 
 
-def of_run(run: RunConfig, data: CaptionedImages | LabelledImages | None) -> Identity:
-    """Settings of a run and the content of its training data (None: it has none); weights follow by `with_weights`."""
-    kept = {"seed", "model", "data", "strategy", "optimization"}
+def of_run(run: RunConfig, data: CaptionedImages | LabelledImages | None, pool: Sequence[np.ndarray] | np.ndarray = ()) -> Identity:
+    """Settings of a run and the content of what it reads; weights follow by `with_weights`.
+
+    Args:
+        run: its configuration.
+        data: its training data; None: it has none.
+        pool: the further images that it replays, if it does.
+    """
+    kept = {"seed", "model", "data", "strategy", "optimization"} | ({"replay"} if run.replay else set())
     settings = run.model_dump(mode="json", include=kept, exclude=FREE)
     if run.model.architecture.startswith(LOCAL):
         settings["model"]["architecture"] = LOCAL
     content = {}
     if data is not None and not isinstance(run.data, EmbeddedData):
         content["data"] = fingerprint.fingerprint(data, _root(run.data.path))
+    if run.replay and isinstance(run.replay.images, ReadData):
+        content["images"] = fingerprint.of_images(pool, _root(run.replay.images.path))
+    if run.replay and isinstance(run.replay.texts, FileBank):
+        content["texts"] = fingerprint.of_texts([*text_banks.lines(run.replay.texts.path).values()])
     return {**settings, "content": content}
-
-
-def of_replay(section: ReplaySection, images: Sequence[np.ndarray] | None, texts: Sequence[str] | None) -> dict[str, Fingerprint]:
-    """The content of further images and texts, under these names, as far as the settings do not say it.
-
-    Args:
-        section: which they are.
-        images: the pool that it names, None if none.
-        texts: the bank that it names, None if none.
-    """
-    content = {}
-    if images is not None and isinstance(section.images, ReadData):
-        content["images"] = fingerprint.of_images(images, _root(section.images.path))
-    if texts is not None and isinstance(section.texts, FileBank):
-        content["texts"] = fingerprint.of_texts(texts)
-    return content
 
 
 def _root(path: Path | str) -> Path:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from tracer.config.defaults import EMBEDDED
 from tracer.config.schema import RunConfig
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.errors import UserError, nearest
@@ -11,8 +14,11 @@ from tracer.models.dual_encoder import Encoder
 from tracer.models.head import Head
 from tracer.runs import sources
 from tracer.strategies import PRESETS
+from tracer.toy import renderer
 from tracer.training import distributed
 from tracer.training.batches import require_a_batch
+
+DRAWN_SIZE = 256  # pixels along a side of images that are drawn for one of open_clip's models, which crops and resizes them
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,12 @@ class TrainingData:
     Attributes:
         pairs: images and captions, which are the digits of labels where the strategy learns those.
         labelled: the same images with their labels, where the data have them.
+        pool: the further images that are replayed; empty where none are.
     """
 
     pairs: CaptionedImages
     labelled: LabelledImages | None
+    pool: Sequence[np.ndarray] = ()
 
     @property
     def listed(self) -> CaptionedImages | LabelledImages:
@@ -63,7 +71,17 @@ def of_run(run: RunConfig, suite: Suite | None) -> TrainingData | None:
     distributed.equal_share(run.optimization.batch_size, "optimization.batch_size")
     if labelled and suite and preset.has_head:
         _require_label_space(labelled.class_names, suite)
-    return TrainingData(pairs, labelled)
+    for name in ("images", "texts"):
+        distributed.equal_share(getattr(run, f"{name}_replayed"), f"replay.{name}_per_step")
+    return TrainingData(pairs, labelled, pool(run))
+
+
+def pool(run: RunConfig) -> Sequence[np.ndarray]:
+    """The further images that a run replays, none if it does not; raises as `sources.pool` does."""
+    if run.replay is None or run.replay.images is None:
+        return ()
+    size = renderer.SIZE if run.model.architecture == EMBEDDED else DRAWN_SIZE
+    return sources.pool(run.replay.images, size, run.seed, run.images_replayed)
 
 
 def _require_label_space(known: Sequence[str], suite: Suite) -> None:

@@ -16,6 +16,7 @@ from tracer.errors import UserError
 from tracer.models.dual_encoder import Encoder
 from tracer.training import distributed, interruption
 from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, CorruptSamples, require_few
+from tracer.training.replay import Replay
 
 Item = TypeVar("Item")
 
@@ -72,7 +73,8 @@ class Batches(Dataset[Batch]):
         batch_size: pairs per batch.
         total_steps: number of batches.
         seed: of everything random here.
-        max_corrupt_share: corrupt pairs that one batch bears, as a share of all pairs (those of all batches are for `Skips`).
+        max_corrupt_share: corrupt pairs that one batch bears, as a share of all pairs (of all batches: `CorruptSamples`).
+        replay: further images and texts that each batch shows; None: none. They are augmented and tokenised as the pairs are.
 
     Raises:
         UserError: if the pairs do not fill one batch, or a batch has no second pair to contrast with.
@@ -86,12 +88,13 @@ class Batches(Dataset[Batch]):
         total_steps: int,
         seed: int,
         max_corrupt_share: float = MAX_CORRUPT_SHARE,
+        replay: Replay | None = None,
     ):
         if batch_size < 2:
             raise UserError(f"a contrastive loss needs at least 2 pairs in a batch, and batch_size is {batch_size}: raise it")
         require_a_batch(pairs, batch_size)
         self.pairs, self.batch_size, self.total_steps, self.seed = pairs, batch_size, total_steps, seed
-        self.max_corrupt_share = max_corrupt_share
+        self.max_corrupt_share, self.replay = max_corrupt_share, replay
         self.augment, self.tokenize = encoder.augment, encoder.tokenize
         self.augments_randomly = encoder.augment is not encoder.preprocess
         self.rows = slice(None)
@@ -119,7 +122,10 @@ class Batches(Dataset[Batch]):
         pairs = [self._first_readable(self._candidates(epoch, position, row), skipped) for row in rows]
         captions = [options[picks[row] % len(options)] for row, (_, options) in zip(rows, pairs, strict=True)]
         images = self._augmented([image for image, _ in pairs], seeds[self.rows])
-        return Batch(images, self.tokenize(captions), skipped=tuple(skipped.values()) or None)
+        replay, texts = self._replayed(step, skipped)
+        tokens = self.tokenize([*captions, *texts])  # together, so that all are as long
+        replay_tokens = tokens[len(captions) :] if texts else None
+        return Batch(images, tokens[: len(captions)], replay, replay_tokens, tuple(skipped.values()) or None)
 
     def share(self) -> Self:
         """The same batches, of which only the rows that fall to this process are prepared.
@@ -129,7 +135,15 @@ class Batches(Dataset[Batch]):
         """
         mine = copy.copy(self)
         mine.rows = distributed.equal_share(self.batch_size, "batch_size")
+        mine.replay = self.replay and self.replay.share()
         return mine
+
+    def _replayed(self, step: int, skipped: dict[str, CorruptSample]) -> tuple[Tensor | None, list[str]]:
+        """Further images of a step as the model takes them, None if there are none, and further texts."""
+        if self.replay is None:
+            return None, []
+        images = self._augmented(*self.replay.images_of(step, skipped)) if self.replay.images_per_step else None
+        return images, self.replay.texts_of(step) if self.replay.texts_per_step else []
 
     def _picks(self, rng: np.random.Generator, step: int, chosen: np.ndarray) -> list[int]:
         """Which caption each row takes: a draw is made even if another pair stands in, or another process prepares the row.

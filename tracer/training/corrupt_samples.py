@@ -10,8 +10,10 @@ from tracer.tracking import JsonLines, read
 MAX_CORRUPT_SHARE = 0.01
 
 
-def require_few(corrupt: Sequence[CorruptSample], share: float, total: int) -> None:
-    """Refuse more corrupt pairs than `share` of all `total`.
+def require_few(
+    corrupt: Sequence[CorruptSample], share: float, total: int, what: str = "training pairs", setting: str = "data"
+) -> None:
+    """Refuse more corrupt samples than `share` of all `total`; `what` they are is told, and which `setting` names them.
 
     Raises:
         UserError: naming the first.
@@ -19,8 +21,8 @@ def require_few(corrupt: Sequence[CorruptSample], share: float, total: int) -> N
     if len(corrupt) > share * total:
         first = corrupt[0]
         raise UserError(
-            f"{len(corrupt)} of the {total} training pairs met so far {'is' if len(corrupt) == 1 else 'are'} corrupt, more than "
-            f"data.max_corrupt_share = {share:g} allows, first {first.sample} ({first.reason}): repair or remove them, or raise it"
+            f"{len(corrupt)} of the {total} {what} met so far {'is' if len(corrupt) == 1 else 'are'} corrupt, "
+            f"more than {setting}.max_corrupt_share = {share:g} allows, first {first.sample} ({first.reason}): repair or remove them, or raise it"
         )
 
 

@@ -93,9 +93,10 @@ class Pairing:
 
     @property
     def bank_logits(self) -> tuple[Tensor, Tensor]:
-        """(n, b), the pairs' images against the replay texts as the teacher embeds them, the student's and the teacher's."""
+        """(n, b), the student's and the teacher's images against the replay texts, texts and logit scale being the teacher's."""
         _, texts = self.replay_texts
-        return self.student.image @ texts.T, self.teacher.image @ texts.T
+        bank = self.teacher.logit_scale * texts.T
+        return self.student.image @ bank, self.teacher.image @ bank
 
     @staticmethod
     def _given(features: Features | None) -> Features:
@@ -124,7 +125,7 @@ FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
     "replay_fd": lambda pairing: losses.feature(*pairing.replay_images),
     "replay_text_fd": lambda pairing: losses.feature(*pairing.replay_texts),
     "replay_crd": lambda pairing: losses.similarity_relational(*pairing.replay_logits),
-    "lipsum": lambda pairing: losses.feature(*pairing.bank_logits),
+    "lipsum": lambda pairing: losses.feature(*pairing.bank_logits) / 2,  # as in its authors' code
     "icl": lambda pairing: losses.interactive_contrastive(pairing.image_to_teacher_text, pairing.text_to_teacher_image),
     "cross_kd": lambda pairing: losses.cross_kd(
         pairing.image_to_teacher_text, pairing.text_to_teacher_image, pairing.teacher_logits

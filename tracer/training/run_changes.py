@@ -5,6 +5,12 @@ from typing import Any
 from tracer.data import fingerprint
 
 Identity = dict[str, Any]
+READ = {
+    "data": "data.path has other pairs",
+    "images": "replay.images.path has other images",
+    "texts": "replay.texts.path has other texts",
+}
+"""What is read from files, by its name in the content of an identity, and what to say if it has changed."""
 
 
 def changes(then: Identity, now: Identity, when: str) -> str:
@@ -17,8 +23,9 @@ def changes(then: Identity, now: Identity, when: str) -> str:
     if "model" in content:
         told += _settings(before.get("model"), content["model"], "model")
     sentences = [f"other settings than when {when} ({'; '.join(told)})"] if told else []
-    if "data" in content and (pairs := fingerprint.changes(before.get("data", {}), content["data"])):
-        sentences.append(f"data.path has other pairs than when {when}: {', '.join(pairs)}")
+    for name, told_so in READ.items():
+        if name in content and (differences := fingerprint.changes(before.get(name, {}), content[name])):
+            sentences.append(f"{told_so} than when {when}: {', '.join(differences)}")
     if "weights" in content:
         old, new = before.get("weights", {}), content["weights"]
         if old.get("digest") != new["digest"]:

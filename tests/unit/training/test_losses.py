@@ -72,7 +72,7 @@ def written_out(s, t):
     image_to_text = logits(s["image"], t["text"], s["scale"])
     text_to_image = logits(s["text"], t["image"], s["scale"])
     bank, teachers_bank = (logits(each["replay"], each["replay_text"], each["scale"]) for each in (s, t))
-    random_texts = (logits(each["image"], t["replay_text"], 1.0) for each in (s, t))
+    random_texts = (logits(each["image"], t["replay_text"], t["scale"]) for each in (s, t))
     return {
         "contrastive": both_directions(cross_entropy, own),
         "classification": -inner([log_softmax([s["scale"] * value for value in row]) for row in s["image"]], s["text"]),
@@ -83,7 +83,7 @@ def written_out(s, t):
         "replay_fd": mean_square(s["replay"], t["replay"]),
         "replay_text_fd": mean_square(s["replay_text"], t["replay_text"]),
         "replay_crd": both_directions(divergence, bank, teachers_bank),
-        "lipsum": mean_square(*random_texts),
+        "lipsum": mean_square(*random_texts) / 2,
         "icl": (cross_entropy(image_to_text) + cross_entropy(text_to_image)) / 2,
         "cross_kd": (divergence(image_to_text, teachers) + divergence(text_to_image, transposed(teachers))) / 2,
     }
@@ -191,7 +191,11 @@ NULLS = {
     ),
     "lipsum of the student's texts": (
         "lipsum",
-        lambda s, t: mean_square(*(logits(each["image"], each["replay_text"], 1.0) for each in (s, t))),
+        lambda s, t: mean_square(*(logits(each["image"], s["replay_text"], t["scale"]) for each in (s, t))) / 2,
+    ),
+    "lipsum at each one's scale": (
+        "lipsum",
+        lambda s, t: mean_square(*(logits(each["image"], t["replay_text"], each["scale"]) for each in (s, t))) / 2,
     ),
     "cross_kd, images against texts transposed": (
         "cross_kd",
