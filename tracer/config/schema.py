@@ -41,7 +41,9 @@ class Model(Section):
         False, description="let a tokenizer or text tower of transformers run code that the model's own files bring"
     )
     batch_norm: Literal["frozen", "tracked"] = Field("frozen", description="what training does to batch-norm statistics")
-    freeze: tuple[Text, ...] = Field((), description="shell patterns of open_clip's parameter names that are not trained")
+    freeze: tuple[Text, ...] = Field(
+        (), description="what is not trained: image_tower, text_tower, or shell patterns of open_clip's parameter names"
+    )
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them; not for ResNets")
     compile: bool = Field(False, description="torch.compile for student and teacher")
 

@@ -1,6 +1,6 @@
 """The comparison that demo and experiments make: every strategy on the embedded world, its settings chosen on validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ COMMON: dict[str, Any] = {
     "keep_checkpoints": 1,
 }
 PUBLISHED_PENALTY = {"cross_projection_norm": 0.05}  # part of the published recipe of distillation
+# further images and texts, with terms of the same weight
+REPLAY: dict[str, Any] = {"terms": {"fd": 250.0, "text_fd": 250.0}}
 # What experiments/tuning chose for each strategy on the validation suite; WiSE-FT interpolates FLYP's run.
 CHOSEN: dict[str, dict[str, Any]] = {
     "zero_shot": {},
@@ -48,23 +50,26 @@ def configuration(
     split: str = "test",
     optimization: Mapping[str, Any] | None = None,
     strategy: Mapping[str, Any] | None = None,
+    replay: Mapping[str, Any] | None = None,
+    freeze: Sequence[str] = (),
 ) -> RunConfig:
     """The run of a strategy from one pretrained checkpoint and fine-tuning seed, in a folder of its own below `output`.
 
-    `optimization` and `strategy` override what was chosen.
+    `optimization` and `strategy` override what was chosen; `replay` adds a section of that name, and `freeze` is the model's.
     """
-    chosen = CHOSEN[method]
+    chosen = CHOSEN.get(method, {})
     section = {"name": method} | chosen.get("strategy", {}) | (strategy or {})
-    if PRESETS[section["name"]].kernel is not None:
+    if "fd" in PRESETS[section["name"]].terms:
         section = COMMON["strategy"] | section
     values = {
         **COMMON,
         "output": str(output / f"{method}-{Path(pretrained).stem}-{seed}"),
         "seed": seed,
-        "model": {"architecture": "glyphs", "pretrained": pretrained},
+        "model": {"architecture": "glyphs", "pretrained": pretrained, "freeze": [*freeze]},
         "evaluation": {"split": split},
         "optimization": COMMON["optimization"] | chosen.get("optimization", {}) | (optimization or {}),
         "strategy": section,
+        "replay": chosen.get("replay") if replay is None else replay,
     }
     return validate(values, "the comparison")
 

@@ -167,22 +167,33 @@ def create(
 
 
 def freeze(model: DualEncoder, patterns: Sequence[str]) -> None:
-    """Take the parameters of a `Clip` whose names (open_clip's) match any of the shell patterns out of training.
+    """Take parameters of a `Clip` out of training.
+
+    Args:
+        model: the model.
+        patterns: shell patterns of parameters' names (open_clip's), or "image_tower" and "text_tower" for all of a tower.
 
     Raises:
         UserError: for a pattern that matches nothing, and if nothing is left to train.
     """
     clip = _clip(model).clip
-    names = [name for name, _ in clip.named_parameters()]
+    towers = _towers(clip)
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            layers = {f"{name}.*" for name, _ in clip.named_modules() if name}
-            raise UserError(f"model.freeze: no parameter is called {pattern!r}{nearest(pattern, {*names, *layers})}")
-    for name, parameter in clip.named_parameters():
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            parameter.requires_grad_(False)
+        frozen = towers.get(pattern) or [name for name, _ in clip.named_parameters() if fnmatchcase(name, pattern)]
+        if not frozen:
+            names = {name for name, _ in clip.named_parameters()} | {f"{name}.*" for name, _ in clip.named_modules() if name}
+            raise UserError(f"model.freeze: no parameter is called {pattern!r}{nearest(pattern, {*names, *towers})}")
+        for name in frozen:
+            clip.get_parameter(name).requires_grad_(False)
     if not any(parameter.requires_grad for parameter in clip.parameters()):
         raise UserError("model.freeze leaves no parameter to train: remove a pattern")
+
+
+def _towers(clip: nn.Module) -> dict[str, list[str]]:
+    """Names of each tower's parameters; what is neither the image tower's nor a factor or offset of the logits is the text's."""
+    names = [name for name, parameter in clip.named_parameters() if parameter.ndim]
+    image = [name for name in names if name.startswith("visual.")]
+    return {"image_tower": image, "text_tower": [name for name in names if name not in image]}
 
 
 def checkpoint_gradients(model: DualEncoder) -> None:

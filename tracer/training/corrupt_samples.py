@@ -22,7 +22,8 @@ def require_few(
         first = corrupt[0]
         raise UserError(
             f"{len(corrupt)} of the {total} {what} met so far {'is' if len(corrupt) == 1 else 'are'} corrupt, "
-            f"more than {setting}.max_corrupt_share = {share:g} allows, first {first.sample} ({first.reason}): repair or remove them, or raise it"
+            f"more than {setting}.max_corrupt_share = {share:g} allows, first {first.sample} ({first.reason}): "
+            "repair or remove them, or raise it"
         )
 
 
