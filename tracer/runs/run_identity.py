@@ -19,9 +19,9 @@ from tracer.tensor_files import digest
 from tracer.training.run_changes import Identity
 
 # where things lie, and how many corrupt pairs are allowed: a run that met too many may be allowed more
-PLACES = {"path", "max_corrupt_share"}
+PLACES = {"path", "categories", "max_corrupt_share"}
 FREE: dict[str, Any] = {
-    "data": {"categories", *PLACES},
+    "data": PLACES,
     "model": {"pretrained"},
     "replay": {"images": PLACES, "texts": {"path"}},
 }

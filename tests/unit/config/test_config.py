@@ -10,8 +10,9 @@ from tracer import cli
 from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.config import loading, schema
 from tracer.config.schema import RunConfig
+from tracer.config.strategy import Terms
 from tracer.errors import UserError
-from tracer.strategies import PRESETS, PUBLISHED_DISTILLATION
+from tracer.strategies import PRESETS
 from tracer.training.objective import Objective
 
 words = st.text("abcdefgh_.:{} 0é\n", max_size=6)
@@ -325,7 +326,7 @@ class TestUse:
         assert loading.load(tmp_path / "run.yaml") == run
 
     def test_every_setting_is_used_by_some_strategy(self):
-        every = {*schema.StrategySection.model_fields} - {"terms"} | {f"terms.{term}" for term in PUBLISHED_DISTILLATION}
+        every = {*schema.StrategySection.model_fields} - {"terms"} | {f"terms.{term}" for term in Terms.model_fields}
         assert set().union(*(strategy.settings for strategy in PRESETS.values())) == every
 
     def test_equal_effects_are_equal(self):

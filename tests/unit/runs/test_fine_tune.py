@@ -117,7 +117,8 @@ def test_interrupted_run_goes_on(configured):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
-STOPS = {"linear_probe": (2,), "ft": (2,), "carot": (2,), "tracer_without_crd": (2,), "lp_ft": (2, 5), "model_stock": (5,)}
+ONE_STAGE = ("linear_probe", "ft", "carot", "tracer_without_crd", "replay_distillation", "zscl", "lipsum_ft")
+STOPS = {**dict.fromkeys(ONE_STAGE, (2,)), "lp_ft": (2, 5), "model_stock": (5,)}
 
 
 @pytest.mark.parametrize("name", STOPS)
@@ -220,7 +221,7 @@ def test_finished_run_is_not_trained_again(configured):
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("strategy", ["tracer", "ft"])
+@pytest.mark.parametrize("strategy", ["tracer", "ft", "replay_distillation"])
 def test_micro_batches_give_the_same_gradients(configured, strategy):
     """Of the first step, before Adam's division blows round-off up."""
     norms = []
@@ -247,7 +248,7 @@ def test_run_without_a_suite_is_not_judged(configured):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp64"])
-@pytest.mark.parametrize("strategy", ["tracer", "lp_ft"])
+@pytest.mark.parametrize("strategy", ["tracer", "lp_ft", "replay_distillation"])
 def test_other_precisions_run(configured, precision, strategy):
     result = running.fine_tune(configured(strategy, optimization={"precision": precision}))
     assert all(parameter.isfinite().all() for parameter in result.student.model.parameters())

@@ -354,7 +354,7 @@ class TestRun:
 
         return make
 
-    @pytest.mark.parametrize("strategy", ["tracer", "lp_ft"])
+    @pytest.mark.parametrize("strategy", ["tracer", "lp_ft", "replay_distillation"])
     def test_first_process_writes_what_one_alone_does(self, tmp_path, configured, strategy):
         running.fine_tune(configured("alone", strategy))
         in_processes(tmp_path, lambda index: running.fine_tune(configured("together", strategy)).report)
