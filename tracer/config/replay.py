@@ -41,7 +41,9 @@ class WordBank(Section):
     """Random words of the model's tokenizer one after another, as in Lipsum-FT (arXiv 2404.00860)."""
 
     kind: Literal["words"] = "words"
-    longest: Count = Field(6, description="words of the longest texts; the number of each text's is drawn too")
+    longest: Annotated[Count, Field(le=1000)] = Field(
+        6, description="words of the longest texts; the number of each text's is drawn too"
+    )
 
 
 class FileBank(Section):
