@@ -41,7 +41,9 @@ class WordBank(Section):
     """Random words of the model's tokenizer one after another, as in Lipsum-FT (arXiv 2404.00860)."""
 
     kind: Literal["words"] = "words"
-    longest: Count = Field(6, description="words of the longest texts; the number of each text's is drawn too")
+    longest: Annotated[Count, Field(le=1000)] = Field(
+        6, description="words of the longest texts; the number of each text's is drawn too"
+    )
 
 
 class FileBank(Section):
@@ -71,10 +73,11 @@ class ReplaySection(Section):
     """Further images and texts, of no pairs, on which the model is held to a teacher at every step."""
 
     images: AnyPool | None = Field(
-        PhotographPool(), description="where the images are drawn from; of data with captions these stay unread; null: none"
+        PhotographPool(),
+        description="where the images come from; of data with captions the images alone; default: photographs; null: none",
     )
     images_per_step: Count | None = Field(None, description="images of a step; default: optimization.batch_size")
-    texts: AnyBank | None = Field(WordBank(), description="where the texts are drawn from; null: none")
+    texts: AnyBank | None = Field(WordBank(), description="where the texts come from; default: words; null: none")
     texts_per_step: Count | None = Field(None, description="texts of a step; default: optimization.batch_size")
     teacher: Literal["pretrained", "strategy"] = Field(
         "pretrained", description="what the model is held to: itself as pretrained, or the strategy's teacher as it is then"

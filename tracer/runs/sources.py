@@ -27,6 +27,7 @@ from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.data.images import CorruptSample
 from tracer.data.tables import csv_rows, parquet_rows
 from tracer.errors import UserError
+from tracer.messages import shown
 from tracer.models import tokenizers
 from tracer.models.dual_encoder import Encoder
 from tracer.toy import small_clip, world
@@ -78,6 +79,36 @@ def templates(written: Sequence[str]) -> tuple[str, ...]:
     return tuple(template for entry in written for template in known.get(entry, (entry,)))
 
 
+def evaluation_suite(section: AnySuite) -> Suite:
+    """The suite that a configuration names.
+
+    Raises:
+        UserError: if something of its data is missing or wrong; images are not looked into here.
+    """
+    if isinstance(section, ImageNetSuite):
+        return imagenet.suite(section.root, section.sets, section.folders)
+    if isinstance(section, IWildCamSuite):
+        return iwildcam.suite(section.path, section.categories, section.name_column, templates(section.templates))
+    if isinstance(section, FolderSuite):
+        captions = templates(section.templates or PHOTO)
+        return folder_suite.suite(section.id, section.ood, section.knowledge, captions, section.class_names or "folders")
+    return _embedded_suite(section.split)
+
+
+@cache  # processes that run one job after another draw it once
+def _embedded_suite(split: Literal["validation", "test"]) -> Suite:
+    return world.suite(split)
+
+
+def suite_of(run: RunConfig) -> Suite | None:
+    """The suite that a run is judged on, if it is; raises as `evaluation_suite` and `require_toy_is_meant` do."""
+    if run.evaluation is None:
+        return None
+    suite = evaluation_suite(run.evaluation)
+    require_toy_is_meant(run, "evaluation", suite.in_distribution)
+    return suite
+
+
 def pool(section: AnyPool, size: int, seed: int, at_least: int = 1) -> Sequence[np.ndarray]:
     """The further images that a configuration names, each uint8 (height, width, 3), of data with captions the images alone.
 
@@ -127,7 +158,7 @@ def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1) -> Se
             texts = _random_texts(section, encoder, seed)
         case NameBank():
             texts = text_banks.filled(templates(section.templates), label_tables.imagenet_class_names())
-            _require_fit(encoder, texts, ["replay.texts"] * len(texts))
+            _require_fit(encoder, texts, [f"{shown(text)} of replay.texts" for text in texts])
         case FileBank():
             lines = text_banks.lines(section.path)
             texts = list(lines.values())
@@ -138,88 +169,6 @@ def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1) -> Se
             "add some, or lower replay.texts_per_step"
         )
     return texts
-
-
-def _random_texts(section: WordBank, encoder: Encoder, seed: int) -> Sequence[str]:
-    words = tokenizers.vocabulary(encoder)
-    if not words:
-        raise UserError("the model's tokenizer has no whole words that replay.texts could draw: choose another kind of texts")
-    for _, tokens, room in tokenizers.overlong(encoder, [" ".join(words[:1] * section.longest)]):
-        raise UserError(
-            f"replay.texts.longest = {section.longest} makes texts of {tokens} tokens, of which the model reads {room}: lower it"
-        )
-    return text_banks.RandomTexts(words, section.longest, seed)
-
-
-def _require_fit(encoder: Encoder, texts: Sequence[str], places: Sequence[str]) -> None:
-    """Refuse a text of which the model would not see the end, and one with a word that the embedded model does not have."""
-    for position, tokens, room in tokenizers.overlong(encoder, texts):
-        raise UserError(
-            f"{places[position]} has {tokens} tokens, start and end among them, of which the model reads {room}: shorten the text"
-        )
-    if isinstance(encoder.tokenize, WordTokenizer):
-        for place, text in zip(places, texts, strict=True):
-            try:
-                encoder.tokenize([text])
-            except UserError as error:
-                raise UserError(f"{place} is not for the embedded model: {error}") from error
-
-
-def _require_content(images: Sequence[np.ndarray] | np.ndarray, place: str) -> None:
-    """Refuse images that hold nothing, as far as those looked at tell."""
-    color, fault = None, None
-    for position in _spread(len(images)):
-        try:
-            image = images[position]
-        except CorruptSample as error:
-            fault = error
-            continue
-        color = image[0, 0] if color is None else color
-        if (image != color).any():
-            return
-    if color is None:
-        raise UserError(f"none of the images looked at in {place} can be read, the last because: {fault}") from fault
-    raise UserError(f"the images looked at in {place} are all of one colour, which holds nothing: give others")
-
-
-def _spread(count: int) -> range:
-    """Positions of at most `LOOKED_AT` samples, spread evenly."""
-    return range(0, count, math.ceil(count / LOOKED_AT) or 1)
-
-
-def _place(section: Section, key: str) -> str:
-    """Where images or texts are: a path, or the key of the section that names them."""
-    return str(getattr(section, "path", key))
-
-
-def evaluation_suite(section: AnySuite) -> Suite:
-    """The suite that a configuration names.
-
-    Raises:
-        UserError: if something of its data is missing or wrong; images are not looked into here.
-    """
-    if isinstance(section, ImageNetSuite):
-        return imagenet.suite(section.root, section.sets, section.folders)
-    if isinstance(section, IWildCamSuite):
-        return iwildcam.suite(section.path, section.categories, section.name_column, templates(section.templates))
-    if isinstance(section, FolderSuite):
-        captions = templates(section.templates or PHOTO)
-        return folder_suite.suite(section.id, section.ood, section.knowledge, captions, section.class_names or "folders")
-    return _embedded_suite(section.split)
-
-
-@cache  # processes that run one job after another draw it once
-def _embedded_suite(split: Literal["validation", "test"]) -> Suite:
-    return world.suite(split)
-
-
-def suite_of(run: RunConfig) -> Suite | None:
-    """The suite that a run is judged on, if it is; raises as `evaluation_suite` and `require_toy_is_meant` do."""
-    if run.evaluation is None:
-        return None
-    suite = evaluation_suite(run.evaluation)
-    require_toy_is_meant(run, "evaluation", suite.in_distribution)
-    return suite
 
 
 def require_toy_is_meant(run: RunConfig, section: str, data: CaptionedImages | LabelledImages) -> None:
@@ -248,3 +197,56 @@ def require_toy_is_meant(run: RunConfig, section: str, data: CaptionedImages | L
             f"model.architecture is missing, so that the embedded toy would be used, and {section} is not for it ({error}): write"
             " for example model: {architecture: ViT-B-16, pretrained: laion2b_s34b_b88k}"
         ) from error
+
+
+def _random_texts(section: WordBank, encoder: Encoder, seed: int) -> Sequence[str]:
+    words = tokenizers.vocabulary(encoder)
+    if not words:
+        raise UserError("the model's tokenizer has no whole words that replay.texts could draw: choose another kind of texts")
+    longest = [" ".join([words[position]] * section.longest) for position in _spread(len(words))]
+    for _, tokens, room in tokenizers.overlong(encoder, longest):
+        raise UserError(
+            f"replay.texts.longest = {section.longest} makes texts of {tokens} tokens, of which the model reads {room}: lower it"
+        )
+    return text_banks.RandomTexts(words, section.longest, seed)
+
+
+def _require_fit(encoder: Encoder, texts: Sequence[str], places: Sequence[str]) -> None:
+    """Refuse a text of which the model would not see the end, or with a word that the embedded model does not have."""
+    if isinstance(encoder.tokenize, WordTokenizer):
+        for place, text in zip(places, texts, strict=True):
+            try:
+                encoder.tokenize([text])
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from error
+    for position, tokens, room in tokenizers.overlong(encoder, texts):
+        raise UserError(
+            f"{places[position]} has {tokens} tokens, start and end among them, of which the model reads {room}: shorten the text"
+        )
+
+
+def _require_content(images: Sequence[np.ndarray] | np.ndarray, place: str) -> None:
+    """Refuse images that hold nothing, as far as those looked at tell."""
+    color, fault = None, None
+    for position in _spread(len(images)):
+        try:
+            image = images[position]
+        except CorruptSample as error:
+            fault = error
+            continue
+        color = image[0, 0] if color is None else color
+        if (image != color).any():
+            return
+    if color is None:
+        raise UserError(f"none of the images looked at in {place} can be read, the last because: {fault}") from fault
+    raise UserError(f"the images looked at in {place} are all of one colour, which holds nothing: give others")
+
+
+def _spread(count: int) -> range:
+    """Positions of at most `LOOKED_AT` samples, spread evenly."""
+    return range(0, count, math.ceil(count / LOOKED_AT) or 1)
+
+
+def _place(section: Section, key: str) -> str:
+    """Where images or texts are: a path, or the key of the section that names them."""
+    return str(getattr(section, "path", key))

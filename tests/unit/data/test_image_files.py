@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tracer.data.image_files import captioned_table, class_folders
+from tracer.data.image_files import captioned_table, class_folders, images_below
 from tracer.errors import UserError
 
 TEMPLATES = ("a photo of a {}.", "a {}")
@@ -65,6 +65,20 @@ class TestClassFolders:
         found = class_folders(folders, TEMPLATES)
         with pytest.raises(UserError, match=r"a\.bmp"):
             found.images[0]
+
+
+class TestImagesBelow:
+    def test_are_in_order_of_their_paths(self, folders):
+        picture(folders / "z.png", (9, 9, 9))
+        assert [image[0, 0].tolist() for image in images_below(folders)] == [[7, 8, 9], [1, 2, 3], [4, 5, 6], [9, 9, 9]]
+
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_without_any_are_told(self, tmp_path, others):
+        for number in range(others):
+            (tmp_path / f"{number}.heic").write_bytes(b"x")
+        left_out = r", left out were 1 \.heic \(not read\)" if others else ""
+        with pytest.raises(UserError, match=rf"holds no images \(.*png.*\){left_out}: check the path"):
+            images_below(tmp_path)
 
 
 class TestCaptionedCsv:

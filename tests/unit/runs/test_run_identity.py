@@ -12,7 +12,9 @@ from tests import replicas
 from tests.models import TinyDualEncoder
 from tracer import tensor_files
 from tracer.config import loading
+from tracer.config.replay import ReplaySection
 from tracer.data import fingerprint
+from tracer.models import clip
 from tracer.runs import run_identity, sources
 from tracer.training import run_changes
 
@@ -176,6 +178,66 @@ def test_iwildcam_counts_too(tmp_path):
 def test_embedded_world_needs_no_fingerprint():
     run = loading.validate({}, "here")
     assert run_identity.of_run(run, sources.labelled_images(run.data))["content"] == {}
+
+
+def of_replay(images, texts):
+    """The content of further images and texts that a configuration names so."""
+    section = loading.parse(ReplaySection, {"images": images, "texts": texts}, "here")
+    pool = section.images and sources.pool(section.images, 4, 0)
+    bank = section.texts and sources.bank(section.texts, clip.create("glyphs", None), 0)
+    return run_identity.of_replay(section, pool, bank)
+
+
+class TestReplay:
+    @pytest.fixture
+    def bank(self, tmp_path):
+        path = tmp_path / "bank.txt"
+        path.write_text("the digit one\n\nthe digit two\n")
+        return path
+
+    @pytest.mark.parametrize(
+        ("kind", "path", "change", "told"),
+        [
+            ("images", "classes", add_image, "9 images then and 10 now"),
+            ("images", "classes", rename_image, "other files"),
+            ("folder", "classes", move_image, "other files"),
+            ("captioned_folder", "classes", add_image, "9 images then and 10 now"),
+            ("csv", "pairs.csv", add_row, "9 images then and 10 now"),
+            ("webdataset", "{0..1}.tar", rename_member, "other files"),
+        ],
+    )
+    def test_moved_images_are_the_same_and_others_are_told(self, data, tmp_path, kind, path, change, told):
+        def found(folder):
+            return of_replay({"kind": kind, "path": str(folder / path)}, None)
+
+        then = found(data)
+        data.rename(tmp_path / "elsewhere")
+        assert found(tmp_path / "elsewhere") == then
+        assert str(tmp_path) not in json.dumps(then)
+        change(tmp_path / "elsewhere")
+        assert fingerprint.changes(then["images"], found(tmp_path / "elsewhere")["images"]) == [told]
+
+    @pytest.mark.parametrize(
+        ("kind", "path", "change"),
+        [("csv", "pairs.csv", swap_captions), ("captioned_folder", "classes", rewrite_caption)],
+    )
+    def test_captions_of_images_count_for_nothing(self, data, kind, path, change):
+        then = of_replay({"kind": kind, "path": str(data / path)}, None)
+        change(data)
+        assert of_replay({"kind": kind, "path": str(data / path)}, None) == then
+
+    def test_texts_count_in_their_order_wherever_they_are(self, bank, tmp_path):
+        then = of_replay(None, {"kind": "file", "path": str(bank)})
+        (tmp_path / "other.txt").write_text("\ufeffthe digit one\r\nthe digit two", encoding="utf-8")
+        assert of_replay(None, {"kind": "file", "path": str(tmp_path / "other.txt")}) == then
+        for texts, told in (("the digit two\nthe digit one", "other wording"), ("the digit one", "2 texts then and 1 now")):
+            (tmp_path / "other.txt").write_text(texts)
+            now = of_replay(None, {"kind": "file", "path": str(tmp_path / "other.txt")})
+            assert fingerprint.changes(then["texts"], now["texts"]) == [told]
+
+    @pytest.mark.parametrize("kind", ["noise", "photographs", "embedded"])
+    def test_what_is_drawn_or_shipped_needs_no_fingerprint(self, kind):
+        assert of_replay({"kind": kind}, {"kind": "words"}) == {}
 
 
 def test_settings_are_told_with_both_values(data):
