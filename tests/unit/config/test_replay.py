@@ -25,16 +25,16 @@ def test_alone_it_replays_crops_of_photographs_and_random_words():
     found = section()
     assert (found.images, found.texts) == (replay.PhotographPool(), replay.WordBank())
     assert (found.teacher, found.images_per_step, found.texts_per_step) == ("pretrained", None, None)
-    assert found.weights() == {"fd": 2000.0, "text_fd": 2000.0, "crd": 0.0}
+    assert found.weights() == {"replay_fd": 2000.0, "replay_text_fd": 2000.0, "replay_crd": 0.0}
 
 
 def test_strength_scales_all_terms():
-    assert section(strength=0.5, terms={"crd": 3}).weights() == {"fd": 1000.0, "text_fd": 1000.0, "crd": 1.5}
+    assert section(strength=0.5, terms={"crd": 3}).weights() == {"replay_fd": 1000.0, "replay_text_fd": 1000.0, "replay_crd": 1.5}
 
 
 def test_terms_without_images_or_texts_stay_out():
-    assert section(images=None).weights() == {"text_fd": 2000.0}
-    assert section(texts=None, strength=2).weights() == {"fd": 4000.0}
+    assert section(images=None).weights() == {"replay_text_fd": 2000.0}
+    assert section(texts=None, strength=2).weights() == {"replay_fd": 4000.0}
 
 
 @pytest.mark.parametrize(("kind", "keys"), DATA_KINDS.items())

@@ -12,9 +12,7 @@ from tests import replicas
 from tests.models import TinyDualEncoder
 from tracer import tensor_files
 from tracer.config import loading
-from tracer.config.replay import ReplaySection
 from tracer.data import fingerprint
-from tracer.models import clip
 from tracer.runs import run_identity, sources
 from tracer.training import run_changes
 
@@ -182,10 +180,8 @@ def test_embedded_world_needs_no_fingerprint():
 
 def of_replay(images, texts):
     """The content of further images and texts that a configuration names so."""
-    section = loading.parse(ReplaySection, {"images": images, "texts": texts}, "here")
-    pool = section.images and sources.pool(section.images, 4, 0)
-    bank = section.texts and sources.bank(section.texts, clip.create("glyphs", None), 0)
-    return run_identity.of_replay(section, pool, bank)
+    run = loading.validate({"strategy": {"name": "flyp"}, "replay": {"images": images, "texts": texts}}, "here")
+    return run_identity.of_run(run, None, sources.pool(run.replay.images, 4, 0) if images else ())["content"]
 
 
 class TestReplay:

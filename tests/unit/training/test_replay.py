@@ -117,11 +117,8 @@ def test_another_image_stands_in_for_a_corrupt_one(workers):
 
 
 def test_one_image_does_not_search_beyond_the_share():
-    with pytest.raises(
-        UserError, match=r"of the 9 replay images met so far are corrupt, more than replay.images.max_corrupt_share"
-    ):
-        for step in range(STEPS):
-            replay(corrupt=range(8), max_corrupt_share=0.2).images_of(step, {})
+    with pytest.raises(UserError, match=r"2 of the 9 replay images met so far are corrupt, .*replay\.images\.max_corrupt_share"):
+        replay(corrupt=range(8), max_corrupt_share=0.2).images_of(0, {})
     with pytest.raises(UserError, match="none of the replay images can be read"):
         replay(corrupt=range(9), max_corrupt_share=1.0).images_of(0, {})
 
