@@ -58,6 +58,11 @@ def chosen(lines: list[cells.Line]) -> dict[str, dict[str, float]]:
     return choice
 
 
+def choices() -> dict[str, dict[str, float]]:
+    """What was chosen, from tuning.json."""
+    return chosen(json.loads((cells.HERE / "tuning.json").read_text(encoding="utf-8")))
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=Path, default=Path("runs/replay"), help="folder of the single runs")
