@@ -25,6 +25,7 @@ from tracer.theory.proximal import ProximalPath, proximal
 from tracer.theory.stability import max_learning_rate
 from tracer.theory.strategies import L2SP, LPFT, STRATEGIES, Distillation, FineTuning, Strategy, WeightDecay, WiSEFT, ZeroShot
 from tracer.theory.subspace import Subspace
+from tracer.theory.tower_maps import TowerMaps
 from tracer.theory.two_towers import TwoTowers
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Spectral",
     "Strategy",
     "Subspace",
+    "TowerMaps",
     "TwoTowers",
     "WeightDecay",
     "WeightPath",
