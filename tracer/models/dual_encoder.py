@@ -19,12 +19,19 @@ class Features(NamedTuple):
         text: (n, k) text embeddings of the same pairs.
         logit_scale: scalar, the factor 1 / temperature.
         replay: (m, k) embeddings of further images, which have no text; None where there are none.
+        replay_text: (m, k) embeddings of further texts, likewise.
     """
 
     image: Tensor
     text: Tensor
     logit_scale: Tensor
     replay: Tensor | None = None
+    replay_text: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Features":
+        """The features with every part that is there changed."""
+        replay, text = (None if part is None else change(part) for part in (self.replay, self.replay_text))
+        return Features(change(self.image), change(self.text), change(self.logit_scale), replay, text)
 
 
 class DualEncoder(nn.Module, ABC):

@@ -28,12 +28,14 @@ class Batch(NamedTuple):
         tokens: (n, context), the images' captions.
         replay: (m, ...) further images, on which student and teacher are compared. They pass the image tower together with
             `images`, so that batch norm in train mode would take its statistics over both.
+        replay_tokens: (m, context) further texts, likewise.
         skipped: the corrupt pairs that others stand in for, if there were any; `load` takes them off.
     """
 
     images: Tensor
     tokens: Tensor
     replay: Tensor | None = None
+    replay_tokens: Tensor | None = None
     skipped: tuple[CorruptSample, ...] | None = None
 
     def to(self, device: torch.device, precision: torch.dtype) -> "Batch":
@@ -42,7 +44,8 @@ class Batch(NamedTuple):
         def moved(part: Tensor) -> Tensor:
             return part.to(device, precision if part.is_floating_point() else None, non_blocking=True)
 
-        return Batch(moved(self.images), moved(self.tokens), None if self.replay is None else moved(self.replay))
+        replay, tokens = (None if part is None else moved(part) for part in (self.replay, self.replay_tokens))
+        return Batch(moved(self.images), moved(self.tokens), replay, tokens)
 
 
 class Batches(Dataset[Batch]):

@@ -97,8 +97,8 @@ def gathered(features: Features) -> Features:
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return features
-    replay = None if features.replay is None else _rows_of_all(features.replay)
-    return Features(_rows_of_all(features.image), _rows_of_all(features.text), features.logit_scale, replay)
+    further = (None if part is None else _rows_of_all(part) for part in (features.replay, features.replay_text))
+    return Features(_rows_of_all(features.image), _rows_of_all(features.text), features.logit_scale, *further)
 
 
 @torch.no_grad()

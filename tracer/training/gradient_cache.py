@@ -43,15 +43,17 @@ class GradientCache:
     def _first(self, chunk: Batch) -> Features:
         """Features without a graph, leaves to collect gradients; detached, so that none is a buffer of the model itself."""
         self._states.append(random_state())
-        return Features(*(part.detach().requires_grad_() for part in self._encode(chunk) if part is not None))
+        return self._encode(chunk).each(lambda part: part.detach().requires_grad_())
 
 
 def concatenate(parts: Sequence[Features]) -> Features:
     """The features of several chunks as one batch; one logit scale, the first chunk's, serves it all."""
     replay = [part.replay for part in parts if part.replay is not None]
+    texts = [part.replay_text for part in parts if part.replay_text is not None]
     return Features(
         torch.cat([part.image for part in parts]),
         torch.cat([part.text for part in parts]),
         parts[0].logit_scale,
         torch.cat(replay) if replay else None,
+        torch.cat(texts) if texts else None,
     )

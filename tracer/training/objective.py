@@ -17,7 +17,7 @@ class Pairing:
 
     def __init__(self, student: Features, teacher: Features | None = None):
         self.student = student
-        self._teacher = None if teacher is None else Features(*(part.detach() for part in teacher if part is not None))
+        self._teacher = None if teacher is None else teacher.each(Tensor.detach)
 
     @property
     def teacher(self) -> Features:
@@ -61,6 +61,17 @@ class Pairing:
             raise UserError("the replay_fd term compares embeddings of replay images and the batch has none: give it some")
         return self.student.replay, self.teacher.replay
 
+    @property
+    def replay_text(self) -> tuple[Tensor, Tensor]:
+        """Student's and teacher's embeddings of the replay texts, (m, k) each.
+
+        Raises:
+            UserError: if the batch has none.
+        """
+        if self.student.replay_text is None or self.teacher.replay_text is None:
+            raise UserError("the replay_text_fd term compares embeddings of replay texts and the batch has none: give it some")
+        return self.student.replay_text, self.teacher.replay_text
+
 
 FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
     "contrastive": lambda pairing: losses.contrastive(pairing.logits),
@@ -74,12 +85,13 @@ FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
         losses.feature(pairing.student.image, pairing.teacher.image) + losses.feature(pairing.student.text, pairing.teacher.text)
     ),
     "replay_fd": lambda pairing: losses.feature(*pairing.replay),
+    "replay_text_fd": lambda pairing: losses.feature(*pairing.replay_text),
     "icl": lambda pairing: losses.interactive_contrastive(pairing.image_to_teacher_text, pairing.text_to_teacher_image),
     "cross_kd": lambda pairing: losses.cross_kd(
         pairing.image_to_teacher_text, pairing.text_to_teacher_image, pairing.teacher_logits
     ),
 }
-DISTILLATION_TERMS = frozenset({"crd", "fd", "replay_fd", "icl", "cross_kd", "l2_teacher"})
+DISTILLATION_TERMS = frozenset({"crd", "fd", "replay_fd", "replay_text_fd", "icl", "cross_kd", "l2_teacher"})
 WEIGHT_TERMS: dict[str, Callable[[DualEncoder, DualEncoder | None, DualEncoder | None], Tensor]] = {
     "l2_sp": lambda model, anchor, teacher: losses.squared_distance(*trained_parameters(model, anchor)),
     "l2_teacher": lambda model, anchor, teacher: losses.squared_distance(*trained_parameters(model, teacher)),

@@ -228,20 +228,26 @@ class Trainer:
         Replay images follow the others through one forward, which is all that a wrapper sees of the model.
         """
         images = batch.images if batch.replay is None else torch.cat([batch.images, batch.replay])
+        tokens = batch.tokens if batch.replay_tokens is None else torch.cat([batch.tokens, batch.replay_tokens])
         bf16 = self.loop.precision == "bf16"
         with torch.autocast(distributed.device().type, dtype=torch.bfloat16, enabled=bf16):
-            embedded = towers(images, batch.tokens)
+            embedded = towers(images, tokens)
         features = Features(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in embedded if part is not None))
-        if batch.replay is None:
-            return features
-        image, replay = features.image.split([len(batch.images), len(batch.replay)])
-        return features._replace(image=image, replay=replay)
+        if batch.replay is not None:
+            image, replay = features.image.split([len(batch.images), len(batch.replay)])
+            features = features._replace(image=image, replay=replay)
+        if batch.replay_tokens is not None:
+            text, replay = features.text.split([len(batch.tokens), len(batch.replay_tokens)])
+            features = features._replace(text=text, replay_text=replay)
+        return features
 
     def _chunks(self, batch: Batch) -> list[Batch]:
         size = self.loop.micro_batch_size or len(batch.images)
         images, tokens = batch.images.split(size), batch.tokens.split(size)
-        replay = [None] * len(images) if batch.replay is None else batch.replay.tensor_split(len(images))
-        return [Batch(*parts) for parts in zip(images, tokens, replay, strict=True)]
+        replay, replay_tokens = (
+            [None] * len(images) if part is None else part.tensor_split(len(images)) for part in (batch.replay, batch.replay_tokens)
+        )
+        return [Batch(*parts) for parts in zip(images, tokens, replay, replay_tokens, strict=True)]
 
     def _report(self, pairing: Pairing, terms: dict[str, Tensor], gradient_norm: Tensor) -> dict[str, float]:
         """Scalars of the step, taken before the weights change; this is where the host waits for the device."""
