@@ -29,6 +29,8 @@ SYMBOLS = {
     r"\Pi_A, A^+, B": r"of any quadratic: projector on the operator's range, its pseudo-inverse, and the linear part",
     r"D_{PQ}, \Sigma_P, G_P, \Delta_P, \Delta_Q": r"with replay: blocks of metric, second moment, initial gradient, displacement",
     r"\kappa'": r"with replay: :math:`\eta\lambda m/(1 - m)`",
+    r"\Sigma_o, F_o, W_\lambda": r"second moment of the inputs to keep, forgetting on them, where strength :math:`\lambda` ends",
+    r"\kappa, c(\delta), \bar d": r"with a replay pool: worst ratio of forgetting, coverage, mean eigenvalue of :math:`D`",
     r"u_i, \kappa_i": r"eigenvectors and eigenvalues of :math:`W_TW_T^T`, :math:`W_T` being the published text map",
     r"\sigma, \eta": r"curvature of a mode of the loss, and the step size",
     r"x, q, p": r":math:`\eta(\sigma + \ell)`, :math:`\sigma/(\sigma + \ell)` and :math:`1 - q`",
@@ -55,7 +57,7 @@ SYMBOLS = {
 }
 """Meanings by symbols, in the order of the theory."""
 _LETTER = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
-_MARKS = {r"\bar", r"\top", r"\infty", r"\sup", r"\mathrm", r"\mathbb", r"\mathcal", r"\mid"}
+_MARKS = {r"\bar", r"\top", r"\infty", r"\max", r"\sup", r"\mathrm", r"\mathbb", r"\mathcal", r"\mid"}
 
 
 def letters(latex: str) -> set[str]:

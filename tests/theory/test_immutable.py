@@ -34,7 +34,17 @@ def test_there_are_such_classes():
     assert {averaging.Beta, schedules.Cosine, theory.Problem, theory.WeightPath, theory.Distillation} <= CLASSES
 
 
-BY_IDENTITY = {"Inputs", "Linearisation", "Population", "Problem", "ProximalPath", "Subspace", "TwoTowers", "WeightPath"}
+BY_IDENTITY = {
+    "Inputs",
+    "Linearisation",
+    "Population",
+    "Problem",
+    "ProximalPath",
+    "Subspace",
+    "TowerMaps",
+    "TwoTowers",
+    "WeightPath",
+}
 
 
 def test_what_holds_arrays_is_itself_alone():

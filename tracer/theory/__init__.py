@@ -9,13 +9,14 @@ into a part in the task subspace and one in its complement. Source: TRACER, arXi
 project's own.
 """
 
+from tracer.theory.coverage import coverage, kappa
 from tracer.theory.geometry import Geometry, Risk, describe, forgetting, ood_risk
 from tracer.theory.gradient_descent import gradient_descent
 from tracer.theory.gradient_flow import gradient_flow
 from tracer.theory.limits import anchor_bias, limit
 from tracer.theory.linearisation import Linearisation
 from tracer.theory.metrics import Inputs, Metric, Parameter, Spectral
-from tracer.theory.moments import Moments
+from tracer.theory.moments import Moments, second_moment
 from tracer.theory.optima import optimum
 from tracer.theory.path import WeightPath
 from tracer.theory.populations import Population
@@ -24,6 +25,7 @@ from tracer.theory.proximal import ProximalPath, proximal
 from tracer.theory.stability import max_learning_rate
 from tracer.theory.strategies import L2SP, LPFT, STRATEGIES, Distillation, FineTuning, Strategy, WeightDecay, WiSEFT, ZeroShot
 from tracer.theory.subspace import Subspace
+from tracer.theory.tower_maps import TowerMaps
 from tracer.theory.two_towers import TwoTowers
 
 __all__ = [
@@ -45,19 +47,23 @@ __all__ = [
     "Spectral",
     "Strategy",
     "Subspace",
+    "TowerMaps",
     "TwoTowers",
     "WeightDecay",
     "WeightPath",
     "WiSEFT",
     "ZeroShot",
     "anchor_bias",
+    "coverage",
     "describe",
     "forgetting",
     "gradient_descent",
     "gradient_flow",
+    "kappa",
     "limit",
     "max_learning_rate",
     "ood_risk",
     "optimum",
     "proximal",
+    "second_moment",
 ]

@@ -1,6 +1,6 @@
 """Gradient descent, exactly: what the trainer does on a linear model, computed in the eigenmodes of the problem."""
 
-from functools import partial
+from functools import partial, singledispatch
 
 from tracer.averaging import Clock
 from tracer.errors import UserError
@@ -10,7 +10,7 @@ from tracer.theory.path import DecoupledModes, Solution, WeightPath
 from tracer.theory.problem import LearningProblem
 from tracer.theory.recursion import CoupledModes, Stepping, propagate
 from tracer.theory.stability import max_learning_rate, resonates
-from tracer.theory.strategies import Posed, Strategy
+from tracer.theory.strategies import Distillation, Posed, Strategy
 
 
 def gradient_descent(
@@ -42,7 +42,7 @@ def gradient_descent(
     Source: TRACER, arXiv 2605.29380 (the linearised problem and its teachers); the exact recursion: this project.
 
     Args:
-        problem, strategy: what is learned and how; a `Problem`, or a `Linearisation`.
+        problem, strategy: what is learned and how; a `Problem`, a `Linearisation`, or the `TowerMaps` of two towers.
         learning_rate: eta, which the schedule multiplies.
         steps: horizon T, which kernels refer to.
         update_every: steps between two teacher updates.
@@ -54,26 +54,33 @@ def gradient_descent(
         UserError: if a number is out of its range, the schedule is of another length, the largest step size is not stable,
             or strategy and problem have no solution together.
     """
-    clock = Clock(steps, update_every)
     posed, distillation = strategy.prepare(problem), strategy.distillation
-    stepping = Stepping(learning_rate, clock, distillation.kernel, schedule, heavy_ball)
-    if not allow_unstable:
-        _require_stable(problem, strategy, stepping)
-    modes = modes_of(posed, distillation)
-    solution: Solution
-    if modes.coupled:
-        solution = CoupledModes(modes.gradient, modes.curvatures, modes.teacher_curvatures, modes.basis, stepping)
-    else:
-        propagators = partial(propagate, modes.curvatures, modes.teacher_curvatures, stepping)
-        solution = DecoupledModes(modes.gradient, modes.curvatures, modes.basis, propagators)
+    stepping = Stepping(learning_rate, Clock(steps, update_every), distillation.kernel, schedule, heavy_ball)
+    solution = descent_of(posed, distillation, stepping, allow_unstable)
     steady = schedule is constant and update_every == 1
     return WeightPath(problem, strategy, steps, solution, learning_rate if steady else None, heavy_ball)
 
 
-def _require_stable(problem: LearningProblem, strategy: Strategy, stepping: Stepping) -> None:
+@singledispatch
+def descent_of(posed: LearningProblem, distillation: Distillation, stepping: Stepping, allow_unstable: bool) -> Solution:
+    """The solution of a problem as the strategy poses it: by modes, or by a function that is registered for its kind.
+
+    Raises:
+        UserError: if the problem has none, or the largest step size is not stable.
+    """
+    if not allow_unstable:
+        _require_stable(posed, distillation, stepping)
+    modes = modes_of(posed, distillation)
+    if modes.coupled:
+        return CoupledModes(modes.gradient, modes.curvatures, modes.teacher_curvatures, modes.basis, stepping)
+    propagators = partial(propagate, modes.curvatures, modes.teacher_curvatures, stepping)
+    return DecoupledModes(modes.gradient, modes.curvatures, modes.basis, propagators)
+
+
+def _require_stable(posed: LearningProblem, distillation: Distillation, stepping: Stepping) -> None:
     clock = stepping.clock
     largest = max_learning_rate(
-        problem, strategy, update_every=clock.update_every, heavy_ball=stepping.heavy_ball, total_steps=clock.total_steps
+        posed, distillation, update_every=clock.update_every, heavy_ball=stepping.heavy_ball, total_steps=clock.total_steps
     )
     if stepping.peak > largest:
         peak = "" if stepping.schedule is constant else " at the schedule's peak"
@@ -81,7 +88,7 @@ def _require_stable(problem: LearningProblem, strategy: Strategy, stepping: Step
             f"learning_rate {stepping.peak:g}{peak} is above {largest:g}, the largest at which this strategy is stable: "
             "lower it, or pass allow_unstable=True to see it diverge"
         )
-    if stepping.peak > 0 and resonates(problem, strategy, stepping.peak, clock, stepping.heavy_ball):
+    if stepping.peak > 0 and resonates(posed, distillation, stepping.peak, clock, stepping.heavy_ball):
         raise UserError(
             f"heavy_ball {stepping.heavy_ball:g} resonates with a teacher updated every {clock.update_every} steps and diverges: "
             "lower heavy_ball, update_every or learning_rate, or pass allow_unstable=True to see it"

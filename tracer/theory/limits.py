@@ -52,7 +52,7 @@ def end_of(posed: LearningProblem, strategy: Strategy, learning_rate: float | No
     Raises:
         UserError: if there is no closed limit.
     """
-    raise UserError(f"{type(posed).__name__} has no closed limit")
+    raise UserError(f"{type(posed).__name__} has no closed limit: run gradient_descent for as long as you need")
 
 
 @end_of.register

@@ -39,7 +39,7 @@ def modes_of(posed: LearningProblem, distillation: Distillation) -> Modes:
     """
     raise UserError(
         f"{type(posed).__name__} does not fall into linear modes, so that it has no closed form of gradient descent: "
-        "use gradient_flow, or limit"
+        "use gradient_flow, or limit, or run gradient_descent on TowerMaps"
     )
 
 

@@ -1,4 +1,4 @@
-"""Second moments of paired features, gathered in chunks so that the number of pairs is limited by patience, not by memory."""
+"""Second moments of features, gathered in chunks so that the number of samples is limited by patience, not by memory."""
 
 from collections.abc import Iterable
 
@@ -78,3 +78,27 @@ class Moments:
     def _require_samples(self) -> None:
         if self.samples == 0:
             raise UserError("no pairs were added: give the moments at least one chunk of images and texts")
+
+
+def second_moment(features: Array | Iterable[Array], name: str = "features") -> Array:
+    """X^T X / n of features without labels, not centred, (d, d), in float64 whatever they are given in.
+
+        >>> second_moment(np.array([[1.0, 0.0], [0.0, 2.0]]))
+        array([[0.5, 0. ],
+               [0. , 2. ]])
+
+    Args:
+        features: an array (n, d), or any number of batches (m, d), of which one is held at a time.
+        name: what messages call them.
+
+    Raises:
+        UserError: if there is no row, a value is not finite, or a batch is no matrix or of another width than the first.
+    """
+    squares, samples = np.zeros((0, 0)), 0
+    for batch in [features] if isinstance(features, np.ndarray) else features:
+        batch = matrix(name, batch, columns=len(squares) if samples else None)
+        squares = batch.T @ batch + (squares if samples else 0.0)
+        samples += len(batch)
+    if samples == 0:
+        raise UserError(f"{name} has no rows: give it at least one batch of features")
+    return squares / samples

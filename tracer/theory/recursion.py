@@ -9,6 +9,7 @@ It is solved for g = -1 (the *response*, which multiplies -G) and, without g, fr
 initial error). Nothing is divided by an eigenvalue, so modes that the data do not see need no special case.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -150,38 +151,27 @@ def propagate(curvatures: Array, teacher_curvatures: Array, stepping: Stepping, 
     return Propagators(s[0], t[0], s[1], t[1], i[0], i[1])
 
 
-class CoupledModes:
-    """The same recursion for whole weight matrices, for metrics that do not commute with the second moment.
+class MatrixRecursion(ABC):
+    """The same recursion for whole weight matrices, each kind of loss with a gradient of its own.
 
-        Y_{t+1} = Y_t - eta_t (G_t + (Y_t - Ybar_t) L),   G_{t+1} = G_t + (Y_{t+1} - Y_t) K,
-        K = rho Sigma + mu I,   L = strength D.
+        Y_{t+1} = Y_t - eta_t (G_t + (Y_t - Ybar_t) L),   G_t the gradient of the undistilled loss at W_0 + Y_t,   L = strength D.
 
-    It runs in the eigenbasis of the second moment, and carries gradient and gap themselves, which keep their digits as they vanish.
+    It runs in a basis that it is given, and carries the gap itself, which keeps its digits as it vanishes.
 
     Args:
-        gradient: G_0, (k, d), in the eigenbasis.
-        curvatures: diagonal of K there, (d,).
+        gradient: G_0, (k, d), in the basis.
         teacher_curvature: L there, (d, d).
-        eigenvectors: of the second moment, (d, d), one a column.
+        basis: (d, d), orthonormal, one vector a column.
         stepping: learning rates and teacher.
     """
 
-    def __init__(
-        self,
-        gradient: Array,
-        curvatures: Array,
-        teacher_curvature: Array,
-        eigenvectors: Array,
-        stepping: Stepping,
-    ) -> None:
-        self._gradient, self._curvatures, self._teacher_curvature, self._stepping = (
-            gradient,
-            curvatures,
-            teacher_curvature,
-            stepping,
-        )
-        self._eigenvectors = eigenvectors
+    def __init__(self, gradient: Array, teacher_curvature: Array, basis: Array, stepping: Stepping) -> None:
+        self._gradient, self._teacher_curvature, self._basis, self._stepping = gradient, teacher_curvature, basis, stepping
         self._solve = lru_cache(maxsize=4)(self._run)
+
+    @abstractmethod
+    def _gradient_after(self, gradient: Array, student: Array, moved: Array) -> Array:
+        """G at the student's displacement, both (k, d) in the basis, which has moved there from where G was the given one."""
 
     def student(self, times: Array) -> Array:
         return self._solve(tuple(times.tolist()))[:, 0]
@@ -203,19 +193,49 @@ class CoupledModes:
         learning_rates, rates = stepping.learning_rates(last), stepping.rates(last)
         state = np.zeros((3, *self._gradient.shape))
         student, gap, impulse = state
-        gradient, velocity = self._gradient.copy(), np.zeros_like(student)
+        gradient, velocity = self._gradient, np.zeros_like(student)
         kept, wanted = {0: state.copy()}, set(steps.tolist())
         for step in range(last):
             velocity = stepping.heavy_ball * velocity + gradient + gap @ self._teacher_curvature
             moved = -learning_rates[step] * velocity
             impulse += learning_rates[step] * gap
             student += moved
-            gradient += moved * self._curvatures
+            gradient = self._gradient_after(gradient, student, moved)
             gap += moved
             gap *= 1 - rates[step]
             if step + 1 in wanted:
                 kept[step + 1] = state.copy()
-        return np.array([kept[step] for step in steps.tolist()]).reshape(-1, *state.shape) @ self._eigenvectors.T
+        return np.array([kept[step] for step in steps.tolist()]).reshape(-1, *state.shape) @ self._basis.T
+
+
+class CoupledModes(MatrixRecursion):
+    """The recursion for metrics that do not commute with the second moment, in whose eigenbasis it runs.
+
+        G_{t+1} = G_t + (Y_{t+1} - Y_t) K,   K = rho Sigma + mu I,
+
+    so that the gradient keeps its digits as it vanishes.
+
+    Args:
+        gradient: G_0, (k, d), in the eigenbasis.
+        curvatures: diagonal of K there, (d,).
+        teacher_curvature: L there, (d, d).
+        eigenvectors: of the second moment, (d, d), one a column.
+        stepping: learning rates and teacher.
+    """
+
+    def __init__(
+        self,
+        gradient: Array,
+        curvatures: Array,
+        teacher_curvature: Array,
+        eigenvectors: Array,
+        stepping: Stepping,
+    ) -> None:
+        super().__init__(gradient, teacher_curvature, eigenvectors, stepping)
+        self._curvatures = curvatures
+
+    def _gradient_after(self, gradient: Array, student: Array, moved: Array) -> Array:
+        return gradient + moved * self._curvatures
 
 
 def whole_steps(steps: Array, total_steps: int) -> Array:

@@ -97,15 +97,25 @@ def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
 
 
 def cross_projection_norm(image_projection: Tensor, text_projection: Tensor) -> Tensor:
-    """Frobenius norm of W_I^T W_T, the projections being (k, width) each; a scalar.
+    """Frobenius norm of W_I^T W_T, the projections being (k, width) each; a scalar."""
+    return _squared_product(image_projection, text_projection).sqrt()
 
-    Computed from the (k, k) Gram matrices, |W_I^T W_T|^2 = tr(W_I W_I^T W_T W_T^T), so that no (width, width) matrix is formed.
+
+def product_norm(image_projection: Tensor, text_projection: Tensor) -> Tensor:
+    """Half the squared norm 1/2 |W_I^T W_T|^2 of the projections' product, (k, width) each; a scalar.
+
+    With it `linearised_contrastive` is bounded below where both towers are trained, as with `embedding_norm` where one is.
     """
+    return _squared_product(image_projection, text_projection) / 2
+
+
+def _squared_product(image_projection: Tensor, text_projection: Tensor) -> Tensor:
+    """|W_I^T W_T|^2 = tr(W_I W_I^T W_T W_T^T), from the (k, k) Gram matrices, so that no (width, width) matrix is formed."""
     if image_projection.ndim != 2 or text_projection.ndim != 2 or len(image_projection) != len(text_projection):
         shapes = f"{tuple(image_projection.shape)} and {tuple(text_projection.shape)}"
         raise ValueError(f"projections must be matrices with as many rows as the embedding has dimensions, not of shapes {shapes}")
     gram_image, gram_text = image_projection @ image_projection.T, text_projection @ text_projection.T
-    return (gram_image * gram_text).sum().sqrt()
+    return (gram_image * gram_text).sum()
 
 
 def orthogonality(projection: Tensor) -> Tensor:

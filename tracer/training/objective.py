@@ -137,6 +137,7 @@ WEIGHT_TERMS: dict[str, Callable[[DualEncoder, DualEncoder | None, DualEncoder |
     "l2_sp": lambda model, anchor, teacher: losses.squared_distance(*trained_parameters(model, anchor)),
     "l2_teacher": lambda model, anchor, teacher: losses.squared_distance(*trained_parameters(model, teacher)),
     "cross_projection_norm": lambda model, anchor, teacher: losses.cross_projection_norm(*model.projections()),
+    "product_norm": lambda model, anchor, teacher: losses.product_norm(*model.projections()),
     "orthogonality": lambda model, anchor, teacher: losses.orthogonality(model.projections()[0]),
 }
 

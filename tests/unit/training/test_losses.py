@@ -319,9 +319,11 @@ def test_penalties_of_weights_equal_numpy(projections):
     image, text = projections
     gram = image @ image.T - np.eye(3)
     ours_cross = losses.cross_projection_norm(torch.from_numpy(image), torch.from_numpy(text)).item()
+    ours_product = losses.product_norm(torch.from_numpy(image), torch.from_numpy(text)).item()
     ours_gram = losses.orthogonality(torch.from_numpy(image)).item()
     # the square root turns round-off e in the square into sqrt(e) near zero: compare squares
     assert ours_cross**2 == pytest.approx(np.linalg.norm(image.T @ text) ** 2, abs=1000 * FLOAT64)
+    assert ours_product == pytest.approx(np.linalg.norm(image.T @ text) ** 2 / 2, abs=1000 * FLOAT64)
     assert ours_gram == pytest.approx(np.linalg.norm(gram), abs=100 * FLOAT64)
 
 
@@ -358,6 +360,7 @@ def test_squared_distance_sums_half_squares_over_all_tensors():
 def test_gradients_of_penalties_equal_finite_differences():
     a, b = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(losses.cross_projection_norm, (a, b))
+    assert torch.autograd.gradcheck(losses.product_norm, (a, b))
     assert torch.autograd.gradcheck(losses.orthogonality, (a,))
     assert torch.autograd.gradcheck(lambda p: losses.squared_distance([p], [b.detach()]), (a,))
 
@@ -384,6 +387,7 @@ MISFITS = {
     "no weights": lambda: losses.squared_distance([], []),
     "weights more than others": lambda: losses.squared_distance([SQUARE, SQUARE], [SQUARE]),
     "projections of other embeddings": lambda: losses.cross_projection_norm(SQUARE, ROW),
+    "a product of other embeddings": lambda: losses.product_norm(SQUARE, ROW),
     "a projection that is a vector": lambda: losses.cross_projection_norm(VECTOR, VECTOR),
     "a text projection that is a vector": lambda: losses.cross_projection_norm(SQUARE, VECTOR),
     "rows of a vector": lambda: losses.orthogonality(VECTOR),

@@ -114,9 +114,10 @@ def test_distances_skip_frozen_parameters(term):
 
 def test_penalties_see_the_models_projections():
     model = TinyDualEncoder()
-    terms = Objective({"cross_projection_norm": 1.0, "orthogonality": 1.0}).of_weights(model, None, None)
+    terms = Objective({"cross_projection_norm": 1.0, "product_norm": 1.0, "orthogonality": 1.0}).of_weights(model, None, None)
     image, text = model.image_projection.weight.double(), model.text_projection.weight.double()
     assert terms["cross_projection_norm"].item() == pytest.approx((image.T @ text).norm().item(), rel=1e-5)
+    assert terms["product_norm"].item() == pytest.approx((image.T @ text).square().sum().item() / 2, rel=1e-5)
     gram = image @ image.T - torch.eye(len(image), dtype=torch.float64)
     assert terms["orthogonality"].item() == pytest.approx(gram.norm().item(), rel=1e-5)
 

@@ -16,8 +16,8 @@ from tracer.errors import UserError, nearest
 from tracer.theory.claims.claim import Check, Claim
 
 _NAMES = (
-    "linearisation surrogate batches pretrained quadratic endpoints strengths replay pareto averages teachers emphasis ema wma "
-    "mixture persistence drift towers proximal bounds dominance"
+    "linearisation surrogate batches pretrained quadratic endpoints strengths replay pareto coverage averages teachers emphasis "
+    "ema wma mixture persistence drift towers proximal bounds dominance"
 )
 _MODULES = [import_module(f"{__name__}.{name}") for name in _NAMES.split()]
 SUBJECTS: dict[str, tuple[Claim, ...]] = {
