@@ -49,7 +49,7 @@ orthogonal-decomposition fine-tuning-limit weight-decay-limit l2-sp-limit static
 moving-teacher-limit anchor-bias-l2-sp anchor-bias-distillation anchor-bias-spectral
 l2-sp-strength-limits distillation-interpolates l2-sp-keeps-orthogonal-part teachers-exert-no-orthogonal-force
 replay-moves-orthogonal-part replay-schur-complement ema-replay pareto-function-space pareto-parameter-space
-pareto-replay coverage-kappa coverage-falls coverage-share held-error held-error-of-convex-losses
+pareto-replay coverage-kappa coverage-falls coverage-share uncovered-replay held-error held-error-of-convex-losses
 streaming-average clock-offsets anchor-needs-a-first-weight teacher-follows-student
 power-law-rates ema-weights update-period teacher-displacement energy-never-rises gap-bound
 exponential-kernel arcsine-newest-iterate sparse-updates
@@ -128,6 +128,7 @@ WRONG = {
     "coverage-kappa, half": lambda: coverage.kappa_residues(coverage.kappa / 2),
     "coverage-falls, from a half": lambda: coverage.falls_residues(coverage.HELD / 2),
     "coverage-share, of the squares": lambda: coverage.share_residues(coverage.HELD**2),
+    "uncovered-replay, nothing": lambda: coverage.uncovered_residues(sp.Integer(0)),
     "held-error, half the bound": lambda: coverage.held_error_residues(coverage.QUARTER / 2),
     "held-error-of-convex-losses, that of quadratics": lambda: coverage.convex_residues(coverage.QUARTER),
     "replay-moves-orthogonal-part, the other sign": lambda: replay.static_shift_residues(-replay.STATIC_SHIFT),

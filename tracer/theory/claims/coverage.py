@@ -4,9 +4,10 @@ import numpy as np
 from scipy import linalg
 
 from tracer import theory
+from tracer.averaging import Static
 from tracer.theory.claims.claim import PROJECT, Check, compare, theorem
 from tracer.theory.claims.endpoints import descended
-from tracer.theory.claims.instances import random_instance, random_second_moment
+from tracer.theory.claims.instances import Instance, random_instance, random_second_moment
 from tracer.theory.claims.tolerances import EXACT, SUMMED
 
 
@@ -68,6 +69,25 @@ def coverage_share(rng: np.random.Generator) -> Check:
     found = compare(share, 1 - along / before, *nulls)
     outside = max(left / before - (1 - share), (1 - share) ** 2 - left / before)
     return found._replace(error=max(found.error, outside))
+
+
+@theorem(PROJECT)
+def uncovered_replay(rng: np.random.Generator) -> Check:
+    """A pool that does not cover the inputs to keep can do worse than none: held on inputs at an angle to a task of one direction,
+    a student forgets, at right angles to the task, cot^2 of the angle times what the task changes, at any strength, where without
+    a pool it forgets nothing.
+    """
+    # By descent, beside the library's limit; the nulls are that nothing is forgotten, and the other side of the angle.
+    angle, strength, size = rng.uniform(0.9, 1.2), rng.uniform(0.5, 2.0), rng.uniform(0.7, 1.3)
+    images, pooled = np.array([[size, 0.0], [-size, 0.0]]), np.array([[np.cos(angle), np.sin(angle)]])
+    case = Instance(images, rng.standard_normal((2, 3)), rng.standard_normal((3, 2)), 1.0, 0.0)
+    pool, start, off = theory.second_moment(pooled), case.initial_weights, np.diag([0.0, 1.0])
+    strategy = theory.Distillation(strength, Static(), theory.Inputs(pool))
+    ends = (theory.limit(case.problem, strategy), descended(case, strength, pool))
+    measured = np.array([theory.forgetting(end, start, off) for end in ends])
+    moved = theory.forgetting(theory.limit(case.problem, theory.FineTuning()), start, np.diag([1.0, 0.0]))
+    predicted = np.full(2, moved / np.tan(angle) ** 2)
+    return compare(predicted, measured, 0 * predicted, predicted * np.tan(angle) ** 4)
 
 
 @theorem(PROJECT)

@@ -13,6 +13,9 @@ HELD = pull / (pull + delta)
 """Share of an eigendirection of the pool that counts as held."""
 FALL = gradient**2 / (2 * data)
 """Of a mode's loss, from the pretrained weights to its smallest value."""
+displaced, angle = sp.symbols("Delta_P theta", positive=True)
+DRIFT = -displaced * sp.cot(angle)
+"""Displacement at right angles to a task of one direction, which it is displaced in."""
 QUARTER, HALF = sp.Rational(1, 4), sp.Rational(1, 2)
 
 
@@ -57,6 +60,17 @@ def share_residues(held: sp.Expr = HELD) -> list[sp.Expr]:
     ]
 
 
+def uncovered_residues(drift: sp.Expr = DRIFT) -> list[sp.Expr]:
+    """Slopes of loss and pull in the task's direction and at right angles to it, where the task is solved and the weights drift.
+
+    The pool lies at an angle between the two: embeddings of its inputs stand still, so that no strength pulls any more.
+    """
+    task, off = sp.symbols("y_1 y_2", real=True)
+    seen = task * sp.cos(angle) + off * sp.sin(angle)
+    loss = data * (task - displaced) ** 2 / 2 + strength * seen**2 / 2
+    return [loss.diff(at).subs({task: displaced, off: drift}) for at in (task, off)]
+
+
 def held_error_residues(share: sp.Expr = QUARTER) -> list[sp.Expr]:
     """The share of a mode's fall, less lambda times its forgetting on the pool: a square, which vanishes at lambda d = k.
 
@@ -94,6 +108,7 @@ PROOFS = {
     "coverage-kappa": Proof(equation(kappa, LARGEST), kappa_residues),
     "coverage-falls": Proof(equation(COVERAGE(0), IN_SPAN / ALL), falls_residues),
     "coverage-share": Proof(equation(COVERAGE(delta), HELD_BY / ALL), share_residues),
+    "uncovered-replay": Proof(equation("Delta_Q", DRIFT), uncovered_residues),
     "held-error": Proof(bound(FORGOTTEN(LAST), kappa / (4 * strength) * (LOSS(FIRST) - LOSS(BEST))), held_error_residues),
     "held-error-of-convex-losses": Proof(
         bound(FORGOTTEN(LAST), kappa / (2 * strength) * (LOSS(FIRST) - LOSS(LAST))), convex_residues
