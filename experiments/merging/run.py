@@ -156,13 +156,13 @@ def _plain(found: Interval) -> dict[str, float]:
 
 
 def draw(tables: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> Any:
-    """OOD and knowledge against ID accuracy on the test suite, a row of panels a strategy, with intervals over pretrained models."""
+    """OOD and knowledge against ID accuracy on the test suite, a row of panels a strategy, with intervals over models."""
     with plotting.canvas(9, 7.4, rows=len(tables), columns=2) as (figure, axes):
         for line, (strategy, table) in zip(axes, tables.items(), strict=True):
             for axis, kind in zip(line, ("OOD", "knowledge"), strict=True):
                 for name, row in table.items():
                     _draw_point(axis, name, row, kind)
-                axis.set(xlabel="ID accuracy (%)", ylabel=f"{kind} accuracy (%)", title=f"runs of {LOOKS[strategy].label}")
+                axis.set(xlabel="ID accuracy (%)", ylabel=f"{kind} accuracy (%)", title=f"three runs of {LOOKS[strategy].label}")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 

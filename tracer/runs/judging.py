@@ -1,7 +1,7 @@
 """Models that are judged as a configuration says: on which suite, by which weights, beside which others."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,19 +58,19 @@ def judge_saved(
     name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
     told: dict[str, Any] = {}
     if weights and (kept := temperatures.place(weights, head)).exists():
-        encoder = dataclasses.replace(encoder, temperature=temperatures.load(kept))
+        told = {"temperature": temperatures.load(kept)}
+        encoder = dataclasses.replace(encoder, **told)
         stage(f"its logits are divided by the temperature {encoder.temperature:.4g} of {kept}")
-        told = {"temperature": encoder.temperature}
-    if not (weights or head) or run.model.pretrained is None:
-        return judge(encoder, suite, run.output, name, run.workers, told)
-    return compare(run, told | evaluate(encoder, suite, run.workers), suite, load_encoder(run), name=name, stage=stage)
+    report = told | evaluate(encoder, suite, run.workers)
+    if (weights or head) and run.model.pretrained is not None:
+        return compare(run, report, suite, load_encoder(run), name=name, stage=stage)
+    write_json(report, run.output / f"{name}.json")
+    return report
 
 
-def judge(
-    encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0, told: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The report of a model on a suite (see `evaluate`), after what else is `told`, also written to NAME.json in `output`."""
-    report = {**(told or {}), **evaluate(encoder, suite, workers)}
+def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:
+    """The report of a model on a suite (see `evaluate`), also written to NAME.json in `output`."""
+    report = evaluate(encoder, suite, workers)
     write_json(report, output / f"{name}.json")
     return report
 

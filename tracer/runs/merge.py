@@ -9,6 +9,7 @@ from tracer import plotting
 from tracer.config.schema import RunConfig
 from tracer.data.datasets import Suite
 from tracer.errors import UserError, nearest
+from tracer.evaluation.change import MEANS
 from tracer.evaluation.merges import METHODS, Ingredients, Outcome
 from tracer.evaluation.report import evaluate
 from tracer.models import clip
@@ -41,7 +42,7 @@ class Comparison:
     reports: Mapping[str, Report]
 
     def table(self) -> dict[str, Any]:
-        """What is written: `rows`, a model or method each with its report, and `candidates`, all that the methods tried."""
+        """What is written: `rows`, each a model or method with its reports, and `candidates`, the means of all that was tried."""
         rows: list[dict[str, Any]] = [
             {"name": name, "validation": self.chosen_on[name], "report": report} for name, report in self.models.items()
         ]
@@ -49,7 +50,7 @@ class Comparison:
             told = {"parameters": outcome.chosen.parameters, "candidates": len(outcome.candidates)}
             rows.append({"name": name, "method": name, **told, "validation": outcome.chosen.report, "report": self.reports[name]})
         tried = {
-            name: [{"parameters": each.parameters, "validation": each.report} for each in outcome.candidates]
+            name: [{"parameters": c.parameters, "validation": {kind: c.report[kind] for kind in MEANS}} for c in outcome.candidates]
             for name, outcome in self.outcomes.items()
         }
         return {"rows": rows, "candidates": tried}
