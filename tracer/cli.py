@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracer import __version__, paths, storage
 from tracer.errors import UserError
@@ -111,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(command=_evaluate)
 
+    _add_merging(commands)
+
     strategies = commands.add_parser("strategies", help="list the strategies that strategy.name takes")
     strategies.set_defaults(command=_strategies)
 
@@ -128,6 +130,30 @@ def _parser() -> argparse.ArgumentParser:
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file; left out, the defaults hold")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example optimization.learning_rate=1e-5")
+
+
+def _add_merging(commands: Any) -> None:
+    """Commands that choose on one suite and report on another."""
+    merge = commands.add_parser("merge", help="merge fine-tuned models by several methods, and compare what they make")
+    _add_configuration(merge)
+    merge.add_argument("--weights", nargs="+", required=True, help="fine-tuned weights: files, or folders of runs")
+    merge.add_argument("--methods", metavar="wise_ft,lines", help="what to merge by (default: all that take so many models)")
+    merge.add_argument(
+        "--output", help="folder for the merged models, merge.json and a figure (default: merged in the run's output)"
+    )
+    _add_same_images(merge)
+    merge.set_defaults(command=_merge)
+
+    calibrate = commands.add_parser("calibrate", help="fit a temperature to a model's answers, which evaluate then applies")
+    _add_configuration(calibrate)
+    calibrate.add_argument("--weights", required=True, help="fine-tuned weights: a file, or the folder of a run")
+    calibrate.add_argument("--head", help="head.safetensors that they are judged with")
+    _add_same_images(calibrate)
+    calibrate.set_defaults(command=_calibrate)
+
+
+def _add_same_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--same-images", action="store_true", help="choose on images that are reported on too, which flatters")
 
 
 def _configuration(options: argparse.Namespace) -> "RunConfig":
@@ -206,6 +232,41 @@ def _evaluate(options: argparse.Namespace) -> None:
     with console.progress("interpolations", len(coefficients)) as advance:
         reports = interpolations.judge(run, weights, coefficients, suite, advance)
     console.interpolations(reports, run.output)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from tracer.runs import merge as merging
+
+    settings = [word for word in options.weights if "=" in word and not Path(word).exists()]  # argparse takes them for weights
+    options.overrides = [*options.overrides, *settings]
+    run = _configuration(options)
+    weights = [_weights(text) for text in options.weights if text not in settings]
+    if not weights:
+        raise UserError("--weights names no weights: give files, or folders of runs")
+    methods = merging.chosen_methods(options.methods.split(",") if options.methods is not None else None, len(weights))
+    output = run.output / "merged" if options.output is None else paths.given(options.output, "--output")
+    paths.require_folder(output, "--output")
+    from tracer.terminal import console
+
+    console.merges(merging.merge(run, weights, methods, output, options.same_images, console.say), output)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    run = _configuration(options)
+    weights, head = _weights(options.weights), _to_read(options.head, "--head")
+    paths.require_folder(run.output, "output")
+    from tracer.runs import calibration
+    from tracer.terminal import console
+
+    told = calibration.calibrate(run, weights, head, options.same_images, console.say)
+    console.calibration(told, calibration.verdict(told), run.output)
+
+
+def _weights(text: str) -> Path:
+    """The weights that --weights names by their file or by a run's folder."""
+    path = paths.given(text, "--weights")
+    path = path / "student.safetensors" if path.is_dir() else path
+    return storage.require_regular(path, f"--weights is {path}, which")
 
 
 def _to_read(text: str | None, option: str) -> Path | None:

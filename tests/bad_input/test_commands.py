@@ -101,6 +101,68 @@ EVALUATE = [
         TAKEN,
     ),
 ]
+MERGE = [
+    Case("merging nothing", "merge base.yaml --weights seed=1", "--weights names no weights"),
+    Case(
+        "merging absent weights", f"merge base.yaml '{SUITE}' --weights absent.pt", "--weights is absent.pt, which does not exist"
+    ),
+    Case(
+        "merging a folder without a run",
+        f"merge base.yaml '{SUITE}' --weights photos",
+        "photos/student.safetensors, which does not",
+    ),
+    Case(
+        "an unknown method",
+        f"merge base.yaml '{SUITE}' --weights taken --methods wise-ft",
+        "'wise-ft' .did you mean 'wise_ft'",
+        TAKEN,
+    ),
+    Case("a method without a name", f"merge base.yaml '{SUITE}' --weights taken --methods ''", "no method ''", TAKEN),
+    *[
+        Case(
+            f"one model for {method}",
+            f"merge base.yaml '{SUITE}' --weights taken --methods lines,{method}",
+            f"{method} merges at least 2 .* --weights names 1: name more, or choose --methods wise_ft,task_vector,lines",
+            TAKEN,
+        )
+        for method in ("uniform_soup", "greedy_soup", "model_stock")
+    ],
+    Case("merging into a file", f"merge base.yaml '{SUITE}' --weights taken --output taken", "--output is taken, but it is", TAKEN),
+    Case("merging without a suite", "merge base.yaml --weights taken", "evaluation is null.*name a suite", TAKEN),
+    Case(
+        "merging without weights to start from",
+        f"merge base.yaml '{SUITE}' model.pretrained=null --weights taken",
+        "model.pretrained is null, so there are no pretrained weights that the others came from",
+        TAKEN,
+    ),
+    Case(
+        "nothing to choose on", f"merge base.yaml '{SUITE}' --weights taken", "validation is null, .* or give --same-images", TAKEN
+    ),
+    Case(
+        "choosing on what is reported",
+        f"merge base.yaml --weights taken '{SUITE}' 'validation={{kind: folder, id: photos}}'",
+        "12 of 12 images of the set id of validation are also in .* of evaluation",
+        TAKEN,
+    ),
+    Case(
+        "merging without shifted sets",
+        "merge base.yaml --weights taken --same-images 'evaluation={kind: folder, id: photos}'",
+        "compares ID with OOD accuracy, and validation has no OOD sets",
+        TAKEN,
+    ),
+]
+CALIBRATE = [
+    Case(
+        "calibrating absent weights", f"calibrate base.yaml '{SUITE}' --weights absent.pt", "--weights is absent.pt, which does not"
+    ),
+    Case("calibrating on nothing", f"calibrate base.yaml '{SUITE}' --weights taken", "validation is null", TAKEN),
+    Case(
+        "calibrating with a folder for a head",
+        f"calibrate base.yaml '{SUITE}' --weights taken --head photos",
+        "--head is photos",
+        TAKEN,
+    ),
+]
 SWEEPS = [
     Case("an absent sweep", "sweep absent.yaml", "absent.yaml: No such file"),
     Case("a sweep without a name", "sweep ''", "the sweep's file is ''"),
@@ -133,7 +195,7 @@ EXPLORE = [
 ]
 
 
-@each([*DEMO, *PRETRAIN, *TRAIN, *EVALUATE, *SWEEPS, *EXPLORE])
+@each([*DEMO, *PRETRAIN, *TRAIN, *EVALUATE, *MERGE, *CALIBRATE, *SWEEPS, *EXPLORE])
 def test_is_told(case, folder, capsys):
     assert_told(case, folder, capsys)
     assert not (folder / "out").exists()

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tests.bad_input.case import Case, assert_told, each
 from tests.bad_input.files import DEEP, Code, archive, changed, claiming, cut, head, huge, said, tensors, torch_saved, wide, zipped
 from tracer.cli import main
+from tracer.runs import temperatures
 
 EVALUATE = "evaluate base.yaml 'evaluation={kind: folder, id: photos, ood: {other: photos}}'"
 
@@ -19,6 +20,15 @@ def judged(name, answer, content, file="w.safetensors"):
     """A file given as --weights."""
     files = {} if content is None else {file: content}
     return Case(name, f"{EVALUATE} --weights {file}", answer, files)
+
+
+MERGE = f"{EVALUATE.replace('evaluate', 'merge', 1)} --same-images"
+
+
+def uncalibrated(path):
+    """Writes the tiny model's weights, and a temperature of theirs below 0."""
+    changed()(path)
+    temperatures.place(path).write_text('{"temperature": -1}')
 
 
 TRANSFORMERS = {"vision_model.embeddings.class_embedding": torch.zeros(3), "text_model.embeddings.x": torch.zeros(2)}
@@ -177,6 +187,36 @@ HEADS_AND_STARTS = [
         f"{EVALUATE} --weights w.safetensors --interpolations 0,1",
         r"want images otherwise \(mean .* and \(0.5, 0.5, 0.5\)\)",
         {"w.safetensors": said({"preprocess": {"mean": [0.5, 0.5, 0.5]}})},
+    ),
+    Case(
+        "merging another architecture",
+        f"{MERGE} --weights w.safetensors",
+        "w.safetensors does not fit the model .tensors of another shape",
+        {"w.safetensors": changed(visual__proj=lambda tensor: tensor[:, :4])},
+    ),
+    Case(
+        "merging different preprocessing",
+        f"{MERGE} --weights w.safetensors",
+        "the pretrained and w.safetensors want images otherwise",
+        {"w.safetensors": said({"preprocess": {"mean": [0.5, 0.5, 0.5]}})},
+    ),
+    Case(
+        "merging the pretrained weights",
+        f"{MERGE} --weights x.safetensors w.safetensors",
+        "the weights in w.safetensors are the pretrained ones, to which they add nothing: name others",
+        {"x.safetensors": changed(visual__proj=lambda tensor: 2 * tensor), "w.safetensors": changed()},
+    ),
+    Case(
+        "merging the same weights twice",
+        f"{MERGE} --weights x.safetensors w.safetensors",
+        "the weights in w.safetensors are those in x.safetensors, to which",
+        {name: changed(visual__proj=lambda tensor: 2 * tensor) for name in ("x.safetensors", "w.safetensors")},
+    ),
+    Case(
+        "a temperature of nothing",
+        f"{EVALUATE} --weights w.safetensors",
+        "temperature-w-[0-9a-f]*.json holds no temperature: delete it, or run tracer calibrate again",
+        {"w.safetensors": uncalibrated},
     ),
     Case(
         "training from NaN",

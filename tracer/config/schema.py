@@ -63,11 +63,14 @@ class Model(Section):
         )
 
 
+Split = Literal["validation", "test"]
+
+
 class EmbeddedSuite(Section):
     """The suite of the embedded world."""
 
     kind: Literal["embedded"] = "embedded"
-    split: Literal["validation", "test"] = Field("test", description="validation has other fonts and images, to choose settings on")
+    split: Split = Field("test", description="validation has other fonts and images, to choose settings on")
 
 
 class FolderSuite(Section):
@@ -99,9 +102,10 @@ class ImageNetSuite(Section):
 
 
 class IWildCamSuite(IWildCam):
-    """The test splits of iWildCam in WILDS' format; ID are the cameras seen in training, OOD others."""
+    """Splits of iWildCam in WILDS' format; ID are the cameras seen in training, OOD others."""
 
     kind: Literal["iwildcam"]
+    split: Split = Field("test", description="validation has other images, and other cameras for OOD, to choose settings on")
 
 
 class Optimization(Section):
@@ -145,6 +149,11 @@ class RunConfig(Section):
     data: AnyData = Field(EmbeddedData(), description="what it is trained on")
     evaluation: AnySuite | None = Field(
         EmbeddedSuite(), description="what the result is judged on; null judges nothing, the default with data of one's own"
+    )
+    validation: AnySuite | None = Field(
+        None,
+        description="a suite of other images than evaluation's, on which merge and calibrate choose; null: its own validation"
+        " split, if it has one",
     )
     strategy: StrategySection = Field(StrategySection(), description="how knowledge is kept")
     replay: ReplaySection | None = Field(
@@ -209,11 +218,16 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _judged_as_trained(self) -> Self:
-        """A suite of class folders has the class names and templates of class folders trained on, unless it says others."""
-        if not (isinstance(self.data, FolderData) and isinstance(self.evaluation, FolderSuite)):
+        """Suites of class folders have the class names and templates of class folders trained on, unless they say others."""
+        if not isinstance(self.data, FolderData):
             return self
-        inherited = {name: getattr(self.evaluation, name) or getattr(self.data, name) for name in ("templates", "class_names")}
-        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update=inherited)})
+        suites = {name: suite for name in ("evaluation", "validation") if isinstance(suite := getattr(self, name), FolderSuite)}
+        data = self.data
+        inherited = {
+            name: suite.model_copy(update={key: getattr(suite, key) or getattr(data, key) for key in ("templates", "class_names")})
+            for name, suite in suites.items()
+        }
+        return self.model_copy(update=inherited) if inherited else self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -266,7 +280,7 @@ class RunConfig(Section):
 
     def effect(self) -> str:
         """What it computes, wherever it writes: the settings in force, without those that are not used. Equal for equal runs."""
-        others = self.model_dump(mode="json", exclude={"output", "strategy"})
+        others = self.model_dump(mode="json", exclude={"output", "strategy", "validation"})
         if not self.all_steps:
             del others["data"], others["optimization"]
         return json.dumps([others, self.strategy.in_force()], sort_keys=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,13 +14,17 @@ from tracer.errors import UserError, nearest
 MOST_DIGITS = 6  # of a class's number: the published tables have 99999
 
 
-def suite(root: Path, categories: Path, name_column: str, templates: Sequence[str]) -> Suite:
-    """The test images of cameras seen in training (`id_test` in WILDS), and of others (`test`), here called `ood_test`.
+SPLITS = {"test": ("id_test", "test", "ood_test"), "validation": ("id_val", "val", "ood_val")}
+"""For each split of a suite WILDS' splits of cameras seen in training and of others, and what the latter are called here."""
 
-    Arguments and errors are those of `labelled`.
-    """
-    seen, other = (labelled(root, split, categories, name_column, templates) for split in ("id_test", "test"))
-    return Suite(seen, {"ood_test": other})
+
+def suite(
+    root: Path, categories: Path, name_column: str, templates: Sequence[str], split: Literal["validation", "test"] = "test"
+) -> Suite:
+    """The images of one of `SPLITS`; other arguments and errors are those of `labelled`."""
+    *parts, name = SPLITS[split]
+    seen, other = (labelled(root, part, categories, name_column, templates) for part in parts)
+    return Suite(seen, {name: other})
 
 
 def labelled(root: Path, split: str, categories: Path, name_column: str, templates: Sequence[str]) -> LabelledImages:

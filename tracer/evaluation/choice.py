@@ -1,15 +1,21 @@
-"""Which of several interpolations to take."""
+"""Which of several models to take: one rule for all that is chosen on a suite."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+Report = Mapping[str, Any]
 
-def best(reports: Sequence[Mapping[str, Any]]) -> int:
-    """Position of the report (see `evaluate`) with the largest mean of ID, mean OOD and mean knowledge accuracy; the first of ties.
 
-    What a suite lacks is left out of the mean. On the images that judge the choice it is optimistic: choose on others.
+def score(report: Report) -> float:
+    """The mean of ID, mean OOD and mean knowledge accuracy of a report (see `evaluate`); what its suite lacks is left out."""
+    return float(np.mean([report[kind]["accuracy"] for kind in ("id", "ood", "knowledge") if report[kind]]))
+
+
+def best(reports: Sequence[Report]) -> int:
+    """Position of the report with the largest `score`; the first of ties.
+
+    On the images that judge the choice it is optimistic: choose on others.
     """
-    kinds = [kind for kind in ("id", "ood", "knowledge") if reports[0][kind]]
-    return int(np.argmax([np.mean([report[kind]["accuracy"] for kind in kinds]) for report in reports]))
+    return int(np.argmax([score(report) for report in reports]))

@@ -1,6 +1,6 @@
 """A model's report over a suite: every set, and the means that fine-tuning methods are compared by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -31,7 +31,11 @@ def evaluate(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Any]
     Raises:
         UserError: if an image cannot be read, or answers are not finite.
     """
-    answers = _answers(encoder, suite, workers)
+    return judged(answers(encoder, suite, workers), suite)
+
+
+def judged(answers: Mapping[str, Tensor], suite: Suite) -> dict[str, Any]:
+    """The report of `evaluate` on the logits (n, labels) of each set, by its name."""
     labels = {name: torch.as_tensor(images.labels) for name, images in suite.sets().items()}
     by_set = {
         name: {**asdict(scores(answers[name], labels[name])), "classes": images.labels_shown, "label_space": images.label_space}
@@ -50,22 +54,22 @@ def evaluate(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Any]
     }
 
 
-def _answers(encoder: Encoder, suite: Suite, workers: int) -> dict[str, Tensor]:
-    """Logits of every set; a classifier is built once for all sets with the same words."""
-    classifiers: dict[Any, Tensor] = {}
-    answers = {}
+def answers(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Tensor]:
+    """Logits (n, labels) of every set by its name; arguments and errors are those of `evaluate`."""
+    classifiers: dict[Any, Tensor] = {}  # one for all sets with the same words
+    found = {}
     for name, images in suite.sets().items():
         words = images.class_names, images.templates
         if words not in classifiers:
             classifiers[words] = classifier(encoder, *words)
-        answers[name] = logits(encoder, images, classes=classifiers[words], workers=workers)
-        broken = int((~answers[name].isfinite()).any(dim=-1).sum())
+        found[name] = logits(encoder, images, classes=classifiers[words], workers=workers)
+        broken = int((~found[name].isfinite()).any(dim=-1).sum())
         if broken:
             raise UserError(
-                f"the model's answers to {broken} of {len(answers[name])} images of the set {name} are not finite: its weights are"
+                f"the model's answers to {broken} of {len(found[name])} images of the set {name} are not finite: its weights are"
                 " too large to compute with; take others, or train with a lower optimization.learning_rate"
             )
-    return answers
+    return found
 
 
 def _mean(parts: Iterable[dict[str, float]]) -> dict[str, float]:

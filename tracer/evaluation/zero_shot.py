@@ -35,7 +35,7 @@ def classifier(encoder: Encoder, class_names: Sequence[str], templates: Sequence
 def logits(
     encoder: Encoder, images: LabelledImages, batch_size: int = 256, classes: Tensor | None = None, workers: int = 0
 ) -> Tensor:
-    """Logits (n, labels) of a labelled set at the model's own logit scale, float32 on the CPU; the model is put in eval mode.
+    """Logits (n, labels) of a labelled set at the encoder's temperature, float32 on the CPU; the model is put in eval mode.
 
     Args:
         encoder: the model.
@@ -49,10 +49,10 @@ def logits(
     """
     if classes is None:
         classes = classifier(encoder, images.class_names, images.templates)
-    parts = []
+    parts, scale = [], encoder.model.logit_scale / encoder.temperature
     for embeddings in image_embeddings(encoder, images, batch_size, workers):
         features = F.normalize(embeddings, dim=-1)
-        parts.append((encoder.model.logit_scale * features @ classes.T).float().cpu())
+        parts.append((scale * features @ classes.T).float().cpu())
     answers = torch.cat(parts)
     return answers if images.accepted is None else largest(answers, images.accepted)
 

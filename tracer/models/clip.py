@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tracer.errors import UserError, nearest
+from tracer.models import depth
 from tracer.models.dual_encoder import DualEncoder, Encoder, Features, last_linear_map
 from tracer.models.loading import configurations, failures, fitting, origins, remote_code
 from tracer.models.loading.preprocessing import Preprocessing
@@ -216,6 +217,11 @@ def weights(model: DualEncoder) -> dict[str, Tensor]:
     return {name.removeprefix("clip."): tensor for name, tensor in model.state_dict().items()}
 
 
+def depths(model: DualEncoder) -> dict[str, float]:
+    """For every saved tensor of a `Clip`, by its name in the state dict, its depth in its tower; raises as `depth.depths` does."""
+    return {f"clip.{name}": value for name, value in depth.depths(_clip(model).clip).items()}
+
+
 def save(model: DualEncoder, path: Path) -> None:
     """Save the weights of a `Clip` so that open_clip loads them by `pretrained=path`; what else it needs goes into the metadata."""
     blueprint = _clip(model).blueprint
@@ -263,8 +269,13 @@ def preprocessing(model: DualEncoder) -> Preprocessing:
     return Preprocessing.model_validate(open_clip.get_model_preprocess_cfg(_clip(model).clip))
 
 
-def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder) -> None:
+def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder, other: str = "the other weights") -> None:
     """Refuse to mix the weights of two models that want different images.
+
+    Args:
+        anchor: the pretrained model.
+        student: the other one.
+        other: what that is called.
 
     Raises:
         UserError: with the first difference.
@@ -272,7 +283,7 @@ def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder) -> Non
     difference = preprocessing(anchor).difference(preprocessing(student))
     if difference:
         raise UserError(
-            f"the pretrained and the other weights want images otherwise ({difference}), so that no mixture of them can be right:"
+            f"the pretrained and {other} want images otherwise ({difference}), so that no mixture of them can be right:"
             " name the pretrained weights that the others came from"
         )
 

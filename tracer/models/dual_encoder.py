@@ -88,6 +88,7 @@ class Encoder:
         augment: the same for training, where it may draw random crops from torch's generator.
         tokenize: captions to token ids (n, up to context).
         head: a trained linear head, which classifies in place of the texts' embeddings where it knows all classes.
+        temperature: what the logits are divided by when the model is judged, beside its own scale; 1 leaves them.
     """
 
     model: DualEncoder
@@ -95,6 +96,7 @@ class Encoder:
     augment: Callable[[Sequence[np.ndarray]], Tensor]
     tokenize: Callable[[Sequence[str]], Tensor]
     head: Head | None = None
+    temperature: float = 1.0
 
 
 def last_linear_map(tower: nn.Module, name: str) -> Tensor:

@@ -1,7 +1,7 @@
-"""Merging of weights: WiSE-FT between the pretrained and one fine-tuned model, Model Stock among several."""
+"""Merging of weights: WiSE-FT between the pretrained and one fine-tuned model; Model Stock and task vectors among several."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TypeVar
 
@@ -33,7 +33,6 @@ def interpolate(anchor: Module, student: Module, coefficient: float) -> Module:
     return mixed
 
 
-@torch.no_grad()
 def model_stock(anchor: Module, students: Sequence[Module]) -> Module:
     """Model Stock (arXiv 2403.19522): a new module between the pretrained weights and the mean of k fine-tuned ones.
 
@@ -49,10 +48,22 @@ def model_stock(anchor: Module, students: Sequence[Module]) -> Module:
     """
     if len(students) < 2:
         raise ValueError(f"Model Stock merges at least two fine-tuned models, not {len(students)}")
-    merged = copy.deepcopy(anchor)  # a student may be compiled
-    start, ends = anchor.state_dict(), [student.state_dict() for student in students]
-    merged.load_state_dict({k: _stocked(start[k], [end[k] for end in ends]) for k in start})
-    return merged
+    return _merged(anchor, students, lambda name, moves: stock_ratio(moves))
+
+
+def add_task_vectors(anchor: Module, students: Sequence[Module], scale: float | Mapping[str, float]) -> Module:
+    """A new module with weights anchor + scale mean(student - anchor) for every saved floating-point tensor.
+
+    A task vector is how far fine-tuning moved the weights (arXiv 2212.04089, which scales the sum of k of them: by scale / k).
+    Scale 1 is the uniform soup, the mean of the students (2203.05482); a scale for each tensor that grows with its depth is LiNeS
+    (see `depth.scales`). The rest is the first student's.
+
+    Args:
+        anchor: the pretrained model, from which all students started.
+        students: k >= 1 fine-tuned models of its architecture.
+        scale: of all tensors, or of each by its name in the state dict.
+    """
+    return _merged(anchor, students, lambda name, moves: scale[name] if isinstance(scale, Mapping) else scale)
 
 
 def stock_ratio(moves: Tensor) -> Tensor:
@@ -66,8 +77,16 @@ def stock_ratio(moves: Tensor) -> Tensor:
     return count * cosine / (1 + (count - 1) * cosine)
 
 
-def _stocked(start: Tensor, ends: Sequence[Tensor]) -> Tensor:
-    if not start.is_floating_point():
-        return ends[0]
-    moves = torch.stack([(end.double() - start.double()).flatten() for end in ends])
-    return (start.double() + (stock_ratio(moves) * moves.mean(dim=0)).view_as(start)).to(start.dtype)
+@torch.no_grad()
+def _merged(anchor: Module, students: Sequence[Module], scale: Callable[[str, Tensor], Tensor | float]) -> Module:
+    """The anchor and, times a scale of each tensor's name and flat moves (k, size), the mean of the students' moves."""
+    merged = copy.deepcopy(anchor)  # a student may be compiled
+    start, ends = anchor.state_dict(), [student.state_dict() for student in students]
+
+    def moved(name: str, tensor: Tensor) -> Tensor:
+        whole = tensor.double()
+        moves = torch.stack([(end[name].double() - whole).flatten() for end in ends])
+        return (whole + (scale(name, moves) * moves.mean(dim=0)).view_as(whole)).to(tensor.dtype)
+
+    merged.load_state_dict({name: moved(name, t) if t.is_floating_point() else ends[0][name] for name, t in start.items()})
+    return merged

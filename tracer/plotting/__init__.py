@@ -7,6 +7,7 @@ Figures of the theory are in modules of their own, which only those import who d
 
 from tracer.looks import LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
+from tracer.plotting.merges import merges
 from tracer.plotting.network import displacement
 from tracer.plotting.results import gaps, horizons, interpolations, reliability, samples, trade_off
 from tracer.plotting.style import STYLE, canvas, save
@@ -25,6 +26,7 @@ __all__ = [
     "gaps",
     "horizons",
     "interpolations",
+    "merges",
     "reliability",
     "samples",
     "save",

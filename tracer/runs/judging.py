@@ -12,6 +12,7 @@ from tracer.evaluation import change
 from tracer.evaluation.report import evaluate
 from tracer.evaluation.report_cache import kept_report
 from tracer.models.dual_encoder import Encoder
+from tracer.runs import temperatures
 from tracer.runs.build import load_encoder
 from tracer.runs.sources import suite_of
 from tracer.storage import content_name, json_text, write_text
@@ -37,6 +38,8 @@ def judge_saved(
 ) -> dict[str, Any]:
     """Judge a run's model, with other weights on top and a head if given, beside the pretrained model, if that is another.
 
+    A temperature that was kept for these files (see `temperatures`) is applied to them, and the report has it as `temperature`.
+
     The report is written to evaluation.json in the run's folder or, where there are such files, to evaluation-NAME-NAME.json (for
     NAME see `storage.content_name`).
 
@@ -53,9 +56,16 @@ def judge_saved(
     stage(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
     encoder = load_encoder(run, weights, head)
     name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
-    if not (weights or head) or run.model.pretrained is None:
-        return judge(encoder, suite, run.output, name, run.workers)
-    return compare(run, evaluate(encoder, suite, run.workers), suite, load_encoder(run), name=name, stage=stage)
+    told: dict[str, Any] = {}
+    if weights and (kept := temperatures.place(weights, head)).exists():
+        told = {"temperature": temperatures.load(kept)}
+        encoder = dataclasses.replace(encoder, **told)
+        stage(f"its logits are divided by the temperature {encoder.temperature:.4g} of {kept}")
+    report = told | evaluate(encoder, suite, run.workers)
+    if (weights or head) and run.model.pretrained is not None:
+        return compare(run, report, suite, load_encoder(run), name=name, stage=stage)
+    write_json(report, run.output / f"{name}.json")
+    return report
 
 
 def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation", workers: int = 0) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def evaluation_suite(section: AnySuite) -> Suite:
     if isinstance(section, ImageNetSuite):
         return imagenet.suite(section.root, section.sets, section.folders)
     if isinstance(section, IWildCamSuite):
-        return iwildcam.suite(section.path, section.categories, section.name_column, templates(section.templates))
+        return iwildcam.suite(section.path, section.categories, section.name_column, templates(section.templates), section.split)
     if isinstance(section, FolderSuite):
         captions = templates(section.templates or PHOTO)
         return folder_suite.suite(section.id, section.ood, section.knowledge, captions, section.class_names or "folders")

@@ -94,6 +94,52 @@ def interpolations(reports: Sequence[dict[str, Any]], output: Path) -> None:
     say(f"written to {output}")
 
 
+def merges(table: Mapping[str, Any], output: Path) -> None:
+    """The table of merged models, in percent, of what it was chosen from, and where it was written."""
+    shown = _table("percent", "model", "ID", "OOD", "knowledge", "ID ECE", "OOD ECE", "tried")
+    shown.add_column("chosen", overflow="fold")
+    for row in table["rows"]:
+        judged = row["report"]
+        cells = [(kind, "accuracy") for kind in ("id", *KINDS)] + [("id", "ece"), ("ood", "ece")]
+        figures = [f"{100 * judged[kind][measure]:.1f}" if judged[kind] else "" for kind, measure in cells]
+        chosen = ", ".join(f"{name} {_plainly(value)}" for name, value in row.get("parameters", {}).items())
+        shown.add_row(Text(row["name"]), *figures, str(row.get("candidates", "")), Text(chosen))
+    console.print(shown)
+    say(
+        "OOD and knowledge are means over their sets. Each method took, on the validation suite, what has there the largest mean of"
+        " ID, mean OOD and, where it was judged, mean knowledge accuracy; this table is of the suite in evaluation"
+    )
+    say(f"written to {output}")
+
+
+def _plainly(value: Any) -> str:
+    """A parameter of a merging method, in words."""
+    if isinstance(value, list):
+        return " + ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def calibration(told: Mapping[str, Any], verdict: str, output: Path) -> None:
+    """A temperature, calibration before and after it, where it hurts, and where all was written."""
+    say(f"temperature {told['temperature']:.4g}, fitted on {told['images']} images of validation")
+    table = _table("ECE in percent, NLL in nats", "set", "ECE\nbefore", "ECE\nafter", "NLL\nbefore", "NLL\nafter")
+    for name, (before, after) in _pairs(told["before"], told["after"]).items():
+        errors, losses = ([f"{scale * row[key]:.{digits}f}" for row in (before, after)] for key, scale, digits in _CALIBRATION)
+        table.add_row(Text(name), *errors, *losses, style="bold" if name.startswith("mean of ") else "")
+    console.print(table)
+    say(f"{verdict} Accuracy stays as it is; evaluate applies the temperature, open_clip does not")
+    say(f"written to {told['kept']} and {output}")
+
+
+_CALIBRATION = (("ece", 100, 1), ("nll", 1, 3))
+
+
+def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, float], Mapping[str, float]]]:
+    """The rows of two reports for each set and each mean."""
+    rows = {name: (row, after["sets"][name]) for name, row in before["sets"].items()}
+    return rows | {f"mean of {kind}": (before[kind], after[kind]) for kind in KINDS if before[kind]}
+
+
 def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
     """The first corrupt training pairs that were passed over, if there were any, and the file that lists all."""
     if corrupt:

@@ -48,6 +48,13 @@ def test_splits_and_scores(root):
     assert ID["macro_f1"] != pytest.approx((4 / 6 + 2 / 3 + 0) / 3)  # with the class that does not occur
 
 
+def test_validation_has_its_own_images(root):
+    suite = iwildcam.suite(root, Path("categories.csv"), "name", TEMPLATES, "validation")
+    counts = {name: len(images) for name, images in suite.sets().items()}
+    assert counts == {"id": 1, "ood_val": 1}
+    assert [path.name for images in suite.sets().values() for path in images.images.paths] == ["image8.jpg", "image9.jpg"]
+
+
 def test_names_may_come_from_another_table(root):
     (root / "labels.csv").write_text("y,english\n0,nothing\n1,cat\n2,weasel\n3,big cat\n")
     assert read(root, "english", "labels.csv").in_distribution.class_names == ("nothing", "cat", "weasel", "big cat")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tracer import plotting, theory
 from tracer.demo import settings
+from tracer.evaluation.merges import METHODS
 from tracer.plotting import LOOKS
 from tracer.plotting.style import PAGE_WIDTH, STYLE
 from tracer.strategies import PRESETS
@@ -32,7 +33,7 @@ def seen(color, deficiency):
 
 
 def test_every_strategy_has_one_look():
-    assert set(LOOKS) == {*PRESETS, *theory.STRATEGIES}
+    assert set(LOOKS) == {*PRESETS, *theory.STRATEGIES, *METHODS}
     assert len({look.label for look in LOOKS.values()}) == len(LOOKS)
 
 

@@ -88,6 +88,35 @@ def test_taken_share_is_marked_and_knowledge_shown(shown, tmp_path):
     assert "choose it on a validation suite" in shown()
 
 
+def merged(name, **others):
+    """A row of merged models."""
+    return {"name": name, "report": judged(0.9), **others}
+
+
+def test_merged_models_fit_80_columns_with_what_was_chosen(shown, tmp_path):
+    chosen = {"method": "wise_ft", "parameters": {"model": "seed-1", "share": 0.2}, "candidates": 20}
+    soup = {"method": "greedy_soup", "parameters": {"models": ["seed-1", "[b]2"]}, "candidates": 3}
+    console.merges({"rows": [merged("pretrained"), merged("wise_ft", **chosen), merged("greedy_soup", **soup)]}, tmp_path)
+    table = [line for line in shown().splitlines() if not line.startswith(("OOD", "written"))]
+    assert max(map(len, table)) <= 80
+    words = " ".join(shown().split())
+    assert "model seed-1, share 0.2" in words or "share 0.2" in words
+    assert "[b]2" in words
+    assert "…" not in words
+
+
+def test_calibration_is_shown_before_and_after(shown, tmp_path):
+    after = judged(0.9)
+    after["sets"]["id"] = {**after["sets"]["id"], "ece": 0.123, "nll": 0.456}
+    told = {"temperature": 1.31, "images": 30, "kept": "there.json", "before": judged(0.9), "after": after}
+    console.calibration(told, "It hurts nowhere.", tmp_path)
+    assert "temperature 1.31, fitted on 30 images" in shown()
+    assert "12.3" in shown()
+    assert "0.456" in shown()
+    assert "mean of knowledge" in shown()
+    assert "It hurts nowhere. Accuracy stays" in shown()
+
+
 def test_names_with_markup_are_printed_as_they_are(shown, tmp_path):
     console.skipped([CorruptSample(f"{MARKED}.png", "[/]")], tmp_path / MARKED)
     assert f"{MARKED}.png ([/])" in shown()
