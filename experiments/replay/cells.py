@@ -69,8 +69,17 @@ def run(cells: Iterable[Cell], models: Sequence[str], seeds: Sequence[int], spli
     for cell, model, seed in planned:
         lines.append(_line(cell, cell.name, model, seed, next(rows)))
         for share in cell.interpolations:
-            lines.append(_line(cell, f"wise_ft of {cell.name}", model, seed, next(rows)) | {"interpolation": share})
+            told = {"what": f"wise_ft of {cell.method}", "interpolation": share}
+            lines.append(_line(cell, f"wise_ft {share:g} of {cell.name}", model, seed, next(rows)) | told)
     return lines
+
+
+def grouped(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """Lines by the name of their cell, in its order."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line["name"], []).append(line)
+    return groups
 
 
 def _line(cell: Cell, name: str, model: str, seed: int, row: across_runs.Row) -> Line:

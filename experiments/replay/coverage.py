@@ -1,7 +1,7 @@
-"""Coverage and kappa of each pool before training, and how well they order what was measured. Adds to pools.json's tables.
+"""Coverage and kappa of each pool before training, and how well they order what was measured.
 
-Features are those that enter the last linear map of the pretrained image tower; what is to be kept are the shifted and the knowledge
-sets of the validation suite, without their labels.
+Features are those that enter the last linear map of the pretrained image tower; what is to be kept are the shifted and knowledge sets
+of the validation suite, without their labels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,9 @@ from tracer.toy import world
 AT_ONCE = 500
 DELTA = 1e-3
 
+Predictions = dict[str, dict[str, dict[str, float]]]
+"""By pretrained model and pool: coverage and kappa."""
+
 
 def predicted(model: str, folder: Path) -> dict[str, dict[str, float]]:
     """For each pool its coverage and kappa of what is to be kept, by one pretrained model."""
@@ -36,7 +39,7 @@ def predicted(model: str, folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def agreement(by_model: dict[str, dict[str, dict[str, float]]], lines: Sequence[Line], what: str, measure: str) -> Interval:
+def agreement(by_model: Predictions, lines: Sequence[Line], what: str, measure: str) -> Interval:
     """Spearman's rank correlation over pools between a prediction and what was measured: mean and interval over models."""
     correlations = []
     for model, predictions in by_model.items():

@@ -1,7 +1,7 @@
 """Replay beside the other strategies, part by part. Writes PART.json beside this file; tables.py makes tables and figures of them.
 
-Five pretrained models, one fine-tuning seed each unless told otherwise, the test suite, settings as tuning.json and experiments/tuning
-chose them on validation.
+Five pretrained models, one fine-tuning seed each unless told otherwise, judged on the test suite; settings as tuning.json and
+experiments/tuning chose them on validation.
 """
 
 import argparse

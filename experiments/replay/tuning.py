@@ -12,6 +12,7 @@ from pathlib import Path
 import cells
 from cells import TUNING_SEED, Cell, replayed
 
+from tracer.evaluation import across_runs
 from tracer.toy.small_clip import shipped
 
 RATES = (3e-4, 1e-3)
@@ -43,19 +44,19 @@ def candidates() -> list[Cell]:
 
 def chosen(lines: list[cells.Line]) -> dict[str, dict[str, float]]:
     """For each kind the setting that the rule takes, with what it scored."""
-    found: dict[str, dict[tuple[float, float], list[cells.Line]]] = {}
-    for line in lines:
-        found.setdefault(line["what"], {}).setdefault((line["learning_rate"], line["strength"]), []).append(line)
     choice = {}
-    for what, by_setting in found.items():
-        means = {
-            setting: {m: sum(line[m] for line in group) / len(group) for m in cells.across_runs.MEASURES}
-            for setting, group in by_setting.items()
-        }
-        fit = [setting for setting in means if means[setting]["ID"] >= LEAST_ID] or list(means)
-        best = max(fit, key=lambda setting: means[setting]["OOD"])
-        choice[what] = {"learning_rate": best[0], "strength": best[1], **{m: round(v, 4) for m, v in means[best].items()}}
+    for what in TRIED:
+        scored = [
+            {"learning_rate": group[0]["learning_rate"], "strength": group[0]["strength"], **means(group)}
+            for group in cells.grouped(line for line in lines if line["what"] == what).values()
+        ]
+        fit = [setting for setting in scored if setting["ID"] >= LEAST_ID] or scored
+        choice[what] = max(fit, key=lambda setting: setting["OOD"])
     return choice
+
+
+def means(lines: list[cells.Line]) -> dict[str, float]:
+    return {name: round(sum(line[name] for line in lines) / len(lines), 4) for name in across_runs.MEASURES}
 
 
 def choices() -> dict[str, dict[str, float]]:
