@@ -1,7 +1,7 @@
 """Coverage and kappa of each pool before training, and how well they order what was measured.
 
-Features are those that enter the last linear map of the pretrained image tower. To be kept are the shifted and the knowledge sets of
-the validation suite, whose labels are not used.
+Features are those that enter the last linear map of the pretrained image tower. To be kept are the shifted and the knowledge sets
+of the validation suite, whose labels are not used.
 """
 
 from collections.abc import Iterator, Sequence
