@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = {"accelerate", "matplotlib", "open_clip", "sympy", "torch", "torchvision"}
-FIGURES = [f"tracer.plotting.{name}" for name in ("agreement", "forces", "persistence", "plane")]
+FIGURES = [f"tracer.plotting.{name}" for name in ("agreement", "forces", "fronts", "persistence", "plane")]
 
 
 def imported_with(module: str) -> set[str]:

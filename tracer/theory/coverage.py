@@ -26,12 +26,13 @@ from tracer.theory.problem import RANK_TOLERANCE
 def coverage(pool: Array, keep: Array, delta: ArrayLike = 0.01) -> Array:
     """Share of the inputs to keep that a pool holds: 0 is none of them, 1 all.
 
-        coverage(delta) = tr(Sigma_o D (D + delta d I)^-1) / tr(Sigma_o),   d = tr(D) / width, the mean eigenvalue of D.
+        coverage(delta) = tr(Sigma_o D (D + delta s I)^-1) / tr(Sigma_o),   s = tr(D) / d, the mean eigenvalue of D.
 
     A direction counts in full if the pool is much stronger there than delta times its mean, and by half where it is as strong. So
     delta is the strength from which on a direction counts as seen: where the task pulls in all directions alike with curvature
-    delta d lambda, distillation of strength lambda on the pool takes this share off the change of embeddings of the inputs to keep.
-    It falls as delta grows; at 0 it is the share that lies in the span of the pool, 1 if all of it does.
+    delta s lambda, distillation of strength lambda on the pool takes this share off the change of embeddings of the inputs to keep.
+    It falls as delta grows; at 0 it is the share that lies in the span of the pool, 1 if all of it does. It bounds nothing: what a
+    pool leaves unseen may be forgotten more than without the pool, which only `kappa` tells.
 
         >>> pool, keep = np.diag([1.5, 0.5, 0.0]), np.diag([1.0, 1.0, 2.0])
         >>> coverage(pool, keep, [0.0, 0.01]).round(3)  # half of what is to be kept lies where the pool has nothing
@@ -40,7 +41,7 @@ def coverage(pool: Array, keep: Array, delta: ArrayLike = 0.01) -> Array:
     Args:
         pool: D, second moment of the pool, (d, d).
         keep: Sigma_o, second moment of the inputs to keep, (d, d), in the same features.
-        delta: not negative, of any shape; a number without a unit, for both sides scale with the pool.
+        delta: not negative, of any shape, in units of the pool's mean eigenvalue.
 
     Returns:
         Shares in [0, 1], of delta's shape.

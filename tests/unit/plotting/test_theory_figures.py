@@ -15,7 +15,7 @@ from tracer.crosscheck.history import Agreement
 from tracer.crosscheck.training import train
 from tracer.errors import UserError
 from tracer.evaluation.intervals import Interval
-from tracer.plotting import agreement, forces, persistence, plane
+from tracer.plotting import agreement, forces, fronts, persistence, plane
 from tracer.plotting.forces import closed_gaps
 from tracer.plotting.plane import in_the_plane, in_the_task
 
@@ -141,6 +141,26 @@ def test_replay_shows_end_limit_and_trainer(problem):
     axis = plane.replay(paths, runs).axes[0]
     assert [line.get_linestyle() for line in axis.lines if len(line.get_xydata())].count(":") == 1  # a WMA has no closed limit
     assert all(np.abs(line.get_ydata()).max() <= FLOAT64 for line in axis.lines if len(line.get_xydata()))
+
+
+def test_fronts_lead_from_fine_tuning_to_zero_shot(problem):
+    """By hand: the task's two directions have eigenvalues 1 and 1/4, and of these the inputs to keep see the second."""
+    keep = np.diag([0.0, 2.0, 0.0])
+    start, tuned = problem.initial_weights, theory.optimum(problem)
+    half = np.array([[1.0, 0.6, 1.0]])  # the first direction learned, the second not
+    points = fronts.shares(problem, keep, np.stack([tuned, half, (start + tuned) / 2, start]))
+    errors = np.array([0.8**2, 1.6**2 / 4])
+    expected = [[0, 1], [errors[1] / errors.sum(), 0], [0.25, 0.25], [1, 0]]
+    np.testing.assert_allclose(points, expected, atol=FLOAT64)
+    lines = {"way": fronts.Line(np.stack([tuned, (start + tuned) / 2]), "black", "--")}
+    figure = fronts.fronts(problem, keep, {"left": lines, "right": lines})
+    for axis, title in zip(figure.axes, ("left", "right"), strict=True):
+        assert axis.get_title() == title
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == ["way"]
+        way, first = axis.lines
+        np.testing.assert_allclose(way.get_xydata(), [[0, 1], [0.25, 0.25]], atol=FLOAT64)
+        np.testing.assert_allclose(first.get_xydata(), [[0, 1]], atol=FLOAT64)
+        assert axis.get_ylim() == fronts.SHOWN
 
 
 def test_exactness_and_orders_and_batches():
