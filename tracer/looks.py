@@ -33,6 +33,7 @@ LOOKS = _Looks(
         "linear_probe": Look("#882255", "P", "linear probe"),
         "ft": Look("#AA4499", "X", "FT"),
         "lp_ft": Look("#332288", "P", "LP-FT"),
+        "averaged": Look("#44AA99", "<", "averaged FLYP"),
         "model_stock": Look("#117733", "*", "Model Stock"),
         "tracer_without_crd": Look("#0072B2", "<", "TRACER without CRD"),
         "tracer_without_fd": Look("#0072B2", ">", "TRACER without FD"),

@@ -21,7 +21,7 @@ LOCAL = "local-dir:"  # what follows is a place
 
 def of_run(run: RunConfig, data: CaptionedImages | LabelledImages | None) -> Identity:
     """Settings of a run and the content of its training data (None: it has none); weights follow by `with_weights`."""
-    kept = {"seed", "model", "data", "strategy", "optimization"}
+    kept = {"seed", "model", "data", "strategy", "average", "optimization"}
     settings = run.model_dump(mode="json", include=kept, exclude=FREE)
     if run.model.architecture.startswith(LOCAL):
         settings["model"]["architecture"] = LOCAL

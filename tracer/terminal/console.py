@@ -18,6 +18,8 @@ SHOWN = 3  # corrupt pairs named on the terminal
 console = Console()
 COLUMNS = ("accuracy", "macro F1", "ECE", "NLL (nats)", "Brier")
 KINDS = ("ood", "knowledge")
+BESIDE = ("pretrained", "change", "teacher", "average", "trained")  # what stands beside a student's report
+TITLES = {"pretrained": "before", "student": "after"}
 
 
 def progress(what: str, total: int) -> Standing:
@@ -37,7 +39,7 @@ def report(judged: dict[str, Any] | None, output: Path) -> None:
             if judged[name]:
                 table.add_row(f"mean of {name}", "", *_cells(judged[name]), style="bold")
         console.print(table)
-        if "pretrained" in judged or "teacher" in judged:
+        if any(model in judged for model in BESIDE):
             _changed(judged)
     say(f"written to {output}")
 
@@ -46,7 +48,7 @@ def _changed(judged: dict[str, Any]) -> None:
     """Accuracy and calibration before and after, and the verdict."""
     columns = _compared_columns(judged)
     reports: dict[str, Any] = {"student": judged}
-    reports |= {model: judged[model] for model in ("pretrained", "teacher", "change") if model in judged}
+    reports |= {model: judged[model] for model in BESIDE if model in judged}
     table = _table("accuracy and ECE in percent, changes in points", "set", *columns)
     for name in judged["sets"]:
         table.add_row(Text(name), *_compared(columns, {model: report["sets"][name] for model, report in reports.items()}))
@@ -65,9 +67,9 @@ def _compared_columns(judged: Mapping[str, Any]) -> dict[str, Column]:
     """Headings with what stands below them, of the models that were judged."""
     columns: dict[str, Column] = {}
     for heading, measure in (("acc.", "accuracy"), ("ECE", "ece")):
-        for model, title in (("pretrained", "before"), ("student", "after"), ("change", "change"), ("teacher", "teacher")):
+        for model in ("pretrained", "student", *BESIDE[1:]):
             if model == "student" or model in judged:
-                columns[f"{heading}\n{title}"] = model, measure, "{:+.1f}" if model == "change" else "{:.1f}"
+                columns[f"{heading}\n{TITLES.get(model, model)}"] = model, measure, "{:+.1f}" if model == "change" else "{:.1f}"
     return columns
 
 
