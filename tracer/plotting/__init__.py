@@ -8,7 +8,7 @@ Figures of the theory are in modules of their own, which only those import who d
 from tracer.looks import LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
 from tracer.plotting.network import displacement
-from tracer.plotting.results import gaps, horizons, interpolations, reliability, samples, trade_off
+from tracer.plotting.results import averages, gaps, horizons, interpolations, reliability, samples, trade_off
 from tracer.plotting.style import STYLE, canvas, save
 from tracer.plotting.sweeps import Sweep, settings, sweep
 
@@ -19,6 +19,7 @@ __all__ = [
     "Look",
     "Panel",
     "Sweep",
+    "averages",
     "canvas",
     "curves",
     "displacement",

@@ -25,8 +25,11 @@ from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, CorruptSamples
 from tracer.training.follower import Follower
 from tracer.training.objective import Objective
 from tracer.training.optimizer import parameter_groups
+from tracer.training.snapshots import Snapshots
 from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
+
+AVERAGES = "averages"  # the folder of snapshots in a run's own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +130,10 @@ def _teacher(run: RunConfig, student: DualEncoder) -> Teacher | None:
 def _followers(run: RunConfig, student: DualEncoder) -> dict[str, Follower]:
     average, kernel = run.average, run.average.kernel_of(run.strategy.name)
     clock = Clock(run.optimization.total_steps, average.update_every_steps)
-    return {"average": Teacher(student, kernel, clock, average.buffers)} if kernel else {}
+    followers: dict[str, Follower] = {"average": Teacher(student, kernel, clock, average.buffers)} if kernel else {}
+    if average.snapshots:
+        followers["snapshots"] = Snapshots(student, clock, run.output / AVERAGES, average.snapshots, average.buffers)
+    return followers
 
 
 def _loop(run: RunConfig) -> Loop:
@@ -162,6 +168,7 @@ def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None
     moments = wider * 2 * sum(parameter.nbytes for parameter in student.parameters() if parameter.requires_grad)
     models = model * (1 + (teacher is not None))
     written = models + model * ("average" in followers)
+    written += wider * sum(each.nbytes() for each in followers.values() if isinstance(each, Snapshots))
     distributed.by_first(lambda: disk_space.require(run.output, models + following + moments, run.keep_checkpoints, written))
 
 
