@@ -14,6 +14,7 @@ from tracer.errors import UserError
 
 if TYPE_CHECKING:
     from tracer.config.schema import RunConfig
+    from tracer.runs.averages import KeptAverages, Made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,6 +111,14 @@ def _parser() -> argparse.ArgumentParser:
         help="judge mixtures of the pretrained and these shares of the other weights (WiSE-FT), and say which is best here",
     )
     evaluate.set_defaults(command=_evaluate)
+
+    average = commands.add_parser("average", help="make a passive average of a finished run from the snapshots that it kept")
+    average.add_argument("run", help="folder of a run with average.snapshots")
+    average.add_argument("--kernel", metavar="'{kind: beta, a: 0.5, b: 0.5}'", help="averaging kernel, as strategy.kernel has it")
+    average.add_argument("--choose", action="store_true", help="take the best of many mean ages on a validation suite instead")
+    average.add_argument("--output", default=None, help="folder for the average (default: one in RUN/averages)")
+    average.add_argument("overrides", nargs="*", metavar="key=value", help="with --choose: evaluation keys of the validation suite")
+    average.set_defaults(command=_average)
 
     _add_merging(commands)
 
@@ -267,6 +276,43 @@ def _weights(text: str) -> Path:
     path = paths.given(text, "--weights")
     path = path / "student.safetensors" if path.is_dir() else path
     return storage.require_regular(path, f"--weights is {path}, which")
+
+
+def _average(options: argparse.Namespace) -> None:
+    from tracer.config import loading
+
+    if options.choose == (options.kernel is not None):
+        raise UserError("tracer average takes either --kernel or --choose: give one of them")
+    if options.overrides and not options.choose:
+        raise UserError(f"--kernel takes no keys such as {options.overrides[0]!r}: leave them out")
+    kernel = None if options.kernel is None else loading.kernel(options.kernel, "--kernel")
+    folder = paths.given(options.run, "RUN")
+    output = None if options.output is None else paths.given(options.output, "--output")
+    if output:
+        paths.require_folder(output, "--output")
+    from tracer.runs import averages
+    from tracer.terminal import console
+
+    kept = averages.KeptAverages.of(folder)
+    made = _chosen(kept, options.overrides) if kernel is None else kept.make(kernel)
+    output = output or kept.folder / averages.name_of(made.kernel)
+    made.save(output)
+    console.average(made.told, output)
+
+
+def _chosen(kept: "KeptAverages", overrides: Sequence[str]) -> "Made":
+    """The average that is best on a validation suite, judged on the run's own."""
+    from tracer.runs import average_choice, judging
+    from tracer.runs.averages import CANDIDATES
+    from tracer.terminal import console
+
+    validation, suite = average_choice.validation(kept.run, overrides), judging.suite_to_judge_on(kept.run)
+    with console.progress("averages", len(CANDIDATES)) as advance:
+        reports = average_choice.judge(kept, validation, advance)
+    console.averages(reports)
+    made = kept.make(average_choice.taken(reports))
+    console.report(average_choice.report(kept, made, suite, console.say), kept.folder)
+    return made
 
 
 def _to_read(text: str | None, option: str) -> Path | None:

@@ -36,6 +36,7 @@ LOOKS = _Looks(
         "linear_probe": Look("#882255", "P", "linear probe"),
         "ft": Look("#AA4499", "X", "FT"),
         "lp_ft": Look("#332288", "P", "LP-FT"),
+        "averaged": Look("#44AA99", "<", "averaged FLYP"),
         "model_stock": Look("#117733", "*", "Model Stock"),
         "uniform_soup": Look("#CC6677", "s", "uniform soup"),
         "greedy_soup": Look("#CC6677", "^", "greedy soup"),

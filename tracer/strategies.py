@@ -157,6 +157,19 @@ class Interpolated(Part):
 
 
 @dataclass(frozen=True)
+class Averaged(Part):
+    """The result is a passive average of the student's weights: nothing is distilled from it, and the steps do not change.
+
+    Source: CLIPood, arXiv 2302.00864, with the kernel Beta(1/2, 1/2); TRACER has its average as a teacher instead.
+
+    Attributes:
+        kernel: its averaging kernel, where the configuration names none.
+    """
+
+    kernel: Kernel
+
+
+@dataclass(frozen=True)
 class Merged(Part):
     """The result is merged, by the angles between them (Model Stock), from runs of seeds that no other seed's share.
 
@@ -203,13 +216,13 @@ class Preset:
     anchoring: Anchoring | None = None
     projections: Projections = Projections()
     replay: Mapping[str, Any] | None = None
-    result: AsTrained | Interpolated | Merged = AsTrained()
+    result: AsTrained | Interpolated | Averaged | Merged = AsTrained()
 
     def __post_init__(self) -> None:
         if self.trained and isinstance(self.result, Merged):
             raise ValueError("what other runs are merged into would replace what was trained: set trains to None")
-        if not self.trained and (self.first or self.distillation or self.anchoring):
-            raise ValueError("without steps of its own nothing comes before them or holds them: take those parts out")
+        if not self.trained and (self.first or self.distillation or self.anchoring or self.average):
+            raise ValueError("without steps of its own nothing comes before them, holds or follows them: take those parts out")
 
     @property
     def trained(self) -> bool:
@@ -240,6 +253,11 @@ class Preset:
     def kernel(self) -> Kernel | None:
         """The teacher's averaging kernel; None where nothing is distilled."""
         return self.distillation.kernel if self.distillation else None
+
+    @property
+    def average(self) -> Kernel | None:
+        """Kernel of the passive average that is the result; None where it is none."""
+        return self.result.kernel if isinstance(self.result, Averaged) else None
 
     @property
     def terms(self) -> frozenset[str]:
@@ -325,6 +343,11 @@ PRESETS = {
         replay={"images": None, "texts_per_step": 80, "terms": {"fd": 0.0, "text_fd": 0.0}},
     ),
     "wise_ft": Preset("FLYP, then interpolated with the pretrained weights", "arXiv 2109.01903", result=Interpolated()),
+    "averaged": Preset(
+        "FLYP, whose result is a passive weighted moving average (Beta kernel)",
+        "CLIPood, arXiv 2302.00864",
+        result=Averaged(Beta(0.5, 0.5)),
+    ),
     "model_stock": Preset(
         "FLYP from several seeds, merged by their angles", "arXiv 2403.19522", trains=None, result=Merged("flyp")
     ),

@@ -55,6 +55,17 @@ TRAIN = [
         {"[red]x[/red]": "x"},
     ),
 ]
+AVERAGE = [
+    Case("average of nothing in particular", "average photos", "takes either --kernel or --choose"),
+    Case("average twice", "average photos --kernel uniform --choose", "takes either --kernel or --choose"),
+    Case("average of no run", "average photos --kernel uniform", "photos holds no run: name a folder that tracer train wrote"),
+    Case("average with keys", "average photos --kernel uniform seed=1", "--kernel takes no keys such as 'seed=1'"),
+    Case("average of no kernel", "average photos --kernel ''", "kernel"),
+    Case("average of an unknown kernel", "average photos --kernel median", "kind cannot be 'median'"),
+    Case("average of half a kernel", "average photos --kernel exponential", "either momentum or time_constant_progress"),
+    Case("average of a null kernel", "average photos --kernel null", "--kernel is empty: name a kind"),
+    Case("average into a file", "average photos --kernel uniform --output taken", "--output is taken, but it is a file", TAKEN),
+]
 EVALUATE = [
     Case("nothing to judge on", "evaluate base.yaml", "evaluation is null.*name a suite"),
     Case("judging into a file", f"evaluate base.yaml '{SUITE}' output=taken", "output is taken, but it is a file", TAKEN),
@@ -195,7 +206,7 @@ EXPLORE = [
 ]
 
 
-@each([*DEMO, *PRETRAIN, *TRAIN, *EVALUATE, *MERGE, *CALIBRATE, *SWEEPS, *EXPLORE])
+@each([*DEMO, *PRETRAIN, *TRAIN, *EVALUATE, *AVERAGE, *MERGE, *CALIBRATE, *SWEEPS, *EXPLORE])
 def test_is_told(case, folder, capsys):
     assert_told(case, folder, capsys)
     assert not (folder / "out").exists()

@@ -122,6 +122,13 @@ CASES = [
     given("constraint on a head", "strategy.name=linear_probe strategy.orthogonality=1", "linear_probe does not use it"),
     given("constraint on nothing", "strategy.name=zero_shot strategy.cross_projection_norm=1", "zero_shot does not use it"),
     # settings that do not go together, and toy defaults
+    given("average of nothing", "strategy.name=zero_shot average.snapshots=1", "zero_shot takes no steps of its own to follow"),
+    given("average of merged runs", "strategy.name=model_stock average.snapshots=1", "model_stock takes no steps of its own"),
+    given("average without a kernel", "average.update_every_steps=2", "no average of tracer is followed: name average.kernel"),
+    given("result without a kernel", "average.snapshots=1 average.as_result=true", "needs the average: name average.kernel"),
+    given("average beyond the run", "average.snapshots=1 average.update_every_steps=9", "update_every_steps = 9 exceeds 2 steps"),
+    given("snapshots beyond the run", "average.snapshots=3", "snapshots = 3 exceeds the 2 updates of the averages: lower it"),
+    given("kernel of an average", "'average.kernel={kind: beta, a: 0}'", "a must be positive"),
     given("period beyond the run", "strategy.update_every_steps=9", "strategy.update_every_steps = 9 exceeds 2 steps"),
     given("warm-up beyond the run", "optimization.warmup_steps=2", "optimization.warmup_steps = 2 leaves none of 2 steps"),
     given(

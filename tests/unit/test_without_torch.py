@@ -38,7 +38,10 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "statement",
-    [COMPUTES, "import tracer.averaging, tracer.schedules, tracer.theory.design_rules; print(tracer.__version__ > '')"],
+    [
+        COMPUTES,
+        "import tracer.averaging, tracer.schedules, tracer.synthesis, tracer.theory.design_rules; print(tracer.__version__ > '')",
+    ],
     ids=["theory", "averages"],
 )
 def test_computes(run, statement):
@@ -55,7 +58,11 @@ def test_commands_of_the_theory_work(run, arguments):
     assert done.stdout
 
 
-@pytest.mark.parametrize("command", [["demo"], ["pretrain"], ["train"], ["evaluate"], ["sweep", "grid.yaml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [["demo"], ["pretrain"], ["train"], ["evaluate"], ["average", "run", "--kernel", "uniform"], ["sweep", "grid.yaml"]],
+    ids=" ".join,
+)
 def test_other_commands_say_what_to_install(run, command):
     done = run("-m", "tracer", *command)
     assert done.returncode == 2

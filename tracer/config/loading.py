@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tracer.averaging import Kernel
 from tracer.config import strict_yaml
+from tracer.config.average import AverageSection
 from tracer.config.defaults import EMBEDDED
 from tracer.config.fields import Section
 from tracer.config.overrides import merged
@@ -80,3 +82,16 @@ def read(path: Path) -> dict[str, Any]:
         kind = "a list" if isinstance(values, list) else f"the value {shown(values)}"
         raise UserError(f"{path} holds {kind}, not sections with keys: write lines such as 'seed: 0'")
     return values
+
+
+def kernel(text: str, origin: str) -> Kernel:
+    """An averaging kernel as an option has it: the YAML of its section, or its kind alone.
+
+    Raises:
+        UserError: if it is none.
+    """
+    value = strict_yaml.parse(text, origin, "kernel")
+    section = parse(AverageSection, {"kernel": {"kind": value} if isinstance(value, str) else value}, origin)
+    if section.kernel is None:
+        raise UserError(f"{origin} is empty: name a kind, such as uniform")
+    return section.kernel

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from tracer.config import defaults
+from tracer.config.average import AverageSection
 from tracer.config.data import AnyData, ClassNames, EmbeddedData, FolderData, IWildCam, Templates, embedded_by_default
 from tracer.config.defaults import EMBEDDED
 from tracer.config.fields import OWN_WEIGHTS, Count, HomeText, Location, Number, Positive, Section, Text, Weight, Whole
@@ -159,6 +160,7 @@ class RunConfig(Section):
     replay: ReplaySection | None = Field(
         None, description="what knowledge is kept on beside the task's own images; null: nothing, unless the strategy brings it"
     )
+    average: AverageSection = Field(AverageSection(), description="what follows the student without being seen by it")
     optimization: Optimization = Field(Optimization(), description="optimiser and schedule")
     log_every_steps: Count = Field(10, description="steps between two lines of metrics.jsonl")
     checkpoint_every_steps: Count = Field(500, description="steps between two checkpoints; step 50 and the last always have one")
@@ -174,6 +176,7 @@ class RunConfig(Section):
                 {
                     "output": self.output / each.folder,
                     "strategy": {"name": each.strategy},
+                    "average": AverageSection(),
                     "evaluation": None,
                     "replay": self.replay if PRESETS[each.strategy].moves_towers else None,
                     **each.changes,
@@ -241,6 +244,7 @@ class RunConfig(Section):
             raise ValueError("optimization.warmup_steps needs optimization.schedule = cosine: set it to 0")
         if self.strategy.update_every_steps > steps:
             raise ValueError(f"strategy.update_every_steps = {self.strategy.update_every_steps} exceeds {steps} steps: lower it")
+        self.average.require_use(self.strategy.name, optimization.total_steps)
         if optimization.micro_batch_size and self.model.batch_norm == "tracked":
             raise ValueError("optimization.micro_batch_size needs model.batch_norm = frozen: batch statistics span the batch")
         return self

@@ -11,14 +11,15 @@ NOT_JUDGED = {"ood": "shifted images (evaluation has no OOD sets)", "knowledge":
 ONE_RUN = "how much another seed would change this"
 
 
-def compared(student: Report, pretrained: Report | None = None, teacher: Report | None = None) -> Report:
-    """The student's report with, where there are such models, those of `pretrained` and `teacher`, and the `change`.
+def compared(student: Report, pretrained: Report | None = None, **others: Report) -> Report:
+    """The student's report with, where there are such models, those of `pretrained`, of others by name, and the `change`.
 
     All are reports of `evaluate` on one suite; `change` holds `sets`, `id`, `ood` and `knowledge` as they do, each measure as the
     student's less the pretrained model's.
     """
-    others = {"pretrained": pretrained, "teacher": teacher, "change": pretrained and change(pretrained, student)}
-    return {**student, **{name: other for name, other in others.items() if other}}
+    if pretrained is None:
+        return {**student, **others}
+    return {**student, "pretrained": pretrained, **others, "change": change(pretrained, student)}
 
 
 def change(before: Report, after: Report) -> Report:

@@ -9,7 +9,7 @@ from tracer.looks import LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
 from tracer.plotting.merges import merges
 from tracer.plotting.network import displacement
-from tracer.plotting.results import gaps, horizons, interpolations, reliability, samples, trade_off
+from tracer.plotting.results import averages, gaps, horizons, interpolations, reliability, samples, trade_off
 from tracer.plotting.style import STYLE, canvas, save
 from tracer.plotting.sweeps import Sweep, settings, sweep
 
@@ -20,6 +20,7 @@ __all__ = [
     "Look",
     "Panel",
     "Sweep",
+    "averages",
     "canvas",
     "curves",
     "displacement",

@@ -102,6 +102,28 @@ def interpolations(reports: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def averages(reports: Sequence[Mapping[str, Any]]) -> Figure:
+    """Accuracy of a run's averages against their kernels' mean age, a line a kind of set; a ring is the average that is taken.
+
+    Age 0 is the last student and 1 the pretrained model. Kernels other than power laws, which may have the age of one, stand beside
+    the line.
+    """
+    kinds = {"id": ("ID", "o-"), "ood": ("mean OOD", "s--"), "knowledge": ("mean knowledge", "v:")}
+    with canvas(6, 3.6) as (figure, axis):
+        for kind, (name, line) in kinds.items():
+            if reports[0][kind]:
+                points = [(report["mean_age"], 100 * report[kind]["accuracy"], report["kernel"]["kind"]) for report in reports]
+                path = [point[:2] for point in points if point[2] != "beta"]
+                (drawn,) = axis.plot(*np.transpose(path), line, label=name)
+                for age, accuracy, kernel in points:
+                    if kernel == "beta":
+                        axis.plot(age, accuracy, line[0], mfc="none", color=drawn.get_color(), markersize=8)
+                axis.plot(*next(p[:2] for p, r in zip(points, reports, strict=True) if r["taken"]), "ko", mfc="none", markersize=12)
+        axis.set(xlabel="mean age of the average, as a share of the run", ylabel="accuracy (%)")
+        axis.legend()
+    return figure
+
+
 def _interpolations(rows: Sequence[Row], measure: str) -> np.ndarray:
     """(points, 2): means over runs along WiSE-FT's coefficient, from zero-shot to FLYP."""
     by_coefficient: dict[float, list[Row]] = {}

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -24,11 +24,15 @@ from tracer.training import distributed
 from tracer.training.batches import Batches
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, CorruptSamples
+from tracer.training.follower import Follower
 from tracer.training.objective import Objective
 from tracer.training.optimizer import parameter_groups
 from tracer.training.replay import Replay
+from tracer.training.snapshots import Snapshots
 from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
+
+AVERAGES = "averages"  # the folder of snapshots in a run's own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,8 @@ def trainer(
     batches = _batches(run, learner, data)
     torch.manual_seed(run.seed)
     teacher = _teacher(run, learner.student)
-    _require_space(run, learner.student, teacher)
+    followers = _followers(run, learner.student)
+    _require_space(run, learner.student, teacher, followers)
     if run.model.compile:
         learner.student.compile()  # in place: the class and the names of the weights stay
         if teacher:
@@ -102,6 +107,7 @@ def trainer(
         optimizer,
         _loop(run),
         teacher=teacher,
+        followers=followers,
         anchor=learner.start,
         checkpoints=checkpoints,
         corrupt_samples=_corrupt_samples(run, data, checkpoints.step()),
@@ -138,6 +144,15 @@ def _teacher(run: RunConfig, student: DualEncoder) -> Teacher | None:
     return Teacher(student, run.strategy.kernel or kernel, clock, run.strategy.buffers)
 
 
+def _followers(run: RunConfig, student: DualEncoder) -> dict[str, Follower]:
+    average, kernel = run.average, run.average.kernel_of(run.strategy.name)
+    clock = Clock(run.optimization.total_steps, average.update_every_steps)
+    followers: dict[str, Follower] = {"average": Teacher(student, kernel, clock, average.buffers)} if kernel else {}
+    if average.snapshots:
+        followers["snapshots"] = Snapshots(student, clock, run.output / AVERAGES, average.snapshots, average.buffers)
+    return followers
+
+
 def _loop(run: RunConfig) -> Loop:
     optimization = run.optimization
     cosine = optimization.schedule == "cosine"
@@ -166,12 +181,16 @@ def _corrupt_samples(run: RunConfig, data: TrainingData, step: int) -> CorruptSa
     return CorruptSamples(run.output / name, share, total, step)
 
 
-def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None) -> None:
-    """Checkpoints hold student, teacher and AdamW's two moments of what is trained; student and teacher are written at the end."""
+def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None, followers: Mapping[str, Follower]) -> None:
+    """Checkpoints hold student, teacher, followers and AdamW's two moments of what is trained; models are written at the end."""
     wider = 2 if run.optimization.precision == "fp64" else 1
-    weights = wider * (disk_space.size(student) + (disk_space.size(teacher.module) if teacher else 0))
+    model = wider * disk_space.size(student)
+    following = wider * sum(tensor.nbytes for each in followers.values() for tensor in each.state_dict().values())
     moments = wider * 2 * sum(parameter.nbytes for parameter in student.parameters() if parameter.requires_grad)
-    distributed.by_first(lambda: disk_space.require(run.output, weights + moments, run.keep_checkpoints, weights))
+    models = model * (1 + (teacher is not None))
+    written = models + model * ("average" in followers)
+    written += wider * sum(each.nbytes() for each in followers.values() if isinstance(each, Snapshots))
+    distributed.by_first(lambda: disk_space.require(run.output, models + following + moments, run.keep_checkpoints, written))
 
 
 def load_encoder(run: RunConfig, weights: Path | None = None, head: Path | None = None) -> Encoder:

@@ -17,12 +17,13 @@ def require(folder: Path, checkpoint: int, checkpoints: int, weights: int) -> No
         folder: where it writes; what is there already is written over.
         checkpoint: bytes of one checkpoint.
         checkpoints: how many are kept; one more is there while it is written.
-        weights: bytes of the weights written at the end.
+        weights: bytes of the weights written beside them, at the end and as snapshots.
 
     Raises:
         UserError: with the figures.
     """
-    there = sum(path.stat().st_size for place in (folder, folder / "checkpoints") for path in place.glob("*.safetensors"))
+    places = (folder, folder / "checkpoints", folder / "averages")
+    there = sum(path.stat().st_size for place in places for path in place.glob("*.safetensors"))
     needed, free = (checkpoints + 1) * checkpoint + weights - there, shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +22,12 @@ from tracer.runs.result import Result
 from tracer.runs.sources import suite_of
 from tracer.runs.training_data import TrainingData
 from tracer.storage import write_text
-from tracer.strategies import PRESETS, AsTrained, Interpolated, Merged
+from tracer.strategies import PRESETS, AsTrained, Averaged, Interpolated, Merged
 from tracer.tracking import JsonLines, Tracker, require_installed, services
 from tracer.training import distributed
 from tracer.training.checkpoints import Checkpoints
+from tracer.training.teacher import Teacher
+from tracer.training.trainer import Trainer
 
 
 def fine_tune(
@@ -36,11 +38,11 @@ def fine_tune(
 ) -> Result:
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
-    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a teacher teacher.safetensors, with a head
-    head.safetensors (the teacher's is teacher-head.safetensors), with a suite evaluation.json, and a model card, README.md, into
-    `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. The runs that it begins with (`RunConfig.earlier`)
-    have folders below, and `on_step` is given the steps done in all of them. `stage` is told what begins, and `trackers` get the
-    metrics too.
+    Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a head head.safetensors, with a suite evaluation.json,
+    and a model card, README.md, into `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. What else the run
+    leaves (see `Result`) is saved likewise, a teacher as teacher.safetensors and, with a head, teacher-head.safetensors, say.
+    The runs that it begins with (`RunConfig.earlier`) have folders below, and `on_step` is given the steps done in all of them.
+    `stage` is told what begins, and `trackers` get the metrics too.
     All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone
     meanwhile. Of several processes (see `Trainer`) the first alone writes and judges; the others return without a report as soon
     as the training is over.
@@ -80,14 +82,17 @@ def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[
         with _trackers(run, resumed_at) as own:
             trainer.trackers = [*own, *trackers]
             trainer.fit()
-    student = learner.encoder_of(_made(run, learner, earlier))
-    teacher = learner.encoder_of(trainer.teacher.module) if trainer and trainer.teacher else None
+    averages = _averages(trainer) if trainer else {}
+    made = _made(run, learner, averages.get("average"), earlier)
+    student = learner.encoder_of(made)
+    kept = {**averages, "trained": learner.student} if run.average.is_result(run.strategy.name) else averages
+    others = {name: learner.encoder_of(model) for name, model in kept.items() if model is not made}
     if suite:
         stage("judging the student")
     card = ModelCard.of(run, data)
-    report = _finish(card, student, teacher, suite) if distributed.is_first() else None
+    report = _finish(card, student, others, suite) if distributed.is_first() else None
     skipped = trainer.corrupt_samples.samples if trainer and trainer.corrupt_samples else ()
-    return Result(student, anchor, teacher, suite, report, card, skipped)
+    return Result(student, anchor, others, suite, report, card, skipped)
 
 
 def _earlier(
@@ -113,15 +118,22 @@ def _set_off(run: RunConfig, encoder: Encoder, earlier: Sequence[Encoder], data:
     return encoder
 
 
-def _made(run: RunConfig, learner: Learner, earlier: Sequence[Encoder]) -> DualEncoder:
-    """What the strategy makes of what was trained."""
+def _averages(trainer: Trainer) -> dict[str, DualEncoder]:
+    """The teacher and the passive average at the end, where there are such."""
+    averages = {"teacher": trainer.teacher, **trainer.progress.followers}
+    return {name: each.module for name, each in averages.items() if isinstance(each, Teacher)}
+
+
+def _made(run: RunConfig, learner: Learner, average: DualEncoder | None, earlier: Sequence[Encoder]) -> DualEncoder:
+    """What the strategy makes of what was trained, or of its average."""
+    trained = average if average and run.average.is_result(run.strategy.name) else learner.student
     match PRESETS[run.strategy.name].result:
         case Interpolated():
-            return interpolate(learner.start, learner.student, run.strategy.interpolation)
+            return interpolate(learner.start, trained, run.strategy.interpolation)
         case Merged():
             return model_stock(learner.start, [learner.like_student(each) for each in earlier])
-        case AsTrained():
-            return learner.student
+        case AsTrained() | Averaged():
+            return trained
 
 
 def _begin(run: RunConfig, checkpoints: Checkpoints) -> None:
@@ -130,16 +142,16 @@ def _begin(run: RunConfig, checkpoints: Checkpoints) -> None:
     checkpoints.begin()
 
 
-def _finish(card: ModelCard, student: Encoder, teacher: Encoder | None, suite: Suite | None) -> dict[str, Any] | None:
+def _finish(card: ModelCard, student: Encoder, others: Mapping[str, Encoder], suite: Suite | None) -> dict[str, Any] | None:
     """Save what was trained, judge it, and say what it is."""
     run = card.run
     clip.save_folder(student.model, run.output)
     if student.head is not None:
         student.head.save(run.output / "head.safetensors")
-    if teacher is not None:
-        clip.save(teacher.model, run.output / "teacher.safetensors")
-        if teacher.head is not None:
-            teacher.head.save(run.output / "teacher-head.safetensors")
+    for name, other in others.items():
+        clip.save(other.model, run.output / f"{name}.safetensors")
+        if other.head is not None:
+            other.head.save(run.output / f"{name}-head.safetensors")
     report = judge(student, suite, run.output, workers=run.workers) if suite else None
     card.write(report)
     return report

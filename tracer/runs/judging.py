@@ -1,7 +1,7 @@
 """Models that are judged as a configuration says: on which suite, by which weights, beside which others."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,14 +76,14 @@ def judge(encoder: Encoder, suite: Suite, output: Path, name: str = "evaluation"
 
 
 def verdict(run: RunConfig, result: "Result", stage: Callable[[str], None] = lambda what: None) -> dict[str, Any] | None:
-    """The student's report beside those of the pretrained model and the teacher (see `compare`), told in the model card too.
+    """The student's report beside those of the pretrained model, the teacher and so on (see `compare`), told in the model card too.
 
     None if it was not judged.
     """
     if result.report is None or result.suite is None:
         return None
     anchor = dataclasses.replace(result.student, model=result.anchor, head=None) if run.model.pretrained is not None else None
-    whole = compare(run, result.report, result.suite, anchor, result.teacher, stage=stage)
+    whole = compare(run, result.report, result.suite, anchor, result.others, stage=stage)
     result.card.write(whole)
     return whole
 
@@ -93,7 +93,7 @@ def compare(
     report: dict[str, Any],
     suite: Suite,
     pretrained: Encoder | None,
-    teacher: Encoder | None = None,
+    others: Mapping[str, Encoder] | None = None,
     name: str = "evaluation",
     stage: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
@@ -101,14 +101,14 @@ def compare(
 
     The pretrained model's is kept in pretrained.json in the run's folder, and taken from there by whoever asks again.
     """
-    before = after = None
+    before, reports = None, {}
     if pretrained is not None:
         stage("judging the pretrained model")
         before = kept_report(pretrained, suite, run.output / "pretrained.json", run.workers)
-    if teacher is not None:
-        stage("judging the teacher")
-        after = evaluate(teacher, suite, run.workers)
-    whole = change.compared(report, before, after)
+    for other, encoder in (others or {}).items():
+        stage(f"judging the {other}")
+        reports[other] = evaluate(encoder, suite, run.workers)
+    whole = change.compared(report, before, **reports)
     write_json(whole, run.output / f"{name}.json")
     return whole
 

@@ -110,7 +110,7 @@ def _settings(run: RunConfig) -> dict[str, str]:
     strategy = {key: value for key, value in run.strategy.by_key().items() if key in preset.settings - {"name"}}
     if preset.kernel is not None:
         strategy["kernel"] = strategy["kernel"] or preset.kernel
-    told = {f"strategy.{key}": str(value) for key, value in strategy.items() if value is not None}
+    told = {f"strategy.{key}": str(value) for key, value in strategy.items() if value is not None} | _average(run)
     if run.all_steps:
         told |= {f"optimization.{key}": str(value) for key, value in optimization if value is not None}
     if run.replay:
@@ -125,6 +125,13 @@ def _named(value: Any) -> str:
     if not isinstance(value, Section):
         return str(value)
     return ", ".join(f"{key} {part}" for key, part in value.model_dump(mode="json").items())
+
+
+def _average(run: RunConfig) -> dict[str, str]:
+    """The passive average, if the student was followed by one."""
+    kernel, name = run.average.kernel_of(run.strategy.name), run.strategy.name
+    told = {"kernel": kernel, "update_every_steps": run.average.update_every_steps, "as_result": run.average.is_result(name)}
+    return {f"average.{key}": str(value) for key, value in told.items()} if kernel else {}
 
 
 def _columns(report: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """What a run leaves in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ class Result:
     """What a run leaves in memory.
 
     Attributes:
-        student: the encoder to use: the fine-tuned model, for wise_ft its interpolation, for model_stock the merged one; with
-            its head, if the strategy has one.
+        student: the encoder to use: the fine-tuned model, for wise_ft its interpolation, for averaged its average, for model_stock
+            the merged one; with its head, if the strategy has one.
         anchor: the pretrained model.
-        teacher: the teacher at the end, with its head if the student has one; None if there was none.
+        others: what else the run leaves, each with its head if the student has one: the `teacher` at the end, the passive `average`
+            and, where the student is made of that, what was `trained`.
         suite: what the run is judged on, if it is.
         report: the student's report on it.
         card: the model card, which is written into the run's folder.
@@ -27,7 +28,7 @@ class Result:
 
     student: Encoder
     anchor: DualEncoder
-    teacher: Encoder | None
+    others: Mapping[str, Encoder]
     suite: Suite | None
     report: dict[str, Any] | None
     card: ModelCard

@@ -36,7 +36,7 @@ def of_run(run: RunConfig, data: CaptionedImages | LabelledImages | None, pool: 
         data: its training data; None: it has none.
         pool: the further images that it replays, if it does.
     """
-    kept = {"seed", "model", "data", "strategy", "optimization"} | ({"replay"} if run.replay else set())
+    kept = {"seed", "model", "data", "strategy", "average", "optimization"} | ({"replay"} if run.replay else set())
     settings = run.model_dump(mode="json", include=kept, exclude=FREE)
     if run.model.architecture.startswith(LOCAL):
         settings["model"]["architecture"] = LOCAL

@@ -94,6 +94,30 @@ def interpolations(reports: Sequence[dict[str, Any]], output: Path) -> None:
     say(f"written to {output}")
 
 
+def average(told: Mapping[str, Any], output: Path) -> None:
+    """How an average was made from snapshots, how far off it can be, and where it was written."""
+    negative = told["most_negative"]
+    weights = f"the most negative weight of a student is {negative:.1g}" if negative < 0 else "no student's weight is negative"
+    say(
+        f"an average of mean age {told['mean_age']:.3f} of the run, off by at most {told['bound']:.1e} of the way that the run went"
+        f" (about {told['estimate']:.1e} if moves are uncorrelated), by {told['rounding']:.0e} for rounding; {weights}; made from"
+        f" snapshots of {told['snapshots'] / 1e6:.3g} MB"
+    )
+    say(f"written to {output}")
+
+
+def averages(reports: Sequence[dict[str, Any]]) -> None:
+    """The table of a run's averages that were judged, in percent, and which of them it would take."""
+    table = _table("percent; age and error as shares of the run", "kernel", "age", "ID", "OOD", "knowledge", "off by at most")
+    for report in reports:
+        values = [f"{value:g}" if isinstance(value, float) else value for value in report["kernel"].values() if value]
+        accuracies = [f"{100 * report[kind]['accuracy']:.1f}" if report[kind] else "" for kind in ("id", *KINDS)]
+        name = " ".join([*values, *("*" if report["taken"] else "")])
+        table.add_row(Text(name), f"{report['mean_age']:.2f}", *accuracies, f"{report['bound']:.0e}")
+    console.print(table)
+    say("* has the largest mean of ID, mean OOD and, where it was judged, mean knowledge accuracy")
+
+
 def merges(table: Mapping[str, Any], output: Path) -> None:
     """The table of merged models, in percent, of what it was chosen from, and where it was written."""
     shown = _table("percent", "model", "ID", "OOD", "knowledge", "ID ECE", "OOD ECE", "tried")

@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tracer.errors import UserError
 from tracer.storage import write_text
 from tracer.tensor_files import load_metadata, load_tensors, require_sound, save_tensors
 from tracer.training import distributed
+from tracer.training.follower import Follower
 from tracer.training.randomness import random_state, set_random_state
 from tracer.training.run_changes import Identity, changes
 from tracer.training.teacher import Teacher
@@ -28,12 +30,13 @@ class Progress:
     optimizer: torch.optim.Optimizer
     teacher: Teacher | None
     step: int = 0
+    followers: Mapping[str, Follower] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the run by name."""
         tensors = {f"student.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        if self.teacher is not None:
-            tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
+        for follower, part in self._averages().items():
+            tensors |= {f"{follower}.{name}": tensor for name, tensor in part.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}
         return tensors | {f"random.{device}": state for device, state in random_state().items()}
@@ -46,13 +49,17 @@ class Progress:
         """
         try:
             self.model.load_state_dict(_under("student.", tensors))
-            if self.teacher is not None:
-                self.teacher.load_state_dict(_under("teacher.", tensors))
+            for follower, part in self._averages().items():
+                part.load_state_dict(_under(f"{follower}.", tensors))
         except (RuntimeError, KeyError) as error:
             raise UserError("the checkpoint is of another model or strategy: resume with the configuration it came from") from error
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _optimizer_state(tensors)})
         set_random_state(_under("random.", tensors))
         self.step = step
+
+    def _averages(self) -> dict[str, Follower]:
+        """Teacher and followers by name."""
+        return {**({"teacher": self.teacher} if self.teacher else {}), **self.followers}
 
 
 class Checkpoints:

@@ -1,4 +1,4 @@
-"""The teacher: an averaged copy of the student, driven by a kernel and a clock."""
+"""The teacher: an averaged copy of the student, driven by a kernel and a clock. Nobody need be taught by it."""
 
 import copy
 from typing import Any, Literal
@@ -14,6 +14,8 @@ BufferPolicy = Literal["average", "copy"]
 
 class Teacher:
     """A weighted average of the student's past weights, starting as its faithful copy.
+
+    It need not be called: an average from which nothing is distilled is passive, and the student goes its way as without it.
 
         teacher = Teacher(model, kernel=Beta(0.5, 0.5), clock=Clock(total_steps=1000))
         for images, tokens in batches:
@@ -61,6 +63,10 @@ class Teacher:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """What the averaged module gives for any arguments, of a batch of images and tokens its features; without gradient."""
         return self.module(*arguments, **named)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the average."""
+        self.module.to(device, dtype)
 
     @torch.no_grad()
     def update(self) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from tracer.training import confidence, distances, distributed
 from tracer.training.batches import Batch, load, shared
 from tracer.training.checkpoints import Checkpoints, Progress
 from tracer.training.corrupt_samples import CorruptSamples
+from tracer.training.follower import Follower
 from tracer.training.gradient_cache import GradientCache, concatenate
 from tracer.training.interruption import Interruption
 from tracer.training.objective import Objective, Pairing
@@ -76,6 +77,8 @@ class Trainer:
         optimizer: over the model's parameters; each group's `lr` at this point is the peak that the loop's schedule multiplies.
         loop: how the run is stepped.
         teacher: required if the objective has a distillation term; built from `model` before this call.
+        followers: what follows the student without being seen by it, by its name in checkpoints; built from `model` before this
+            call.
         anchor: the pretrained model, for L2-SP, replay, and the distances in the log; it is not changed.
         checkpoints: where the run is saved and resumed from; None saves nothing.
         trackers: where scalars go.
@@ -96,6 +99,7 @@ class Trainer:
         loop: Loop,
         *,
         teacher: Teacher | None = None,
+        followers: Mapping[str, Follower] | None = None,
         anchor: DualEncoder | None = None,
         checkpoints: Checkpoints | None = None,
         trackers: Sequence[Tracker] = (),
@@ -106,19 +110,20 @@ class Trainer:
             raise UserError("the objective distils from a teacher but the run has none: give it a teacher, or drop those terms")
         if objective.needs_anchor and anchor is None:
             raise UserError("the objective holds to the pretrained model and there is none: give the trainer an anchor")
-        _require_one_horizon(loop, teacher, batches)
+        followers = followers or {}
+        _require_one_horizon(loop, {"teacher": teacher, **followers}, batches)
         self.batches, self.objective, self.loop = shared(batches), objective, loop
         self.teacher, self.anchor = teacher, anchor
         self.checkpoints, self.trackers, self.corrupt_samples, self.on_step = checkpoints, trackers, corrupt_samples, on_step
         self._dtype = torch.float64 if loop.precision == "fp64" else torch.float32
-        for module in (model, anchor, teacher.module if teacher else None):
-            if module is not None:
-                module.to(distributed.device(), self._dtype)
+        for part in (model, anchor, teacher, *followers.values()):
+            if part is not None:
+                part.to(distributed.device(), self._dtype)
         self.model, self.optimizer = model, optimizer
         self.student: DualEncoder = extract_model_from_parallel(model, keep_torch_compile=True)
         self._parameters = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.progress = Progress(self.student, self.optimizer, teacher)
+        self.progress = Progress(self.student, self.optimizer, teacher, followers=followers)
         self._pace = Throughput()
 
     def fit(self) -> None:
@@ -198,8 +203,9 @@ class Trainer:
         report = self._report(pairing, terms, norm) if reported else {}
         self.optimizer.step()
         self.student.clamp_logit_scale(self.loop.max_logit_scale)
-        if self.teacher:
-            self.teacher.update()
+        for follower in (self.teacher, *self.progress.followers.values()):
+            if follower:
+                follower.update()
         self._pace.add(len(pairing.student.image))
         return report
 
@@ -296,9 +302,10 @@ class Trainer:
             raise UserError(f"the processes no longer have the same weights at step {self.progress.step}: use devices of one kind")
 
 
-def _require_one_horizon(loop: Loop, teacher: Teacher | None, batches: Dataset[Batch]) -> None:
+def _require_one_horizon(loop: Loop, averages: Mapping[str, Follower | None], batches: Dataset[Batch]) -> None:
     """Everything that knows its own number of steps has to know the loop's."""
-    known: dict[str, Any] = {"teacher's clock": teacher and teacher.clock, "schedule": loop.schedule, "set of batches": batches}
+    known: dict[str, Any] = {f"{name}'s clock": average and average.clock for name, average in averages.items()}
+    known |= {"schedule": loop.schedule, "set of batches": batches}
     for name, part in known.items():
         own = getattr(part, "total_steps", loop.total_steps)
         if own != loop.total_steps:

@@ -92,7 +92,7 @@ def test_head_has_a_teacher_and_a_way_back_too(configured, judged):  # noqa: F81
     """The probe's head lies between zero-shot and fine-tuned one; a teacher of the head is averaged, saved and judged with it."""
     result = running.fine_tune(configured("probed_then_distilled", **judged))
     probe = load_tensors(configured().output / "first" / "head.safetensors")["weight"]
-    teacher, student = result.teacher.head.weight, result.student.head.weight
+    teacher, student = result.others["teacher"].head.weight, result.student.head.weight
     assert torch.equal(load_tensors(configured().output / "teacher-head.safetensors")["weight"], teacher)
     assert not torch.equal(teacher, student)
     assert torch.linalg.vector_norm(teacher - probe) < torch.linalg.vector_norm(student - probe)

@@ -63,7 +63,7 @@ class TestVerdict:
         assert verdict(report).startswith("There is no pretrained model")
 
     def test_tables_fit_80_columns_and_lose_no_name(self, shown, tmp_path):
-        console.report(compared(judged(0.9), judged(0.75), judged(1.0)), tmp_path)
+        console.report(compared(judged(0.9), judged(0.75), teacher=judged(1.0)), tmp_path)
         lines = shown().splitlines()
         tables = [line for line in lines if not line.startswith(("Against", "written"))]
         assert max(map(len, tables)) <= 80

@@ -16,7 +16,7 @@ from tests.pace import without_pace
 from tests.processes import join
 from tests.tolerances import FLOAT64
 from tracer import schedules
-from tracer.averaging import Beta, Clock
+from tracer.averaging import Beta, Clock, Uniform
 from tracer.data.datasets import CaptionedImages
 from tracer.errors import Stopped
 from tracer.tensor_files import load_tensors, save_tensors
@@ -26,6 +26,7 @@ from tracer.training.batches import Batches
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.objective import Objective
 from tracer.training.optimizer import parameter_groups
+from tracer.training.snapshots import Snapshots
 from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
 
@@ -44,7 +45,7 @@ def pairs():
 
 
 def train(folder, workers=0, on_step=lambda step: None, precision="fp32", dropout=0.2):
-    """A run with everything that has a state: AdamW, a Beta teacher, dropout, random captions and augmentation."""
+    """A run with everything that has a state: AdamW, a Beta teacher, followers, dropout, random captions and augmentation."""
     model = TinyDualEncoder(dropout=dropout)
     anchor = TinyDualEncoder().eval().requires_grad_(False)
     torch.manual_seed(3)
@@ -65,6 +66,10 @@ def train(folder, workers=0, on_step=lambda step: None, precision="fp32", dropou
             workers=workers,
         ),
         teacher=Teacher(model, Beta(0.5, 0.5), Clock(STEPS, 2)),
+        followers={
+            "average": Teacher(model, Uniform(), Clock(STEPS)),
+            "snapshots": Snapshots(model, Clock(STEPS, 3), folder / "averages", 5),
+        },
         anchor=anchor,
         checkpoints=checkpoints,
         trackers=trackers,
@@ -233,10 +238,11 @@ def finish_two(folder):
 
 
 def outcome(folder):
-    """Everything a finished run leaves: student, teacher, optimiser, random state, and metrics but for its pace."""
+    """Everything a finished run leaves: the last checkpoint, with all its state, snapshots, and metrics but for its pace."""
     last = folder / "checkpoints" / f"step-{STEPS:08d}.safetensors"
+    kept = {f"kept.{path.name}.{n}": t for path in (folder / "averages").iterdir() for n, t in load_tensors(path).items()}
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return load_tensors(last), [without_pace(line) for line in lines]
+    return load_tensors(last) | kept, [without_pace(line) for line in lines]
 
 
 def assert_same_outcome(folder, reference):
@@ -252,7 +258,9 @@ def reference(folder, finished):
     """What a run leaves that nobody killed."""
     finished(folder)
     found = outcome(folder)
-    assert {name.split(".")[0] for name in found[0]} == {"student", "teacher", "optimizer", "random"}
+    parts = {"student", "teacher", "average", "snapshots", "optimizer", "random", "kept"}
+    assert {name.split(".")[0] for name in found[0]} == parts
+    assert len({name.split(".")[1] for name in found[0] if name.startswith("kept.")}) == 2 * 5 + 3
     assert [line["step"] for line in found[1]] == list(range(3, STEPS + 1, 3))
     return found
 
