@@ -120,3 +120,8 @@ def content_name(path: Path) -> str:
     """A file's name without suffix, and the start of a digest: files called alike have another, wherever they lie."""
     with path.open("rb") as file:
         return f"{path.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+
+
+def name_for(what: str, *files: Path | None) -> str:
+    """WHAT-NAME-NAME, with the `content_name` of each file that is given: what is written of them."""
+    return "-".join([what, *(content_name(path) for path in files if path)])

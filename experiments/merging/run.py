@@ -38,6 +38,12 @@ MERGED = ("flyp", "tracer")
 CALIBRATED = ("zero_shot", "flyp", "static_distillation", "tracer")
 KINDS = {"id": "ID", "ood": "OOD", "knowledge": "knowledge"}
 SINGLE = "single models, mean"
+PAIRS = (
+    (("flyp", "lines"), ("flyp", "task_vector")),
+    (("flyp", "lines"), ("flyp", "wise_ft")),
+    (("tracer", SINGLE), ("flyp", "lines")),
+)
+"""Strategies and methods whose difference is told."""
 Rows = list[dict[str, Any]]
 
 
@@ -71,7 +77,7 @@ def main() -> None:
             strategy: calibration([row for row in calibrated if row["strategy"] == strategy]) for strategy in CALIBRATED
         },
     }
-    results = {**tables, "merged": merged, "calibrated": calibrated}
+    results = {**tables, "differences": differences(merged), "merged": merged, "calibrated": calibrated}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plotting.save(draw(tables["merging"]), HERE / "merging")
     plotting.save(draw_calibration(tables["temperature"]), HERE / "temperature")
@@ -138,6 +144,21 @@ def summarise(rows: Rows) -> dict[str, dict[str, dict[str, float]]]:
             },
         }
     return table
+
+
+def differences(rows: Rows) -> list[dict[str, Any]]:
+    """For each of `PAIRS` the first less the second, means over pretrained models with intervals."""
+
+    def values(chosen: tuple[str, str], key: str) -> list[float]:
+        return [row[key] for row in rows if (row["strategy"], row["name"]) == chosen]
+
+    def difference(one: tuple[str, str], other: tuple[str, str], key: str) -> dict[str, float]:
+        return _plain(interval([a - b for a, b in zip(values(one, key), values(other, key), strict=True)]))
+
+    return [
+        {"first": list(one), "second": list(other), **{key: difference(one, other, key) for key in MEASURES}}
+        for one, other in PAIRS
+    ]
 
 
 def calibration(rows: Rows) -> dict[str, dict[str, float]]:

@@ -32,6 +32,7 @@ def test_tables_are_those_of_the_rows(run, results):
         assert run.summarise([row for row in results["merged"] if row["strategy"] == strategy]) == table
         assert set(METHODS) <= set(table)
         assert table[run.SINGLE]["ID gained"] == {"mean": 0.0, "half_width": 0.0}
+    assert run.differences(results["merged"]) == results["differences"]
     for strategy, table in results["temperature"].items():
         assert run.calibration([row for row in results["calibrated"] if row["strategy"] == strategy]) == table
 

@@ -33,6 +33,11 @@ class Ingredients:
     reports: Mapping[str, Report]
     depths: Mapping[str, float]
 
+    @property
+    def models(self) -> list[DualEncoder]:
+        """The fine-tuned models."""
+        return list(self.students.values())
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -58,6 +63,7 @@ class Outcome:
 
     @property
     def chosen(self) -> Candidate:
+        """What it takes."""
         return self.candidates[self.taken]
 
 
@@ -99,23 +105,22 @@ def _wise_ft(parts: Ingredients) -> Iterator[Built]:
 
 
 def _uniform_soup(parts: Ingredients) -> Iterator[Built]:
-    yield {}, partial(_soup, parts, list(parts.students))
+    yield {}, partial(add_task_vectors, parts.anchor, parts.models, 1.0)
 
 
 def _model_stock(parts: Ingredients) -> Iterator[Built]:
-    yield {}, partial(model_stock, parts.anchor, [*parts.students.values()])
+    yield {}, partial(model_stock, parts.anchor, parts.models)
 
 
 def _task_vector(parts: Ingredients) -> Iterator[Built]:
     for scale in TASK_VECTOR_SCALES:
-        yield {"scale": scale}, partial(add_task_vectors, parts.anchor, [*parts.students.values()], scale)
+        yield {"scale": scale}, partial(add_task_vectors, parts.anchor, parts.models, scale)
 
 
 def _lines(parts: Ingredients) -> Iterator[Built]:
     for first, last in LINES_ENDS:
         scales = depth.scales(parts.depths, first, last - first)
-        build = partial(add_task_vectors, parts.anchor, [*parts.students.values()], scales)
-        yield {"alpha": first, "beta": last - first}, build
+        yield {"alpha": first, "beta": last - first}, partial(add_task_vectors, parts.anchor, parts.models, scales)
 
 
 def _greedy_soup(parts: Ingredients, judge: Judge) -> Outcome:

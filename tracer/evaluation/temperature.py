@@ -32,6 +32,6 @@ def fit(logits: Tensor, labels: Tensor) -> float:
     if inverse < 1 / LARGEST + _AT_AN_END or inverse > LARGEST - _AT_AN_END:
         raise UserError(
             f"no temperature from {1 / LARGEST:g} to {LARGEST:g} fits the {len(labels)} answers best, of which"
-            f" {int((whole.argmax(dim=-1) == labels).sum())} are right: fit it on more images, wrong answers among them"
+            f" {int((whole.argmax(dim=-1) == labels).sum())} are right: fit it on more images, right and wrong answers among them"
         )
     return 1 / min(inverse, 1.0, key=loss)

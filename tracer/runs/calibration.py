@@ -14,7 +14,7 @@ from tracer.evaluation.zero_shot import logits
 from tracer.runs import temperatures, validation
 from tracer.runs.build import load_encoder
 from tracer.runs.judging import write_json
-from tracer.storage import content_name
+from tracer.storage import name_for
 
 TOLD = 5e-4  # of ECE: what a table in tenths of a percent shows
 
@@ -29,7 +29,7 @@ def calibrate(
     """Fit a temperature (see `temperature.fit`) on the task's images of the suite to choose on, and judge it on the other suite.
 
     The temperature is kept beside the weights (see `temperatures`), and what is returned is written to calibration-NAME.json in the
-    run's folder (for NAME see `storage.content_name`).
+    run's folder (see `storage.name_for`).
 
     Args:
         run: names the model, the suites (see `validation.suites`) and the output folder.
@@ -55,7 +55,7 @@ def calibrate(
     kept = temperatures.place(weights, head)
     temperatures.save(kept, fitted)
     told = {"temperature": fitted, "kept": str(kept), "images": len(task), "before": before, "after": after}
-    write_json(told, run.output / f"calibration-{content_name(weights)}.json")
+    write_json(told, run.output / f"{name_for('calibration', weights, head)}.json")
     return told
 
 

@@ -15,7 +15,7 @@ from tracer.models import clip
 from tracer.models.merging import interpolate
 from tracer.runs.build import load_encoder
 from tracer.runs.judging import write_json
-from tracer.storage import content_name
+from tracer.storage import name_for
 
 
 def judge(
@@ -52,7 +52,7 @@ def judge(
         on_judged(judged)
     taken = choice.best(reports)
     reports = [{**report, "taken": position == taken} for position, report in enumerate(reports)]
-    name = f"interpolations-{content_name(weights)}"
+    name = name_for("interpolations", weights)
     write_json(reports, run.output / f"{name}.json")
     plotting.save(plotting.interpolations(reports), run.output / name)
     return reports

@@ -15,7 +15,7 @@ from tracer.models.dual_encoder import Encoder
 from tracer.runs import temperatures
 from tracer.runs.build import load_encoder
 from tracer.runs.sources import suite_of
-from tracer.storage import content_name, json_text, write_text
+from tracer.storage import json_text, name_for, write_text
 
 if TYPE_CHECKING:
     from tracer.runs.result import Result
@@ -55,7 +55,7 @@ def judge_saved(
     """
     stage(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
     encoder = load_encoder(run, weights, head)
-    name = "-".join(["evaluation", *(content_name(path) for path in (weights, head) if path)])
+    name = name_for("evaluation", weights, head)
     told: dict[str, Any] = {}
     if weights and (kept := temperatures.place(weights, head)).exists():
         told = {"temperature": temperatures.load(kept)}

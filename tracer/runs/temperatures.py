@@ -5,12 +5,12 @@ import math
 from pathlib import Path
 
 from tracer.errors import UserError
-from tracer.storage import content_name, json_text, write_text
+from tracer.storage import json_text, name_for, write_text
 
 
 def place(weights: Path, head: Path | None = None) -> Path:
     """Where the temperature of weights, and of a head on them, is kept: its name tells their content, so that no others get it."""
-    return weights.parent / f"{'-'.join(['temperature', *(content_name(path) for path in (weights, head) if path)])}.json"
+    return weights.parent / f"{name_for('temperature', weights, head)}.json"
 
 
 def save(path: Path, temperature: float) -> None:

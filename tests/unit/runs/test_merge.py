@@ -15,8 +15,9 @@ from tracer.config import loading
 from tracer.evaluation import temperature
 from tracer.evaluation.merges import METHODS
 from tracer.evaluation.report import evaluate
-from tracer.evaluation.zero_shot import logits
+from tracer.evaluation.zero_shot import classifier, logits
 from tracer.models import clip
+from tracer.models.head import Head
 from tracer.models.merging import add_task_vectors, interpolate
 from tracer.runs import build, sources, temperatures, validation
 from tracer.runs.calibration import verdict
@@ -196,6 +197,19 @@ class TestCalibrate:
         assert kept.exists()
         clip.save(loaded(students[1]).model, students[0] / "student.safetensors")
         assert not temperatures.place(students[0] / "student.safetensors").exists()
+
+    def test_a_head_has_a_temperature_of_its_own(self, tmp_path, students):
+        weights = students[0] / "student.safetensors"
+        encoder = loaded(students[0])
+        words = world.suite("validation").in_distribution
+        head = tmp_path / "head.safetensors"
+        Head(words.class_names, 0.5 * classifier(encoder, words.class_names, words.templates)).save(head)
+        found = {}
+        for given in (None, head):
+            option = ["--head", str(given)] if given else []
+            assert main(["calibrate", f"output={tmp_path / 'out'}", "--weights", str(weights), *option]) == 0
+            found[given] = temperatures.load(temperatures.place(weights, given))
+        assert found[head] == pytest.approx(0.5 * found[None], rel=1e-4)
 
     def test_open_clip_does_not_see_it(self, students, told):
         theirs = open_clip.create_model(f"local-dir:{students[0]}")
