@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     average.add_argument("--kernel", metavar="'{kind: beta, a: 0.5, b: 0.5}'", help="averaging kernel, as strategy.kernel has it")
     average.add_argument("--choose", action="store_true", help="take the best of many mean ages on a validation suite instead")
     average.add_argument("--output", default=None, help="folder for the average (default: one in RUN/averages)")
-    average.add_argument("overrides", nargs="*", metavar="key=value", help="with --choose: evaluation keys of the validation suite")
+    average.add_argument("overrides", nargs="*", metavar="key=value", help="with --choose: keys of validation and evaluation")
     average.set_defaults(command=_average)
 
     _add_merging(commands)
@@ -302,13 +302,13 @@ def _average(options: argparse.Namespace) -> None:
 
 def _chosen(kept: "KeptAverages", overrides: Sequence[str]) -> "Made":
     """The average that is best on a validation suite, judged on the run's own."""
-    from tracer.runs import average_choice, judging
+    from tracer.runs import average_choice
     from tracer.runs.averages import CANDIDATES
     from tracer.terminal import console
 
-    validation, suite = average_choice.validation(kept.run, overrides), judging.suite_to_judge_on(kept.run)
+    chosen_on, suite = average_choice.suites(kept, overrides)
     with console.progress("averages", len(CANDIDATES)) as advance:
-        reports = average_choice.judge(kept, validation, advance)
+        reports = average_choice.judge(kept, chosen_on, advance)
     console.averages(reports)
     made = kept.make(average_choice.taken(reports))
     console.report(average_choice.report(kept, made, suite, console.say), kept.folder)

@@ -27,7 +27,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "static_distillation": {"optimization": {"learning_rate": 3e-4}, "strategy": {"strength": 0.1, **PUBLISHED_PENALTY}},
     "ema_distillation": {"optimization": {"learning_rate": 3e-4}, "strategy": {"strength": 30.0, **PUBLISHED_PENALTY}},
     "tracer": {"optimization": {"learning_rate": 3e-4}, "strategy": {"strength": 0.9, **PUBLISHED_PENALTY}},
-    "replay_distillation": {"optimization": {"learning_rate": 3e-4}, "replay": REPLAY},
+    "replay_distillation": {"optimization": {"learning_rate": 1e-3}, "replay": REPLAY},
     "wise_ft": {"optimization": {"learning_rate": 1e-3}, "strategy": {"interpolation": 0.4}},
 }
 # CaRot's published settings in the place of TRACER's: strength 1.5 on the sum of both directions of the KL, of which crd is the

@@ -6,38 +6,32 @@ from typing import Any
 from tracer import plotting
 from tracer.averaging import Kernel
 from tracer.config.loading import load
-from tracer.config.schema import EmbeddedSuite, RunConfig
 from tracer.data.datasets import Suite
 from tracer.errors import UserError
 from tracer.evaluation import choice
 from tracer.evaluation.report import evaluate
+from tracer.runs import validation
 from tracer.runs.averages import CANDIDATES, KeptAverages, Made, kernel_of
 from tracer.runs.build import AVERAGES, load_encoder
-from tracer.runs.judging import compare, suite_to_judge_on, write_json
+from tracer.runs.judging import compare, write_json
 from tracer.synthesis import STUDENT
 
+JUDGED = tuple(f"{section}{sign}" for section in ("validation", "evaluation") for sign in "=.")
 
-def validation(run: RunConfig, overrides: Sequence[str] = ()) -> Suite:
-    """The suite to choose on.
+
+def suites(kept: KeptAverages, overrides: Sequence[str] = ()) -> tuple[Suite, Suite]:
+    """The suite to choose on and the suite to report on, of a run's sections `validation` and `evaluation`.
 
     Args:
-        run: a finished run, whose own suite judges what was chosen.
-        overrides: keys of its section `evaluation`, which name other images; the embedded world has a validation split.
+        kept: snapshots of the run.
+        overrides: keys of these two sections that the run lacks, or has otherwise.
 
     Raises:
-        UserError: if they do not, or name other settings.
+        UserError: for keys of others, or as `validation.suites` does.
     """
-    if others := [text for text in overrides if not text.startswith(("evaluation=", "evaluation."))]:
-        raise UserError(f"--choose takes keys of the section evaluation alone, and not {others[0]!r}: leave it out")
-    if not overrides and isinstance(run.evaluation, EmbeddedSuite):
-        overrides = ["evaluation.split=validation"]
-    other = load(run.output / "config.yaml", overrides)
-    if other.evaluation == run.evaluation:
-        raise UserError(
-            "--choose would choose on the images that judge the result, which makes it look better than it is: name others, such as"
-            " evaluation.id=photos/validation"
-        )
-    return suite_to_judge_on(other)
+    if others := [text for text in overrides if not text.startswith(JUDGED)]:
+        raise UserError(f"--choose takes keys of validation and evaluation alone, and not {others[0]!r}: leave it out")
+    return validation.suites(load(kept.run.output / "config.yaml", overrides))
 
 
 def judge(kept: KeptAverages, suite: Suite, on_judged: Callable[[int], None] = lambda judged: None) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Averages made after a run from its snapshots, against averages that followed it."""
 
 import json
+import shutil
 
 import open_clip
 import pytest
@@ -161,7 +162,9 @@ class TestCommand:
     def test_choose(self, kept, folders, capsys):  # noqa: F811
         suite = {"kind": "folder", "id": str(folders), "ood": {"same": str(folders)}, "templates": ["the digit {}"]}
         folder = kept(evaluation=suite)
-        assert main(["average", str(folder), "--choose", f"evaluation.id={folders}", "evaluation.ood={}"]) == 0
+        other = shutil.copytree(folders, folders.with_name("others"))
+        validation = f"validation={{kind: folder, id: {other}, templates: ['the digit {{}}']}}"
+        assert main(["average", str(folder), "--choose", validation]) == 0
         told = capsys.readouterr().out
         assert "* has the largest mean" in told
         reports = json.loads((folder / "averages" / "choice.json").read_text())
