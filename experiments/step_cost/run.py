@@ -1,17 +1,20 @@
-"""What does a step of TRACER cost beside one of FLYP? Writes results.json beside this file.
+"""What does a step of TRACER, or with replay, cost beside one of FLYP? Writes results.json beside this file.
 
 The trainer's own step, on random weights and synthetic pairs: forward and backward pass of the student, AdamW, and for TRACER the
-teacher's forward pass, the distillation terms and the average. The two take turns, so that what else the machine does meets both,
-and each pair of turns gives one ratio. Besides: the teacher's update against a plain copy of its weights, and FLYP's step with
-captions cut to the longest of the batch against one with all 77 tokens.
+teacher's forward pass, the distillation terms and the average; with replay the further images and texts, which the pretrained model
+sees too. Two take turns, so that what else the machine does meets both, and each pair of turns gives one ratio. Besides: the
+teacher's update against a plain copy of its weights, and FLYP's step with captions cut to the longest of the batch against one with
+all 77 tokens.
 """
 
 import argparse
+import copy
 import dataclasses
 import json
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from scipy.stats import binom
 from torch.utils.data import Dataset
 
 from tracer.averaging import Clock
+from tracer.config.replay import ReplaySection
 from tracer.config.schema import StrategySection
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
@@ -37,10 +41,13 @@ CAPTION = "a photo of a {}, seen from afar."
 
 
 class Synthetic(Dataset):
-    """One batch of noise images and captions, again at every step."""
+    """One batch of noise images and captions, again at every step, with so many further ones."""
 
-    def __init__(self, encoder: Encoder, size: int, image_size: int, tokens: int | None):
-        self.batch = Batch(torch.randn(size, 3, image_size, image_size), encoder.tokenize([CAPTION.format(i) for i in range(size)]))
+    def __init__(self, encoder: Encoder, size: int, image_size: int, tokens: int | None, replay: int):
+        images = torch.randn(size + replay, 3, image_size, image_size)
+        captions = encoder.tokenize([CAPTION.format(i) for i in range(size + replay)])
+        further = (images[size:], captions[size:]) if replay else ()
+        self.batch = Batch(images[:size], captions[:size], *further)
         if tokens:
             missing = tokens - self.batch.tokens.shape[1]
             self.batch = self.batch._replace(tokens=torch.nn.functional.pad(self.batch.tokens, (0, missing)))
@@ -53,21 +60,25 @@ class Synthetic(Dataset):
 
 
 class Contestant:
-    """A strategy's trainer, that takes one step at a time."""
+    """A strategy's trainer, that takes one step at a time; `replay` images and texts are replayed at each."""
 
-    def __init__(self, arguments: argparse.Namespace, strategy: str, tokens: int | None = None):
+    def __init__(self, arguments: argparse.Namespace, strategy: str, tokens: int | None = None, replay: int = 0):
         torch.manual_seed(0)
         encoder = clip.create(arguments.architecture, None)
         kernel = PRESETS[strategy].kernel
         size = encoder.model.get_submodule("clip").visual.image_size[0]
         self.teacher = Teacher(encoder.model, kernel, Clock(TOTAL_STEPS)) if kernel else None
+        weights = StrategySection(name=strategy).objective_weights() | (ReplaySection().weights() if replay else {})
         self.trainer = Trainer(
             encoder.model,
-            Synthetic(encoder, arguments.batch_size, size, tokens),
-            Objective(StrategySection(name=strategy).objective_weights()),
+            Synthetic(encoder, arguments.batch_size, size, tokens, replay),
+            Objective(weights, "anchor"),
             torch.optim.AdamW(parameter_groups(encoder.model, 0.1), lr=1e-5, fused=True),
-            Loop(0, precision=arguments.precision, micro_batch_size=arguments.micro_batch_size, log_every_steps=TOTAL_STEPS),
+            Loop(
+                TOTAL_STEPS, precision=arguments.precision, micro_batch_size=arguments.micro_batch_size, log_every_steps=TOTAL_STEPS
+            ),
             teacher=self.teacher,
+            anchor=copy.deepcopy(encoder.model).eval().requires_grad_(False) if replay else None,
         )
 
     def steps(self, count: int) -> None:
@@ -96,10 +107,16 @@ def main() -> None:
 def measured(arguments: argparse.Namespace) -> dict:
     """All comparisons, with what they were made on."""
     flyp, tracer, padded = Contestant(arguments, "flyp"), Contestant(arguments, "tracer"), Contestant(arguments, "flyp", tokens=77)
+    size = arguments.batch_size
+    replayed = {
+        "replay / flyp": Contestant(arguments, "flyp", replay=size),
+        "replay of a quarter / flyp": Contestant(arguments, "flyp", replay=size // 4),
+        "tracer with replay / flyp": Contestant(arguments, "tracer", replay=size),
+    }
     weights = [p.detach() for p in flyp.trainer.student.parameters()]
     assert tracer.teacher
 
-    def copy() -> None:
+    def copied() -> None:
         torch._foreach_copy_(target, weights)
 
     target = [torch.empty_like(weight) for weight in weights]
@@ -114,9 +131,10 @@ def measured(arguments: argparse.Namespace) -> dict:
             "parameters": sum(w.numel() for w in weights),
         },
         "tracer / flyp": paired(turns["tracer"], turns["flyp"], arguments.pairs),
+        **{name: paired(partial(one.steps, arguments.steps), turns["flyp"], arguments.pairs) for name, one in replayed.items()},
         "77 tokens / cut": paired(turns["77"], turns["flyp"], arguments.pairs),
         # a copy is the floor: it moves no more memory than the average, which reads two tensors and writes one
-        "copy / teacher update": paired(copy, tracer.teacher.update, arguments.pairs),
+        "copy / teacher update": paired(copied, tracer.teacher.update, arguments.pairs),
     }
 
 
