@@ -79,7 +79,8 @@ class Certificate(NamedTuple):
 
     Attributes:
         bound: no run with moves of these lengths is further off, but for rounding.
-        estimate: the root mean square if the moves are uncorrelated, which those of a real run are not quite.
+        estimate: the root mean square if the moves are uncorrelated, which those of a real run are not: in experiments/averages the
+            error is up to four times that.
         rounding: what the rounding of the kept averages adds, a root mean square too.
         most_negative: the most negative weight of an iterate; 0 where there is none.
     """

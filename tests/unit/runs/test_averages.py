@@ -13,7 +13,7 @@ from tracer.averaging import Beta, Exponential, PowerLaw, Static, Uniform
 from tracer.cli import main
 from tracer.errors import UserError
 from tracer.models import clip
-from tracer.runs import average_choice, averages
+from tracer.runs import average_choice, averages, disk_space
 from tracer.runs import fine_tune as running
 from tracer.runs.averages import KeptAverages
 from tracer.strategies import PRESETS
@@ -178,6 +178,18 @@ class TestCommand:
         judged = json.loads((folder / "averages" / "evaluation.json").read_text())
         assert {"trained", "pretrained", "same"} <= {*judged, *judged["sets"]}
         assert (folder / "averages" / "choice.png").exists()
+
+
+def test_the_disk_has_to_have_room_for_all_files(kept, configured, monkeypatch):  # noqa: F811
+    asked = {}
+    monkeypatch.setattr(disk_space, "require", lambda place, one, count, all_: asked.update({place: (one, all_)}))
+    plain = kept(average={"snapshots": 0}, output=str(configured().output / "plain"))
+    folder = kept(average={"kernel": {"kind": "uniform"}, "snapshots": 3})
+    more = [mine - theirs for mine, theirs in zip(asked[folder], asked[plain], strict=True)]
+    files = [*(folder / "averages").glob("*.safetensors"), folder / "average.safetensors"]
+    assert more[1] == pytest.approx(sum(path.stat().st_size for path in files), rel=0.02)
+    last = [next((each / "checkpoints").glob("*.safetensors")).stat().st_size for each in (folder, plain)]
+    assert more[0] == pytest.approx(last[0] - last[1], rel=0.02)
 
 
 def test_names_of_kernels_tell_them_apart():

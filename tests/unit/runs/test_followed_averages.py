@@ -36,12 +36,12 @@ def followed(configured):  # noqa: F811
 
 @pytest.mark.parametrize("strategy", TRAINED)
 def test_the_student_is_the_same_to_the_last_bit(followed, strategy):
-    alone, with_average = followed(strategy, "alone"), followed(strategy, average={"kernel": {"kind": "beta"}})
+    alone, with_average = followed(strategy, "alone"), followed(strategy, average={"kernel": {"kind": "beta"}, "snapshots": 2})
     for run in (alone, with_average):
         running.fine_tune(run)
     last = f"checkpoints/step-{STEPS:08d}.safetensors"
     theirs, mine = load_tensors(alone.output / last), load_tensors(with_average.output / last)
-    assert {name.split(".")[0] for name in mine.keys() - theirs.keys()} == {"average"}
+    assert {name.split(".")[0] for name in mine.keys() - theirs.keys()} == {"average", "snapshots"}
     assert all(torch.equal(tensor, mine[name]) for name, tensor in theirs.items())
     student = "student.safetensors"
     assert all(
