@@ -27,7 +27,7 @@ LOOKS = _Looks(
         "static_distillation": Look("#56B4E9", "D", "static distillation"),
         "ema_distillation": Look("#E69F00", "^", "EMA distillation"),
         "tracer": Look("#0072B2", "o", "TRACER (WMA)"),
-        "replay_distillation": Look("#EE3377", "P", "replay"),
+        "replay_distillation": Look("#8C0000", "P", "replay"),
         "zscl": Look("#44AA99", "X", "ZSCL"),
         "lipsum_ft": Look("#999933", "h", "Lipsum-FT"),
         "wise_ft": Look("#009E73", "v", "WiSE-FT"),

@@ -24,7 +24,7 @@ from tracer.evaluation.report import evaluate
 from tracer.looks import LOOKS
 from tracer.models import clip
 from tracer.models.merging import interpolate
-from tracer.plotting.style import canvas
+from tracer.plotting.style import PAGE_WIDTH, canvas
 from tracer.runs import average_choice, build, sources, training_data
 from tracer.runs.averages import CANDIDATES, KeptAverages
 from tracer.storage import json_text, write_text
@@ -143,7 +143,7 @@ def accuracies(report: dict[str, Any]) -> dict[str, float]:
 
 def figure(rows: list[dict[str, Any]]):
     """Errors beside what was certified, and accuracy against mean age, each the mean over the checkpoints."""
-    with canvas(12, 3.8, columns=3) as (drawn, axes):
+    with canvas(PAGE_WIDTH, 3.8, columns=3) as (drawn, axes):
         places = np.arange(len(FOLLOWED))
         for mark, (key, label) in zip(
             "_xo", {"bound": "at most", "estimate": "estimate", "error": "measured"}.items(), strict=True

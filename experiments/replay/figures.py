@@ -15,7 +15,7 @@ LOOKS = {
     **plotting.LOOKS,
     "replay, photographs": plotting.LOOKS["replay_distillation"],
     "wise_ft of flyp": plotting.LOOKS["wise_ft"],
-    "tracer + replay": plotting.Look("#882255", "P", "TRACER + replay"),
+    "tracer + replay": plotting.Look("#AA4499", "P", "TRACER + replay"),
 }
 POOL_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000")
 

@@ -175,7 +175,9 @@ OBJECTS = KERNELS | {
     "proximal": theory.proximal(PROBLEM, Distillation(0.5), steps=5),
 }
 WITHOUT_NUMBERS = {
+    "TowerMaps",
     "geometry.error_left",
+    "gradient_descent.descent_of",
     "gradient_flow.flow_of",
     "gradient_flow.hazard",
     "limits.end_of",

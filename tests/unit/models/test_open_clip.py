@@ -279,7 +279,7 @@ class TestExport:
         mixed = interpolate(result.anchor, result.student.model, 0.3)
         clip.save(mixed, run.output / "wise" / "0.3.safetensors")
         seen = []
-        for model, file in ((result.student.model, "student"), (result.teacher.model, "teacher"), (mixed, "wise/0.3")):
+        for model, file in ((result.student.model, "student"), (result.others["teacher"].model, "teacher"), (mixed, "wise/0.3")):
             path = run.output / f"{file}.safetensors"
             theirs, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=str(path))
             seen.append(logits(theirs, preprocess, open_clip.get_tokenizer(architecture), images))
@@ -313,7 +313,7 @@ class TestBatchNorm:
         result = fine_tune.fine_tune(run)
         start, student, teacher = (
             {name: value for name, value in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
-            for model in (result.anchor, result.student.model, result.teacher.model)
+            for model in (result.anchor, result.student.model, result.others["teacher"].model)
         )
         assert len(start) == 2 * (3 + sum(blocks * 3 + 1 for blocks in (3, 4, 6, 3)))
         for name in start:
@@ -337,7 +337,7 @@ class TestFreezing:
         run = configured(strategy=strategy, freeze=self.FROZEN, optimization={"max_logit_scale": 5.0})
         result = fine_tune.fine_tune(run)
         start = clip.weights(result.anchor)
-        for model in (result.student.model, *([result.teacher.model] if result.teacher else [])):
+        for model in (result.student.model, *([result.others["teacher"].model] if "teacher" in result.others else [])):
             moved = {name for name, value in clip.weights(model).items() if not torch.equal(value, start[name])}
             assert moved
             assert not any(self.is_frozen(name) for name in moved)
@@ -429,7 +429,7 @@ class TestCompilation:
         compiled = []
         monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
         result = fine_tune.fine_tune(configured(compile=True))
-        assert compiled == [result.student.model, result.teacher.model]
+        assert compiled == [result.student.model, result.others["teacher"].model]
         compiled.clear()
         fine_tune.fine_tune(configured())
         assert compiled == []
@@ -449,7 +449,7 @@ class TestCompilation:
     def test_trains_as_without(self, configured):
         plain, compiled = (fine_tune.fine_tune(configured(compile=on)) for on in (False, True))
         assert clip.weights(compiled.student.model).keys() == clip.weights(plain.student.model).keys()
-        for mine, theirs in ((compiled.student.model, plain.student.model), (compiled.teacher.model, plain.teacher.model)):
+        for mine, theirs in ((compiled.student.model, plain.student.model), (compiled.others["teacher"].model, plain.others["teacher"].model)):
             distance = sum((a - b).abs().sum() for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
             assert distance < 1e-3 * sum(
                 (a - b).abs().sum() for a, b in zip(mine.parameters(), plain.anchor.parameters(), strict=True)
