@@ -56,7 +56,7 @@ def chosen(lines: list[cells.Line]) -> dict[str, dict[str, float]]:
 
 
 def means(lines: list[cells.Line]) -> dict[str, float]:
-    return {name: round(sum(line[name] for line in lines) / len(lines), 4) for name in across_runs.MEASURES}
+    return {name: sum(line[name] for line in lines) / len(lines) for name in across_runs.MEASURES}
 
 
 def choices() -> dict[str, dict[str, float]]:
