@@ -14,6 +14,7 @@ from tracer.errors import UserError
 from tracer.toy import world
 from tracer.toy.renderer import SIZE
 
+PLACE = "images"  # folder of the pools, among those of the single runs
 COUNT, SEED = 4000, 999
 PHOTOS = ("astronaut", "camera", "cell", "chelsea", "coffee", "coins", "hubble_deep_field", "immunohistochemistry", "moon")
 PHOTOS = (*PHOTOS, "retina", "rocket")

@@ -94,7 +94,7 @@ def of_pools(arguments: argparse.Namespace) -> list[Cell]:
     """Replay alone on one pool of images after another, at one setting."""
     planned = []
     for name in pools.POOLS:
-        section = {"kind": "images", "path": str(pools.folder(name, arguments.runs / "pools").absolute())}
+        section = {"kind": "images", "path": str(pools.folder(name, arguments.runs / pools.PLACE).absolute())}
         planned.append(Cell(name, "replay_distillation", changes=held(images=section), told={"pool": name}))
     return planned
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import coverage
 import figures
 import numpy as np
+import pools
 import tuning
 from cells import HERE, MODELS, Line, grouped
 
@@ -31,7 +32,7 @@ RIVALS = {"TRACER": "tracer", "the EMA": "ema_distillation"}
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=Path, default=Path("runs/replay"), help="folder of the single runs, with the pools")
-    folder = options.parse_args().runs / "pools"
+    folder = options.parse_args().runs / pools.PLACE
     lines = {name: read(name) for name in ("tuning", *TITLES) if (HERE / f"{name}.json").exists()}
     parts = [_tuning(lines["tuning"])] if "tuning" in lines else []
     parts += [_measured(title, lines[name]) for name, title in TITLES.items() if name in lines]

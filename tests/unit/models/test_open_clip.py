@@ -449,7 +449,10 @@ class TestCompilation:
     def test_trains_as_without(self, configured):
         plain, compiled = (fine_tune.fine_tune(configured(compile=on)) for on in (False, True))
         assert clip.weights(compiled.student.model).keys() == clip.weights(plain.student.model).keys()
-        for mine, theirs in ((compiled.student.model, plain.student.model), (compiled.others["teacher"].model, plain.others["teacher"].model)):
+        for mine, theirs in (
+            (compiled.student.model, plain.student.model),
+            (compiled.others["teacher"].model, plain.others["teacher"].model),
+        ):
             distance = sum((a - b).abs().sum() for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
             assert distance < 1e-3 * sum(
                 (a - b).abs().sum() for a, b in zip(mine.parameters(), plain.anchor.parameters(), strict=True)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.unit.runs.test_fine_tune import configured, folders, weights  # noqa: F401
 from tracer.errors import UserError
+from tracer.models import clip
 from tracer.runs import fine_tune as running
 from tracer.runs import run_identity, training_data
 from tracer.toy import small_clip, world
@@ -123,3 +124,24 @@ class TestIdentity:
         (pool / "0.png").unlink()
         with pytest.raises(UserError, match=r"replay\.images\.path has other images"):
             running.fine_tune(run)
+
+
+@pytest.mark.parametrize("texts", [{"kind": "names"}, {"kind": "words", "longest": 9}])
+def test_open_clips_models_are_held_too(configured, architectures, tmp_path, texts):  # noqa: F811
+    """With random crops of the training images, micro-batches of three, and captions cut to the longest text of a step."""
+    torch.manual_seed(0)
+    clip.save(clip.create("tiny-vit", None).model, tmp_path / "tiny.safetensors")
+    model = {"architecture": "tiny-vit", "pretrained": str(tmp_path / "tiny.safetensors")}
+    optimization = {"precision": "bf16", "micro_batch_size": 3, "learning_rate": 1e-3, "warmup_steps": 0}
+    moved = []
+    for name, replay in (("free", None), ("held", {"texts": texts, "images_per_step": 5, "texts_per_step": 20})):
+        output = str(configured().output / name)
+        result = running.fine_tune(configured("flyp", model=model, optimization=optimization, replay=replay, output=output))
+        encoder = result.student
+        tokens = encoder.tokenize(["a photo of a tench.", "an orange cat", "the sea"])
+        images = encoder.preprocess(list(np.random.default_rng(0).integers(256, size=(4, 40, 40, 3), dtype=np.uint8)))
+        with torch.no_grad():
+            mine, theirs = (each.eval()(images, tokens) for each in (encoder.model, result.anchor))
+        moved.append([(mine.image - theirs.image).norm().item(), (mine.text - theirs.text).norm().item()])
+    assert moved[1][0] < moved[0][0]
+    assert moved[1][1] < moved[0][1]
