@@ -126,7 +126,7 @@ def _averages(trainer: Trainer) -> dict[str, DualEncoder]:
 
 def _made(run: RunConfig, learner: Learner, average: DualEncoder | None, earlier: Sequence[Encoder]) -> DualEncoder:
     """What the strategy makes of what was trained, or of its average."""
-    trained = average if average and run.average.is_result(run.strategy.name) else learner.student
+    trained = average if average is not None and run.average.is_result(run.strategy.name) else learner.student
     match PRESETS[run.strategy.name].result:
         case Interpolated():
             return interpolate(learner.start, trained, run.strategy.interpolation)
