@@ -55,8 +55,10 @@ class Cell:
 
 
 def replayed(strength: float = 1.0, **changes: Any) -> dict[str, Any]:
-    """A section `replay` of the embedded world's terms."""
-    return {**REPLAY, "strength": strength, **changes}
+    """A section `replay` of the embedded world's terms, of those whose images and texts are there."""
+    absent = {{"images": "fd", "texts": "text_fd"}[name] for name in ("images", "texts") if changes.get(name, name) is None}
+    terms = {term: weight for term, weight in REPLAY["terms"].items() if term not in absent}
+    return {"strength": strength, "terms": terms, **changes}
 
 
 def run(cells: Iterable[Cell], models: Sequence[str], seeds: Sequence[int], split: str, folder: Path, processes: int) -> list[Line]:

@@ -85,7 +85,7 @@ def horizons(arguments: argparse.Namespace) -> list[Cell]:
             planned.append(Cell(f"{name}, {steps}", method, steps, changes, told={"what": name, "text": "trained"}))
             frozen = {**changes, "freeze": FROZEN}
             if "replay" in changes:
-                frozen["replay"] = {**changes["replay"], "texts": None}
+                frozen |= held(name, texts=None)
             planned.append(Cell(f"{name}, frozen, {steps}", method, steps, frozen, told={"what": name, "text": "frozen"}))
     return planned
 
