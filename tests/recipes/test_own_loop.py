@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
+from torchvision.transforms.functional import pil_to_tensor
 
 from tests.models import TINY_ARCHITECTURES
 from tests.processes import in_processes
-from tests.tolerances import FLOAT64, POWER
+from tests.tolerances import FLOAT32, FLOAT64, POWER
 from tracer import Teacher, tracer_loss
 from tracer.averaging import Beta, Clock
+from tracer.models.dual_encoder import Features
 from tracer.models.merging import interpolate
+from tracer.training.objective import Objective, Pairing
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own_loop.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
@@ -177,6 +181,33 @@ def test_recipes_are_the_loop_written_out(section, workplace, references):
         assert (mine - null).abs().max() > DIFFERENT
 
 
+def test_replay_is_the_trainers_term():
+    """Nothing before the first step; after a step the trainer's term, on other images at another step, of the image tower alone."""
+
+    def preprocess(image):
+        return pil_to_tensor(image.resize((32, 32))).float() / 128 - 1
+
+    model = open_clips().train()
+    names = run("Replay", {"model": model, "preprocess": preprocess})
+    assert names["replay"](0, count=4).item() < 1e-9
+    with torch.no_grad():
+        for index, parameter in enumerate(model.parameters()):
+            parameter.add_(torch.full_like(parameter, 1e-2 * (-1) ** index))
+    images = torch.stack([preprocess(Image.fromarray(names["pool"][number])) for number in range(8, 12)])
+    features = [
+        Features(torch.ones(1, 8), torch.ones(1, 8), torch.ones(()), each.encode_image(images, normalize=True))
+        for each in (model, names["pretrained"])
+    ]
+    expected = Objective({"replay_fd": 2000.0}).of_features(Pairing(*features))["replay_fd"] * 2000
+    term = names["replay"](2, count=4)
+    assert term.item() == pytest.approx(expected.item(), rel=FLOAT32)
+    assert abs(names["replay"](3, count=4).item() / term.item() - 1) > POWER * FLOAT32
+    term.backward()
+    moved = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert moved == {"visual"}
+    assert all(parameter.grad is None for parameter in names["pretrained"].parameters())
+
+
 def run_until(step, section, monkeypatch, changed=()):
     """A recipe that is killed where it would update its teacher after so many steps; the names and how many updates there were."""
     update, updates = Teacher.update, []
@@ -255,5 +286,5 @@ def test_afterwards(workplace):
 
 
 def test_every_section_with_code_is_run():
-    assert set(SECTIONS) == {*RUNNERS, "Afterwards"}
+    assert set(SECTIONS) == {*RUNNERS, "Replay", "Afterwards"}
     assert PAGE.count("```python") == len(SECTIONS)
