@@ -122,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_merging(commands)
 
+    _add_last_layer(commands)
+
     strategies = commands.add_parser("strategies", help="list the strategies that strategy.name takes")
     strategies.set_defaults(command=_strategies)
 
@@ -159,6 +161,22 @@ def _add_merging(commands: Any) -> None:
     calibrate.add_argument("--head", help="head.safetensors that they are judged with")
     _add_same_images(calibrate)
     calibrate.set_defaults(command=_calibrate)
+
+
+def _add_last_layer(commands: Any) -> None:
+    """Commands that make one pass over the images, and compute with its features."""
+    solve = commands.add_parser("solve", help="solve a model's last linear map in closed form instead of training it")
+    _add_configuration(solve)
+    solve.add_argument(
+        "--metric",
+        choices=("replay", "parameter", "data"),
+        default="replay",
+        help="what it is held to the pretrained map on: further images, its weights, the task's images (default: replay)",
+    )
+    solve.add_argument("--pairs", type=int, default=50_000, help="training pairs that are looked at (default: 50000)")
+    solve.add_argument("--output", help="folder for the model and solve.json (default: solved in the run's output)")
+    _add_same_images(solve)
+    solve.set_defaults(command=_solve)
 
 
 def _add_same_images(parser: argparse.ArgumentParser) -> None:
@@ -269,6 +287,21 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     told = calibration.calibrate(run, weights, head, options.same_images, console.say)
     console.calibration(told, calibration.verdict(told), run.output)
+
+
+def _solve(options: argparse.Namespace) -> None:
+    if options.pairs < 1:
+        raise UserError(f"--pairs is {options.pairs}: choose at least 1")
+    run = _configuration(options)
+    output = run.output / "solved" if options.output is None else paths.given(options.output, "--output")
+    paths.require_folder(output, "--output")
+    from tracer.last_layer import solve
+    from tracer.terminal import console
+
+    planned = solve.plan(run, options.metric, options.pairs, options.same_images)
+    with console.progress("features", planned.listed.count) as advance:
+        told = solve.solve(planned, output, advance)
+    console.solved(told, output)
 
 
 def _weights(text: str) -> Path:

@@ -83,7 +83,7 @@ def followed(run: RunConfig) -> None:
     encoder = build.load_encoder(run)
     learner = build.Learner.of(run, encoder, copy.deepcopy(encoder.model).eval().requires_grad_(False))
     checkpoints = Checkpoints(run.output / "checkpoints", {"run": run.effect()}, keep=1)
-    trainer = build.trainer(run, learner, data.pairs, checkpoints, lambda step: None)
+    trainer = build.trainer(run, learner, build.batches(run, learner, data), lambda step: None, checkpoints)
     direct = {name: Teacher(learner.student, kernel, Clock(STEPS)) for name, kernel in FOLLOWED.items()}
     trainer.progress.followers = {**trainer.progress.followers, **direct}
     trainer.fit()

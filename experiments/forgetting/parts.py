@@ -10,7 +10,7 @@ import torch
 from tracer.data.datasets import LabelledImages, Suite
 from tracer.evaluation.zero_shot import classifier
 from tracer.models.dual_encoder import Encoder
-from tracer.models.pooled_features import pooled_features
+from tracer.models.last_maps import pooled_features
 
 AT_ONCE = 256
 PARTS = ("trunk", "projection", "texts")

@@ -17,7 +17,7 @@ from tracer.data.image_files import images_below
 from tracer.evaluation.intervals import Interval, interval
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
-from tracer.models.pooled_features import pooled_features
+from tracer.models.last_maps import pooled_features
 from tracer.toy import world
 
 AT_ONCE = 500

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tracer import __version__
-from tracer.data.datasets import LabelledImages, Suite
+from tracer.data.datasets import Suite
 from tracer.data.image_files import ImageFiles
 from tracer.evaluation.report import evaluate
 from tracer.models.dual_encoder import Encoder
@@ -44,17 +46,18 @@ def state_of(suite: Suite) -> str:
         words = (name, images.class_names, images.templates, images.accepted, len(images))
         sha.update(repr(words).encode(errors="surrogateescape"))
         sha.update(images.labels.tobytes())
-        for part in _pictures(images):
+        for part in state_of_images(images.images):
             sha.update(part)
     return sha.hexdigest()
 
 
-def _pictures(images: LabelledImages) -> Iterator[bytes]:
-    if isinstance(images.images, ImageFiles):
-        yield str(images.images.border).encode()
-        for path in images.images.paths:
+def state_of_images(images: Sequence[np.ndarray] | np.ndarray) -> Iterator[bytes]:
+    """What tells images from others: of files the path, size and time of change, else the pixels."""
+    if isinstance(images, ImageFiles):
+        yield str(images.border).encode()
+        for path in images.paths:
             state = path.stat()
             yield f"{path} {state.st_size} {state.st_mtime_ns}".encode(errors="surrogateescape")
     else:
-        for image in images.images:
+        for image in images:
             yield image.tobytes()

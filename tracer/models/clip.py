@@ -162,7 +162,7 @@ def create(
     else:
         encoder = _open_clip(architecture, pretrained, batch_norm, trust_archive, trust_remote_code, fine_tuned)
     if fine_tuned:
-        _fill(_clip(encoder.model), fine_tuned)
+        _fill(require_clip(encoder.model), fine_tuned)
         fine_tuned.require_preprocessing(preprocessing(encoder.model), f"{architecture} makes them")
     return encoder
 
@@ -177,7 +177,7 @@ def freeze(model: DualEncoder, patterns: Sequence[str]) -> None:
     Raises:
         UserError: for a pattern that matches nothing, and if nothing is left to train.
     """
-    clip = _clip(model).clip
+    clip = require_clip(model).clip
     towers = _towers(clip)
     for pattern in patterns:
         frozen = towers.get(pattern) or [name for name, _ in clip.named_parameters() if fnmatchcase(name, pattern)]
@@ -203,11 +203,11 @@ def checkpoint_gradients(model: DualEncoder) -> None:
     Raises:
         UserError: if the image tower cannot do so, as ModifiedResNet (RN50 and its like), for which open_clip does nothing.
     """
-    clip = _clip(model).clip
+    clip = require_clip(model).clip
     clip.set_grad_checkpointing(True)
     if not any(getattr(module, "grad_checkpointing", False) for module in clip.visual.modules()):
         raise UserError(
-            f"the image tower of {_clip(model).blueprint.architecture} cannot compute activations again: set"
+            f"the image tower of {require_clip(model).blueprint.architecture} cannot compute activations again: set"
             " model.gradient_checkpointing to false, and optimization.micro_batch_size to save memory"
         )
 
@@ -219,17 +219,17 @@ def weights(model: DualEncoder) -> dict[str, Tensor]:
 
 def depths(model: DualEncoder) -> dict[str, float]:
     """For every saved tensor of a `Clip`, by its name in the state dict, its depth in its tower; raises as `depth.depths` does."""
-    return {f"clip.{name}": value for name, value in depth.depths(_clip(model).clip).items()}
+    return {f"clip.{name}": value for name, value in depth.depths(require_clip(model).clip).items()}
 
 
 def save(model: DualEncoder, path: Path) -> None:
     """Save the weights of a `Clip` so that open_clip loads them by `pretrained=path`; what else it needs goes into the metadata."""
-    blueprint = _clip(model).blueprint
+    blueprint = require_clip(model).blueprint
     metadata = {
         "architecture": blueprint.architecture,
         "configuration": blueprint.configuration,
         "quick_gelu": blueprint.quick_gelu,
-        "preprocess": open_clip.get_model_preprocess_cfg(_clip(model).clip),
+        "preprocess": open_clip.get_model_preprocess_cfg(require_clip(model).clip),
     }
     save_tensors(path, weights(model), metadata)
 
@@ -247,7 +247,7 @@ def save_folder(model: DualEncoder, folder: Path) -> None:
 
 def configuration(model: DualEncoder) -> dict[str, Any]:
     """Sizes and preprocessing of a `Clip`, as open_clip writes them."""
-    clip = _clip(model)
+    clip = require_clip(model)
     return {"model_cfg": clip.blueprint.configuration, "preprocess_cfg": open_clip.get_model_preprocess_cfg(clip.clip)}
 
 
@@ -266,7 +266,7 @@ def require_room(folder: Path) -> None:
 
 def preprocessing(model: DualEncoder) -> Preprocessing:
     """How a `Clip` wants its images."""
-    return Preprocessing.model_validate(open_clip.get_model_preprocess_cfg(_clip(model).clip))
+    return Preprocessing.model_validate(open_clip.get_model_preprocess_cfg(require_clip(model).clip))
 
 
 def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder, other: str = "the other weights") -> None:
@@ -288,7 +288,8 @@ def require_same_preprocessing(anchor: DualEncoder, student: DualEncoder, other:
         )
 
 
-def _clip(model: nn.Module) -> Clip:
+def require_clip(model: nn.Module) -> Clip:
+    """The model, if it is a `Clip`; raises a TypeError if not."""
     if not isinstance(model, Clip):
         raise TypeError(f"this is for a Clip, and not for a {type(model).__name__}")
     return model

@@ -76,19 +76,23 @@ class Learner:
 
 
 def trainer(
-    run: RunConfig, learner: Learner, data: TrainingData, checkpoints: Checkpoints, on_step: Callable[[int], None]
+    run: RunConfig,
+    learner: Learner,
+    batches: Batches,
+    on_step: Callable[[int], None] = lambda step: None,
+    checkpoints: Checkpoints | None = None,
+    corrupt_samples: CorruptSamples | None = None,
 ) -> Trainer:
-    """The trainer of a run.
+    """The trainer of a run; without checkpoints nothing is written.
 
     Raises:
-        UserError: if the disk has no room for what it will keep, texts to replay are missing or unfit, or as `Batches` and
-            `Trainer` do.
+        UserError: if the disk has no room for what it will keep, or as `Trainer` does.
     """
-    batches = _batches(run, learner, data)
     torch.manual_seed(run.seed)
     teacher = _teacher(run, learner.student)
     followers = _followers(run, learner.student)
-    _require_space(run, learner.student, teacher, followers)
+    if checkpoints:
+        _require_space(run, learner.student, teacher, followers)
     if run.model.compile:
         learner.student.compile()  # in place: the class and the names of the weights stay
         if teacher:
@@ -110,12 +114,17 @@ def trainer(
         followers=followers,
         anchor=learner.start,
         checkpoints=checkpoints,
-        corrupt_samples=_corrupt_samples(run, data, checkpoints.step()),
+        corrupt_samples=corrupt_samples,
         on_step=on_step,
     )
 
 
-def _batches(run: RunConfig, learner: Learner, data: TrainingData) -> Batches:
+def batches(run: RunConfig, learner: Learner, data: TrainingData) -> Batches:
+    """What the trainer of a run is shown.
+
+    Raises:
+        UserError: if texts to replay are missing or unfit, or as `Batches` does.
+    """
     encoder = learner.encoder
     if encoder.head:
         encoder = dataclasses.replace(encoder, tokenize=read_labels)
@@ -169,7 +178,7 @@ def _loop(run: RunConfig) -> Loop:
     )
 
 
-def _corrupt_samples(run: RunConfig, data: TrainingData, step: int) -> CorruptSamples | None:
+def corrupt_samples(run: RunConfig, data: TrainingData, step: int) -> CorruptSamples | None:
     """Where this process writes down the corrupt pairs and replay images that it meets from a step on."""
     pool = run.replay.images if run.replay else None
     read = [(each, count) for each, count in ((run.data, len(data.pairs)), (pool, len(data.pool))) if isinstance(each, ReadData)]

@@ -75,17 +75,17 @@ def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[
         clip.checkpoint_gradients(encoder.model)
     learner = Learner.of(run, _set_off(run, encoder, earlier, data), anchor)
     trained = data is not None and PRESETS[run.strategy.name].trained
-    trainer = build.trainer(run, learner, data, checkpoints, _following(on_step, done)) if data and trained else None
+    trainer = _trainer(run, learner, data, checkpoints, _following(on_step, done)) if data and trained else None
     distributed.by_first(lambda: _begin(run, checkpoints))
     if trainer:
         stage(_training(run, resumed_at))
         with _trackers(run, resumed_at) as own:
             trainer.trackers = [*own, *trackers]
             trainer.fit()
-    averages = _averages(trainer) if trainer else {}
-    made = _made(run, learner, averages.get("average"), earlier)
+    averaged = averages(trainer) if trainer else {}
+    made = made_of(run, learner, averaged.get("average"), earlier)
     student = learner.encoder_of(made)
-    kept = {**averages, "trained": learner.student} if run.average.is_result(run.strategy.name) else averages
+    kept = {**averaged, "trained": learner.student} if run.average.is_result(run.strategy.name) else averaged
     others = {name: learner.encoder_of(model) for name, model in kept.items() if model is not made}
     if suite:
         stage("judging the student")
@@ -118,13 +118,20 @@ def _set_off(run: RunConfig, encoder: Encoder, earlier: Sequence[Encoder], data:
     return encoder
 
 
-def _averages(trainer: Trainer) -> dict[str, DualEncoder]:
+def _trainer(
+    run: RunConfig, learner: Learner, data: TrainingData, checkpoints: Checkpoints, on_step: Callable[[int], None]
+) -> Trainer:
+    corrupt = build.corrupt_samples(run, data, checkpoints.step())
+    return build.trainer(run, learner, build.batches(run, learner, data), on_step, checkpoints, corrupt)
+
+
+def averages(trainer: Trainer) -> dict[str, DualEncoder]:
     """The teacher and the passive average at the end, where there are such."""
-    averages = {"teacher": trainer.teacher, **trainer.progress.followers}
-    return {name: each.module for name, each in averages.items() if isinstance(each, Teacher)}
+    followers = {"teacher": trainer.teacher, **trainer.progress.followers}
+    return {name: each.module for name, each in followers.items() if isinstance(each, Teacher)}
 
 
-def _made(run: RunConfig, learner: Learner, average: DualEncoder | None, earlier: Sequence[Encoder]) -> DualEncoder:
+def made_of(run: RunConfig, learner: Learner, average: DualEncoder | None, earlier: Sequence[Encoder]) -> DualEncoder:
     """What the strategy makes of what was trained, or of its average."""
     trained = average if average is not None and run.average.is_result(run.strategy.name) else learner.student
     match PRESETS[run.strategy.name].result:

@@ -33,7 +33,7 @@ class TrainingData:
 
     pairs: CaptionedImages
     labelled: LabelledImages | None
-    pool: Sequence[np.ndarray] = ()
+    pool: Sequence[np.ndarray] | np.ndarray = ()
 
     @property
     def listed(self) -> CaptionedImages | LabelledImages:

@@ -164,6 +164,17 @@ def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tup
     return rows | {f"mean of {kind}": (before[kind], after[kind]) for kind in KINDS if before[kind]}
 
 
+def solved(told: Mapping[str, Any], output: Path) -> None:
+    """The accuracies at every strength that was solved, what was taken, how it does, and where it was written."""
+    table = _table("percent, on the images that are chosen on", "strength", "ID", "OOD", "knowledge")
+    for row in told["candidates"]:
+        accuracies = [f"{100 * row[kind]['accuracy']:.1f}" if row[kind] else "" for kind in ("id", *KINDS)]
+        table.add_row(f"{row['strength']:g}{' *' if row['strength'] == told['strength'] else ''}", *accuracies)
+    console.print(table)
+    say(f"* was taken: strength {told['strength']:g} in the metric {told['metric']}")
+    report(told.get("report"), output)
+
+
 def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
     """The first corrupt training pairs that were passed over, if there were any, and the file that lists all."""
     if corrupt:

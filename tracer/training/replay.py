@@ -31,7 +31,7 @@ class Replay:
         UserError: if pool or bank are smaller than what a step shows of them.
     """
 
-    images: Sequence[np.ndarray] = ()
+    images: Sequence[np.ndarray] | np.ndarray = ()
     images_per_step: int = 0
     texts: Sequence[str] = ()
     texts_per_step: int = 0

@@ -4,7 +4,7 @@ import torch
 
 from tests.tolerances import FLOAT32, POWER
 from tracer.models import clip
-from tracer.models.pooled_features import pooled_features
+from tracer.models.last_maps import pooled_features
 
 BIAS = {"glyphs": "attnpool.c_proj.bias", "tiny-rn50": "attnpool.c_proj.bias"}
 

@@ -1,0 +1,277 @@
+"""What the frozen model makes of a run's images and texts: the features that its last linear maps are given, kept on disk."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tracer import __version__
+from tracer.config.schema import RunConfig
+from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
+from tracer.data.image_files import ImageFiles
+from tracer.data.images import CorruptSample
+from tracer.errors import UserError
+from tracer.evaluation.report_cache import state_of_images
+from tracer.models import clip
+from tracer.models.dual_encoder import Encoder
+from tracer.models.last_maps import LastMaps, pooled_features
+from tracer.runs import sources, training_data
+from tracer.runs.build import load_encoder
+from tracer.runs.training_data import TrainingData
+from tracer.tensor_files import digest, load_tensors, save_tensors
+from tracer.training.batches import in_order
+from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, require_few
+
+AT_ONCE = 256  # images or texts of a forward pass
+MOST_REPLAYED = 4000
+"""Images of a pool, and texts of a bank, that are looked at; 25 times as many were measured to keep no more."""
+
+Images = Sequence[np.ndarray] | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """A run's images and texts as features, which take their place: an image is a row (d,), and a tokenizer gives rows (n, width).
+
+    Attributes:
+        run: the run.
+        model: the whole pretrained model.
+        encoder: its last linear maps, as a model of such features.
+        data: training pairs, the same with labels where they have some, and the pool.
+        bank: further texts, where some are replayed.
+        suites: what a model is judged on, by what the suite is for.
+    """
+
+    run: RunConfig
+    model: Encoder
+    encoder: Encoder
+    data: TrainingData
+    bank: Sequence[str]
+    suites: Mapping[str, Suite]
+
+    @property
+    def maps(self) -> LastMaps:
+        """The pretrained maps; not to be changed."""
+        assert isinstance(self.encoder.model, LastMaps)
+        return self.encoder.model
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What a run reads, before any of it passes a model.
+
+    Attributes:
+        run: the run.
+        pairs: its training pairs.
+        labelled: the same with labels, where they have some.
+        pool: further images, where some are replayed.
+        suites: what a model is judged on, by what the suite is for.
+    """
+
+    run: RunConfig
+    pairs: CaptionedImages
+    labelled: LabelledImages | None
+    pool: Images
+    suites: Mapping[str, Suite]
+
+    @classmethod
+    def of(cls, run: RunConfig, suites: Mapping[str, Suite], most_pairs: int) -> Self:
+        """All that a run reads, of training pairs at most so many, drawn with its seed where there are more.
+
+        Raises:
+            UserError: as `training_data.of_run` does, and where the run reads none.
+        """
+        data = training_data.of_run(run, None)
+        if data is None:
+            raise UserError(f"strategy.name = {run.strategy.name} reads no training data: name a strategy that trains")
+        chosen = _drawn(len(data.pairs), most_pairs, run.seed)
+        labelled = data.labelled and _of_labelled(data.labelled, chosen)
+        pairs = CaptionedImages(_part(data.pairs.images, chosen), [data.pairs.captions[position] for position in chosen])
+        return cls(run, pairs, labelled, _part(data.pool, _drawn(len(data.pool), MOST_REPLAYED, run.seed)), suites)
+
+    @property
+    def count(self) -> int:
+        """How many images there are to pass the model."""
+        return (
+            len(self.pairs)
+            + len(self.pool)
+            + sum(len(images) for suite in self.suites.values() for images in suite.sets().values())
+        )
+
+    def gather(self, on_image: Callable[[int], None] = lambda count: None) -> Frozen:
+        """The features of all, by one pass of the pretrained model, or from files in the run's folder.
+
+        Images are seen as evaluation sees them, without random crops. Corrupt training and replay images are left out.
+
+        Args:
+            on_image: told how many images are done.
+
+        Raises:
+            UserError: if images cannot be read, features are not finite, or texts to replay are unfit.
+        """
+        run = self.run
+        torch.manual_seed(run.seed)
+        model = load_encoder(run)
+        clip.freeze(model.model, run.model.freeze)
+        passing = _Passing(model, run.output / "features", run.workers, on_image)
+        features, kept = passing.images(self.pairs.images, MAX_CORRUPT_SHARE)
+        pairs = CaptionedImages(features, [self.pairs.captions[position] for position in kept])
+        labelled = self.labelled and dataclasses.replace(self.labelled, images=features, labels=self.labelled.labels[kept])
+        pool = passing.images(self.pool, MAX_CORRUPT_SHARE)[0] if len(self.pool) else self.pool
+        suites = {what: _of_suite(suite, lambda images: passing.images(images)[0]) for what, suite in self.suites.items()}
+        bank = self._bank(model)
+        passing.remember([text for captions in pairs.captions for text in captions] + bank + _class_captions(self.suites.values()))
+        encoder = Encoder(LastMaps(clip.require_clip(model.model)).cpu(), stacked, stacked, passing.texts)
+        return Frozen(run, model, encoder, TrainingData(pairs, labelled, pool), bank, suites)
+
+    def _bank(self, model: Encoder) -> list[str]:
+        section = self.run.replay and self.run.replay.texts
+        if not section:
+            return []
+        texts = sources.bank(section, model, self.run.seed, self.run.texts_replayed)
+        return [texts[int(position)] for position in _drawn(len(texts), MOST_REPLAYED, self.run.seed)]
+
+
+class TextFeatures:
+    """Captions to features of a text tower (n, width), in the place of a tokenizer; each caption passes the tower once."""
+
+    def __init__(self, encoder: Encoder):
+        self._encoder = encoder
+        self.known: dict[str, Tensor] = {}
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        unseen = [*dict.fromkeys(text for text in captions if text not in self.known)]
+        for start in range(0, len(unseen), AT_ONCE):
+            chunk = unseen[start : start + AT_ONCE]
+            tokens = self._encoder.tokenize(chunk).to(next(self._encoder.model.parameters()).device)
+            self.known |= zip(chunk, pooled_features(self._encoder.model, tokens, "text").cpu(), strict=True)
+        return torch.stack([self.known[text] for text in captions])
+
+
+def stacked(images: Images) -> Tensor:
+    """Rows of features as a tensor (n, d), in the place of preprocessing."""
+    return torch.from_numpy(np.stack([*images]))
+
+
+class _Passing:
+    """A model's features, each kept in a file named by the content that it is of."""
+
+    def __init__(self, encoder: Encoder, folder: Path, workers: int, on_image: Callable[[int], None]):
+        self._encoder, self._folder, self._workers, self._on_image = encoder, folder, workers, on_image
+        self._model = repr((__version__, digest(encoder.model.state_dict()), clip.preprocessing(encoder.model)))
+        self._done = 0
+        self.texts = TextFeatures(encoder)
+
+    def images(self, images: Images, max_corrupt_share: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Features (n, d), and the positions (n,) of their images: all, or those that can be read where a share need not be."""
+        before = self._done
+        kept = self._kept(state_of_images(images), lambda: self._passed(_Readable(self._encoder, images, max_corrupt_share)))
+        self._tell(before + len(images))
+        return kept["features"].numpy(), kept["positions"].numpy()
+
+    def remember(self, captions: Sequence[str]) -> None:
+        """Have the features of captions at hand."""
+        different = [*dict.fromkeys(captions)]
+        kept = self._kept((text.encode() for text in different), lambda: {"features": self.texts(different)})
+        self.texts.known |= zip(different, kept["features"], strict=True)
+
+    def _passed(self, readable: "_Readable") -> dict[str, Tensor]:
+        features, positions, parameter = [], [], next(self._encoder.model.parameters())
+        for batch, kept in in_order(readable, range(len(readable)), self._workers):
+            features.append(pooled_features(self._encoder.model, batch.to(parameter.device, parameter.dtype)).float().cpu())
+            positions.append(kept)
+            self._tell(self._done + len(kept))
+        return {"features": torch.cat(features), "positions": torch.cat(positions)}
+
+    def _kept(self, content: Iterable[bytes], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        sha = hashlib.sha256(self._model.encode())
+        for part in content:
+            sha.update(hashlib.sha256(part).digest())
+        path = self._folder / f"{sha.hexdigest()[:32]}.safetensors"
+        if path.exists():
+            return load_tensors(path)
+        made = make()
+        if not made["features"].isfinite().all():
+            raise UserError(
+                "the pretrained model's features are not finite: its weights are too large to compute with, take others"
+            )
+        save_tensors(path, made, {})
+        return made
+
+    def _tell(self, done: int) -> None:
+        self._done = done
+        self._on_image(done)
+
+
+class _Readable(Dataset[tuple[Tensor, Tensor]]):
+    """Batches of preprocessed images with their positions, without those that cannot be read if a share of them may be so."""
+
+    def __init__(self, encoder: Encoder, images: Images, max_corrupt_share: float | None):
+        self.preprocess, self.images, self.max_corrupt_share = encoder.preprocess, images, max_corrupt_share
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // AT_ONCE)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        read, positions, corrupt = [], [], []
+        for position in range(number * AT_ONCE, min((number + 1) * AT_ONCE, len(self.images))):
+            try:
+                read.append(self.images[position])
+                positions.append(position)
+            except CorruptSample as error:
+                if self.max_corrupt_share is None:
+                    raise
+                corrupt.append(error)
+                require_few(corrupt, self.max_corrupt_share, len(self.images))
+        return self.preprocess(read), torch.tensor(positions)
+
+
+class _Part(Sequence[np.ndarray]):
+    """Some images of a sequence that reads or draws each when it is asked for."""
+
+    def __init__(self, images: Images, positions: np.ndarray):
+        self._images, self._positions = images, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[int(self._positions[index])]
+
+
+def _part(images: Images, positions: np.ndarray) -> Images:
+    match images:
+        case ImageFiles(paths=paths, border=border):
+            return ImageFiles([paths[position] for position in positions], border)
+        case _:
+            return images[positions] if isinstance(images, np.ndarray) else _Part(images, positions)
+
+
+def _drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """At most so many of all positions, in their order."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def _of_labelled(images: LabelledImages, positions: np.ndarray) -> LabelledImages:
+    return dataclasses.replace(images, images=_part(images.images, positions), labels=images.labels[positions])
+
+
+def _of_suite(suite: Suite, features: Callable[[Images], np.ndarray]) -> Suite:
+    def of(images: LabelledImages) -> LabelledImages:
+        return dataclasses.replace(images, images=features(images.images))
+
+    ood, knowledge = ({name: of(images) for name, images in sets.items()} for sets in (suite.ood, suite.knowledge))
+    return Suite(of(suite.in_distribution), ood, knowledge)
+
+
+def _class_captions(suites: Iterable[Suite]) -> list[str]:
+    sets = [images for suite in suites for images in suite.sets().values()]
+    return [template.format(name) for images in sets for name in images.class_names for template in images.templates]
