@@ -11,6 +11,7 @@ import numpy as np
 from tracer import __version__
 from tracer.data.datasets import Suite
 from tracer.data.image_files import ImageFiles
+from tracer.data.images import CorruptSample
 from tracer.evaluation.report import evaluate
 from tracer.models.dual_encoder import Encoder
 from tracer.storage import write_text
@@ -52,12 +53,15 @@ def state_of(suite: Suite) -> str:
 
 
 def state_of_images(images: Sequence[np.ndarray] | np.ndarray) -> Iterator[bytes]:
-    """What tells images from others: of files the path, size and time of change, else the pixels."""
+    """What tells images from others: of files the path, size and time of change, else the pixels, or why they cannot be read."""
     if isinstance(images, ImageFiles):
         yield str(images.border).encode()
         for path in images.paths:
             state = path.stat()
             yield f"{path} {state.st_size} {state.st_mtime_ns}".encode(errors="surrogateescape")
     else:
-        for image in images:
-            yield image.tobytes()
+        for position in range(len(images)):
+            try:
+                yield images[position].tobytes()
+            except CorruptSample as error:
+                yield str(error).encode(errors="surrogateescape")

@@ -53,8 +53,12 @@ class Regression:
 
     def solved(self, metric: str, strength: float) -> Encoder:
         """The model of features with the map that solves it, everything else as pretrained."""
-        weights = limit(self.problem, Distillation(strength, Static(), self.metrics[metric]))
-        return dataclasses.replace(self._frozen.encoder, model=with_image_map(self._frozen.maps, weights))
+        changed = with_image_map(self._frozen.maps, self.solved_weights(metric, strength))
+        return dataclasses.replace(self._frozen.encoder, model=changed)
+
+    def solved_weights(self, metric: str, strength: float) -> Array:
+        """The map that solves it, (k, d), or (k, d + 1) with its bias as last column."""
+        return limit(self.problem, Distillation(strength, Static(), self.metrics[metric]))
 
 
 def text_directions(frozen: Frozen) -> Array:
