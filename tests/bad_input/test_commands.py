@@ -215,6 +215,6 @@ def test_is_told(case, folder, capsys):
 def test_no_answer_in_time_fails(folder, capsys, monkeypatch):
     """The command answers whatever exception ends it, but not this one."""
     monkeypatch.setattr(cases, "SECONDS_TO_ANSWER", 1)
-    monkeypatch.setattr("tracer.cli._strategies", lambda options: time.sleep(3))
+    monkeypatch.setattr("tracer.commands.strategies", lambda options: time.sleep(3))
     with pytest.raises(cases.Late):
         assert_told(Case("", "strategies", ""), folder, capsys)

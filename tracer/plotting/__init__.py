@@ -9,6 +9,7 @@ from tracer.looks import LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
 from tracer.plotting.merges import merges
 from tracer.plotting.network import displacement
+from tracer.plotting.predictions import predictions
 from tracer.plotting.results import averages, gaps, horizons, interpolations, reliability, samples, trade_off
 from tracer.plotting.style import STYLE, canvas, save
 from tracer.plotting.sweeps import Sweep, settings, sweep
@@ -28,6 +29,7 @@ __all__ = [
     "horizons",
     "interpolations",
     "merges",
+    "predictions",
     "reliability",
     "samples",
     "save",

@@ -164,6 +164,20 @@ def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tup
     return rows | {f"mean of {kind}": (before[kind], after[kind]) for kind in KINDS if before[kind]}
 
 
+def prediction(rows: Sequence[Mapping[str, Any]], recommended: int, reason: str, output: Path) -> None:
+    """The settings that were predicted, which of them to take and why, and where it was written."""
+    table = _table("predicted, percent", "strategy", "strength", "rate", "ID", "OOD", "knowledge", "ID ECE", "OOD ECE")
+    for position, row in enumerate(rows):
+        cells = [(kind, "accuracy") for kind in ("id", *KINDS)] + [("id", "ece"), ("ood", "ece")]
+        figures = [f"{100 * row[kind][measure]:.1f}" if row[kind] else "" for kind, measure in cells]
+        strength = "" if row["strength"] is None else f"{row['strength']:g}"
+        star = " *" if position == recommended else ""
+        table.add_row(Text(row["strategy"]), f"{strength}{star}", f"{row['learning_rate']:g}", *figures)
+    console.print(table)
+    say(f"* {reason}")
+    say(f"written to {output}: tracer train takes recommended.yaml")
+
+
 def solved(told: Mapping[str, Any], output: Path) -> None:
     """The accuracies at every strength that was solved, what was taken, how it does, and where it was written."""
     table = _table("percent, on the images that are chosen on", "strength", "ID", "OOD", "knowledge")

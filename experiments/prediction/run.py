@@ -1,0 +1,160 @@
+"""What is predicted on last maps, beside what full fine-tuning measured. Writes predictions.json and tenths.json beside this file.
+
+Every setting of experiments/replay that its files hold (frontiers, strategies, amounts, horizons) is simulated for each of its
+five pretrained models on features of validation and test suite; a full run of a tenth of the length is made for the frontiers.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracer.config.schema import RunConfig
+from tracer.evaluation import across_runs
+from tracer.evaluation.report import evaluate
+from tracer.last_layer.features import Frozen, Listed
+from tracer.last_layer.pace import Paces
+from tracer.last_layer.prediction import measured_paces
+from tracer.last_layer.simulation import LAST_MAPS, simulate
+from tracer.models.dual_encoder import Encoder
+from tracer.models.merging import interpolate
+from tracer.runs.sources import evaluation_suite
+from tracer.strategies import PRESETS
+from tracer.terminal import console
+
+HERE = Path(__file__).parent
+REPLAY = HERE.parent / "replay"
+PARTS = ("frontiers", "strategies", "amounts", "horizons")
+TENTH = 30  # steps, of 300
+Line = dict[str, Any]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}")
+    options.add_argument("--runs", type=Path, default=Path("runs/prediction"), help="folder of features and single runs")
+    options.add_argument("--processes", type=int, default=2)
+    options.add_argument("--tenths", action="store_true", help="run the tenths instead")
+    arguments = options.parse_args()
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(REPLAY))
+    if arguments.tenths:
+        tenths(arguments)
+        return
+    kept = HERE / "predictions.json"
+    lines = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    for part in arguments.parts:
+        lines = [line for line in lines if line["part"] != part]
+        found = [*predicted(part, arguments.runs)]
+        lines += found
+        write(kept, lines)
+
+
+def predicted(part: str, folder: Path) -> Iterator[Line]:
+    """Lines of a part: what each measured line was, and what is predicted of it, with and without the paces of whole towers."""
+    measured = {(line["name"], line["model"]): line for line in json.loads((REPLAY / f"{part}.json").read_text(encoding="utf-8"))}
+    planned = [(cell, model) for cell in cells_of(part, measured) for model in module("cells").MODELS]
+    with console.progress(part, len(planned)) as advance:
+        for done, (cell, model) in enumerate(planned, start=1):
+            run = cell.job(model, 0, folder, "test").run.model_copy(update={"output": folder})
+            yield from of_cell(part, cell, run, measured)
+            advance(done)
+
+
+def of_cell(part: str, cell: Any, run: RunConfig, measured: dict[tuple[str, str], Line]) -> Iterator[Line]:
+    """The lines of one cell and model, its interpolations among them."""
+    frozen, paced = frozen_of(run)
+    model = Path(str(run.model.pretrained)).stem.removeprefix("glyphs-")
+    students = {"paced": simulate(run, frozen, paced), "last maps": simulate(run, frozen, LAST_MAPS)}
+    yield line_of(part, cell.name, measured[cell.name, model], students, frozen)
+    for share in cell.interpolations:
+        name = f"wise_ft {share:g} of {cell.name}"
+        yield line_of(
+            part, name, measured[name, model], {how: mixed(each, frozen, share) for how, each in students.items()}, frozen
+        )
+
+
+def mixed(student: Encoder, frozen: Frozen, share: float) -> Encoder:
+    """A share of the way from the start to a simulated student."""
+    start = simulate(
+        frozen.run.model_copy(update={"strategy": frozen.run.strategy.model_copy(update={"name": "zero_shot"})}), frozen
+    )
+    start.model.paces = student.model.paces  # type: ignore[union-attr]
+    start.model.load_state_dict(interpolate(start.model, student.model, share).state_dict())
+    return start
+
+
+def line_of(part: str, name: str, line: Line, students: dict[str, Encoder], frozen: Frozen) -> Line:
+    """A measured line with its predictions, on the suite that measured it and on the one to choose on."""
+    told = {key: line[key] for key in ("method", "steps", "model", "learning_rate", "strength", "what", "text") if key in line}
+    judged = {
+        f"{how}, {suite}": judge(student, frozen, suite) for how, student in students.items() for suite in ("test", "validation")
+    }
+    return {"part": part, "name": name, **told, "measured": {key: line[key] for key in across_runs.MEASURES}, **judged}
+
+
+def judge(student: Encoder, frozen: Frozen, suite: str) -> dict[str, float]:
+    row = {"report": evaluate(student, frozen.suites[suite])}
+    return {name: round(across_runs.measure(row, name), 5) for name in across_runs.MEASURES}
+
+
+def frozen_of(run: RunConfig) -> tuple[Frozen, Paces]:
+    """Features for a run and its paces, kept for all that share its model, what is frozen, and what is replayed."""
+    key = run.model.model_dump_json(), run.replay and run.replay.model_dump_json(include={"images", "texts"})
+    if key not in _KEPT:
+        suites = {
+            split: evaluation_suite(run.evaluation.model_copy(update={"split": split}))  # type: ignore[union-attr]
+            for split in ("test", "validation")
+        }
+        listed = Listed.of(run, suites, 10**6)
+        frozen = listed.gather()
+        _KEPT[key] = frozen, measured_paces(listed, frozen)
+    return _KEPT[key]
+
+
+_KEPT: dict[tuple[str, str | None], tuple[Frozen, Paces]] = {}
+
+
+def cells_of(part: str, measured: dict[tuple[str, str], Line]) -> list[Any]:
+    """The part's cells that were measured and train, without heads and earlier runs."""
+    horizons = sorted({line["steps"] for line in measured.values()})
+    planned = module("run").PARTS[part](argparse.Namespace(horizons=horizons, runs=Path("runs/replay")))
+    names = {name for name, _ in measured}
+    return [cell for cell in planned if cell.name in names and PRESETS[cell.method].trained]
+
+
+@cache
+def module(name: str) -> Any:
+    """A module of experiments/replay."""
+    if name == "run":
+        source = importlib.util.spec_from_file_location("replay_run", REPLAY / "run.py")
+        assert source
+        assert source.loader
+        found = importlib.util.module_from_spec(source)
+        source.loader.exec_module(found)
+        return found
+    return importlib.import_module(name)
+
+
+def tenths(arguments: argparse.Namespace) -> None:
+    """Full runs of a tenth of the frontiers' length, the plainest of predictors that train."""
+    cells = module("cells")
+    planned = module("run").PARTS["frontiers"](arguments)
+    short = [cells.Cell(cell.name, cell.method, TENTH, cell.changes, cell.interpolations, cell.told) for cell in planned]
+    found = cells.run(short, cells.MODELS, [0], "test", arguments.runs / "tenths", arguments.processes)
+    write(HERE / "tenths.json", found)
+
+
+def write(path: Path, lines: list[Line]) -> None:
+    text = ",\n ".join(json.dumps(line) for line in lines)
+    path.write_text(f"[\n {text}\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

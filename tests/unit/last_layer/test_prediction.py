@@ -1,0 +1,79 @@
+"""What is predicted and recommended, and the files that tell it."""
+
+import json
+
+import pytest
+
+from tracer.cli import main
+from tracer.config import loading
+from tracer.last_layer import grid
+from tracer.last_layer.prediction import recommended
+
+
+def row(accuracy, ood=None, kept=1.0):
+    return {"id": {"accuracy": accuracy}, "ood": {} if ood is None else {"accuracy": ood}, "kept": {"pool": kept}}
+
+
+def test_the_recommended_has_the_best_ood_among_the_feasible():
+    rows = [row(0.98, 0.7), row(0.975, 0.8), row(0.969, 0.95), row(0.972, 0.8)]
+    assert recommended(rows) == 1
+    assert recommended(rows[::-1]) == 2
+
+
+def test_without_shifted_sets_it_moves_the_pool_least():
+    assert recommended([row(0.98, kept=0.7), row(0.975, kept=0.9), row(0.96, kept=1.0)]) == 1
+
+
+class TestGrid:
+    def test_every_setting_is_a_run_of_its_own(self):
+        run = loading.validate({"strategy": {"terms": {"fd": 250.0}}, "optimization": {"learning_rate": 3e-4}}, "here")
+        runs = grid.settings(run)
+        assert len({each.effect() for each in runs}) == len(runs) >= 60
+        assert {each.optimization.learning_rate for each in runs} == {1e-4, 3e-4, 9e-4}
+        assert {each.strategy.terms.fd for each in runs if each.strategy.name == "tracer"} == {250.0}
+        assert all((each.replay is None) == (each.strategy.name != "replay_distillation") for each in runs)
+
+    def test_what_is_replayed_stays(self):
+        run = loading.validate({"replay": {"images": {"kind": "noise"}, "terms": {"fd": 250.0}}}, "here")
+        replayed = [each for each in grid.settings(run) if each.strategy.name == "replay_distillation"]
+        assert {(each.replay.images.kind, each.replay.terms.fd) for each in replayed} == {("noise", 250.0)}
+        assert len({each.replay.strength for each in replayed}) == 3
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory):
+    """A folder of a prediction of a few short runs."""
+    folder = tmp_path_factory.mktemp("predicted")
+    given = [f"output={folder}", "model.architecture=glyphs", "optimization.total_steps=6", "optimization.batch_size=16"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "RATES", (1.0,))
+        patch.setattr(grid, "STRENGTHS", {name: grid.STRENGTHS[name][:1] for name in ("flyp", "wise_ft", "replay_distillation")})
+        assert main(["predict", *given, "--pairs", "100"]) == 0
+    return folder / "prediction"
+
+
+class TestCommand:
+    def test_every_setting_has_a_row(self, predicted):
+        told = json.loads((predicted / "prediction.json").read_text())
+        assert [each["strategy"] for each in told["rows"]] == ["flyp", "wise_ft", "replay_distillation"]
+        for each in told["rows"]:
+            assert each["kept"].keys() == {*each["sets"], "pool"}
+            assert 0 < each["kept"]["pool"] < 1
+        assert told["paces"][0] > 2
+        assert told["task"]["effective"] < told["task"]["features"] == 257
+        assert 0 < told["pools"]["the task's own images"]["coverage"] < told["pools"]["what is replayed"]["coverage"] <= 1
+
+    def test_training_takes_what_is_recommended(self, predicted):
+        told = json.loads((predicted / "prediction.json").read_text())
+        run = loading.load(predicted / "recommended.yaml", [])
+        taken = told["rows"][told["recommended"]]
+        assert run.strategy.name == taken["strategy"]
+        assert run.optimization.learning_rate == taken["learning_rate"]
+        assert (predicted / "recommended.yaml").read_text().startswith(f"# {taken['strategy']}")
+
+    def test_the_page_has_figure_and_reason(self, predicted):
+        told = json.loads((predicted / "prediction.json").read_text())
+        page = (predicted / "prediction.html").read_text()
+        assert told["reason"] in page
+        assert "data:image/png;base64," in page
+        assert page.count('class="recommended"') == 1

@@ -1,0 +1,46 @@
+"""The settings that a prediction compares: every strategy at several strengths and learning rates."""
+
+from typing import Any
+
+from tracer.config import loading
+from tracer.config.schema import RunConfig
+from tracer.strategies import PRESETS
+
+RATES = (1 / 3, 1.0, 3.0)  # of the configuration's learning rate
+STRENGTHS: dict[str, tuple[dict[str, Any], ...]] = {
+    "flyp": ({},),
+    "wise_ft": tuple({"strategy": {"interpolation": share}} for share in (0.3, 0.5, 0.7)),
+    "l2_sp": tuple({"strategy": {"strength": strength}} for strength in (0.003, 0.03, 0.3, 3.0)),
+    "static_distillation": tuple({"strategy": {"strength": strength}} for strength in (0.03, 0.1, 0.3, 0.9)),
+    "ema_distillation": tuple({"strategy": {"strength": strength}} for strength in (0.9, 3.0, 30.0)),
+    "tracer": tuple({"strategy": {"strength": strength}} for strength in (0.3, 0.9, 3.0, 10.0)),
+    "replay_distillation": tuple({"replay": {"strength": strength}} for strength in (0.1, 1.0, 10.0)),
+}
+"""What is varied of each strategy, by sections of the configuration."""
+
+
+def settings(run: RunConfig) -> list[RunConfig]:
+    """Runs that differ from one in strategy, strength and learning rate alone; what is replayed, in replay's own alone.
+
+    Of the strategy's section, terms and penalties that were written are kept where a strategy uses them.
+    """
+    return [_with(run, name, changes, rate) for rate in RATES for name, variants in STRENGTHS.items() for changes in variants]
+
+
+def _with(run: RunConfig, name: str, changes: dict[str, Any], rate: float) -> RunConfig:
+    written = run.model_dump(mode="json", exclude_unset=True, exclude={"average", "replay", "strategy"})
+    values = {**written, "strategy": {**_used(run, name), "name": name, **changes.get("strategy", {})}}
+    if "replay" in changes:
+        replay = run.replay.model_dump(mode="json", exclude_unset=True) if run.replay else {}
+        values["replay"] = {**replay, **changes["replay"]}
+    rates = {"learning_rate": float(f"{rate * run.optimization.learning_rate:.2g}")}
+    values["optimization"] = {**values.get("optimization", {}), **rates}
+    return loading.validate(values, f"{name} in the prediction")
+
+
+def _used(run: RunConfig, name: str) -> dict[str, Any]:
+    """What is written of the strategy's section that another strategy uses too."""
+    used = PRESETS[name].settings
+    written = run.strategy.model_dump(mode="json", exclude_unset=True, exclude={"name", "strength", "interpolation", "kernel"})
+    terms = {term: weight for term, weight in written.pop("terms", {}).items() if f"terms.{term}" in used}
+    return {key: value for key, value in written.items() if key in used} | ({"terms": terms} if terms else {})
