@@ -118,6 +118,14 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_last_layer(parsers)
 
+    diagnose = parsers.add_parser("diagnose", help="say what fine-tuning changed in a model, where, and what it forgot")
+    _add_configuration(diagnose)
+    diagnose.add_argument("--weights", required=True, help="fine-tuned weights: a file, or the folder of a run")
+    diagnose.add_argument("--before", help="what they started from, likewise (default: model.pretrained)")
+    diagnose.add_argument("--images", help="folder of images to compare answers on, without classes (default: evaluation's sets)")
+    diagnose.add_argument("--output", help="folder for diagnosis.json and a figure (default: diagnosis in the run's output)")
+    diagnose.set_defaults(command=commands.diagnose)
+
     strategies = parsers.add_parser("strategies", help="list the strategies that strategy.name takes")
     strategies.set_defaults(command=commands.strategies)
 

@@ -154,16 +154,29 @@ def solve(options: argparse.Namespace) -> None:
     console.solved(told, output)
 
 
+def diagnose(options: argparse.Namespace) -> None:
+    run = _configuration(options)
+    weights = _weights(options.weights)
+    before = None if options.before is None else _weights(options.before, "--before")
+    images = None if options.images is None else paths.given(options.images, "--images")
+    output = run.output / "diagnosis" if options.output is None else paths.given(options.output, "--output")
+    paths.require_folder(output, "--output")
+    from tracer.runs import diagnosis
+    from tracer.terminal import console
+
+    console.diagnosis(diagnosis.diagnose(run, weights, before, images, output, console.say), output)
+
+
 def _require_pairs(options: argparse.Namespace) -> None:
     if options.pairs < 2:
         raise UserError(f"--pairs is {options.pairs}: choose at least 2")
 
 
-def _weights(text: str) -> Path:
-    """The weights that --weights names by their file or by a run's folder."""
-    path = paths.given(text, "--weights")
+def _weights(text: str, option: str = "--weights") -> Path:
+    """The weights that an option names by their file or by a run's folder."""
+    path = paths.given(text, option)
     path = path / "student.safetensors" if path.is_dir() else path
-    return storage.require_regular(path, f"--weights is {path}, which")
+    return storage.require_regular(path, f"{option} is {path}, which")
 
 
 def average(options: argparse.Namespace) -> None:

@@ -92,7 +92,7 @@ def _configuration(setting: str, pretrained: str, arguments: argparse.Namespace)
 
 def see(encoder: Encoder, suite: Suite) -> Seen:
     """What every layer says of every set's images."""
-    return {name: activations(encoder, images, list(LAYERS)) for name, images in suite.sets().items()}
+    return {name: activations(encoder, images.images, list(LAYERS)) for name, images in suite.sets().items()}
 
 
 def compare(one: Seen, other: Seen) -> Alike:

@@ -7,6 +7,9 @@ import numpy as np
 
 from tracer.errors import UserError
 
+Images = Sequence[np.ndarray] | np.ndarray
+"""n images, each uint8 (height, width, 3); an array or anything indexed like one."""
+
 
 @dataclass(frozen=True)
 class CaptionedImages:
@@ -17,7 +20,7 @@ class CaptionedImages:
         captions: for each image the captions it may be paired with; one is drawn each time the image is used.
     """
 
-    images: Sequence[np.ndarray] | np.ndarray
+    images: Images
     captions: Sequence[Sequence[str]]
 
     def __post_init__(self) -> None:
@@ -42,7 +45,7 @@ class LabelledImages:
             label accepts are not to be chosen from. None: each class is its own label.
     """
 
-    images: Sequence[np.ndarray] | np.ndarray
+    images: Images
     labels: np.ndarray
     class_names: tuple[str, ...]
     templates: tuple[str, ...]

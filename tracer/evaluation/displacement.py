@@ -8,17 +8,19 @@ from torch import Tensor, nn
 from tracer.errors import UserError
 
 _WRAPPER = "clip."  # what a CLIP's towers are held under
+_TRUNK = "visual.trunk."  # timm's towers are held under it
 _THROUGH_NUMBER = re.compile(r"\D*\.\d+(?=\.)")
 
 
 def block(name: str) -> str:
     """The block that a parameter belongs to, by its name.
 
-    A transformer's layer (transformer.resblocks.11), or else a tower's part (visual.layer3, visual.attnpool, text_projection).
+    A transformer's layer (transformer.resblocks.11), or else a tower's part (visual.layer3, visual.trunk.norm, text_projection).
     """
     name = name.removeprefix(_WRAPPER)
     numbered = _THROUGH_NUMBER.match(name)
-    return numbered[0] if numbered else ".".join(re.sub(r"\.(weight|bias)$", "", name).split(".")[:2])
+    parts = 3 if name.startswith(_TRUNK) else 2
+    return numbered[0] if numbered else ".".join(re.sub(r"\.(weight|bias)$", "", name).split(".")[:parts])
 
 
 @torch.no_grad()

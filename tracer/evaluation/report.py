@@ -63,13 +63,22 @@ def answers(encoder: Encoder, suite: Suite, workers: int = 0) -> dict[str, Tenso
         if words not in classifiers:
             classifiers[words] = classifier(encoder, *words)
         found[name] = logits(encoder, images, classes=classifiers[words], workers=workers)
-        broken = int((~found[name].isfinite()).any(dim=-1).sum())
-        if broken:
-            raise UserError(
-                f"the model's answers to {broken} of {len(found[name])} images of the set {name} are not finite: its weights are"
-                " too large to compute with; take others, or train with a lower optimization.learning_rate"
-            )
+        require_finite(found[name], name)
     return found
+
+
+def require_finite(answers: Tensor, name: str) -> None:
+    """Refuse logits (n, labels) of a set of which some are not finite.
+
+    Raises:
+        UserError: that says of how many images.
+    """
+    broken = int((~answers.isfinite()).any(dim=-1).sum())
+    if broken:
+        raise UserError(
+            f"the model's answers to {broken} of {len(answers)} images of the set {name} are not finite: its weights are"
+            " too large to compute with; take others, or train with a lower optimization.learning_rate"
+        )
 
 
 def _mean(parts: Iterable[dict[str, float]]) -> dict[str, float]:

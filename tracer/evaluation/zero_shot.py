@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tracer.data.datasets import LabelledImages
+from tracer.data.datasets import Images, LabelledImages
 from tracer.models.dual_encoder import Encoder
 from tracer.training.batches import in_order
 
@@ -49,17 +49,33 @@ def logits(
     """
     if classes is None:
         classes = classifier(encoder, images.class_names, images.templates)
-    parts, scale = [], encoder.model.logit_scale / encoder.temperature
-    for embeddings in image_embeddings(encoder, images, batch_size, workers):
-        features = F.normalize(embeddings, dim=-1)
-        parts.append((scale * features @ classes.T).float().cpu())
-    answers = torch.cat(parts)
-    return answers if images.accepted is None else largest(answers, images.accepted)
+    embedded = image_embeddings(encoder, images.images, batch_size, workers)
+    return torch.cat([of_embeddings(encoder, each, classes, images.accepted) for each in embedded])
 
 
 @torch.inference_mode()
-def image_embeddings(encoder: Encoder, images: LabelledImages, batch_size: int = 256, workers: int = 0) -> Iterator[Tensor]:
-    """Image embeddings (batch, k) of a set, before any normalisation, batch by batch; the model is put in eval mode.
+def of_embeddings(
+    encoder: Encoder, embeddings: Tensor, classes: Tensor, accepted: Sequence[tuple[int, ...]] | None = None
+) -> Tensor:
+    """Logits (n, labels) of image embeddings (n, k), as `logits` has them of the images."""
+    scale = encoder.model.logit_scale / encoder.temperature
+    answers = (scale * F.normalize(embeddings, dim=-1) @ classes.T).float().cpu()
+    return answers if accepted is None else largest(answers, accepted)
+
+
+@torch.inference_mode()
+def image_embeddings(encoder: Encoder, images: Images, batch_size: int = 256, workers: int = 0) -> Iterator[Tensor]:
+    """Image embeddings (batch, k), before any normalisation, batch by batch; the model is put in eval mode.
+
+    Raises:
+        UserError: if an image cannot be read.
+    """
+    for batch in inputs(encoder, images, batch_size, workers):
+        yield encoder.model.encode_image(batch)
+
+
+def inputs(encoder: Encoder, images: Images, batch_size: int = 256, workers: int = 0) -> Iterator[Tensor]:
+    """What the image tower takes of images, batch by batch; the model is put in eval mode.
 
     Raises:
         UserError: if an image cannot be read.
@@ -68,7 +84,7 @@ def image_embeddings(encoder: Encoder, images: LabelledImages, batch_size: int =
     parameter = next(encoder.model.parameters())
     batches = _Preprocessed(encoder, images, batch_size)
     for batch in in_order(batches, range(len(batches)), workers):
-        yield encoder.model.encode_image(batch.to(parameter.device, parameter.dtype))
+        yield batch.to(parameter.device, parameter.dtype)
 
 
 def largest(logits: Tensor, accepted: Sequence[tuple[int, ...]]) -> Tensor:
@@ -83,10 +99,10 @@ def largest(logits: Tensor, accepted: Sequence[tuple[int, ...]]) -> Tensor:
 
 
 class _Preprocessed(Dataset[Tensor]):
-    """The images of a set as batches for a model."""
+    """Images as batches for a model."""
 
-    def __init__(self, encoder: Encoder, images: LabelledImages, batch_size: int):
-        self.preprocess, self.images, self.batch_size = encoder.preprocess, images.images, batch_size
+    def __init__(self, encoder: Encoder, images: Images, batch_size: int):
+        self.preprocess, self.images, self.batch_size = encoder.preprocess, images, batch_size
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)

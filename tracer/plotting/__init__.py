@@ -7,6 +7,7 @@ Figures of the theory are in modules of their own, which only those import who d
 
 from tracer.looks import LOOKS, Look
 from tracer.plotting.curves import Curve, Panel, curves
+from tracer.plotting.diagnosis import diagnosis
 from tracer.plotting.merges import merges
 from tracer.plotting.network import displacement
 from tracer.plotting.predictions import predictions
@@ -24,6 +25,7 @@ __all__ = [
     "averages",
     "canvas",
     "curves",
+    "diagnosis",
     "displacement",
     "gaps",
     "horizons",

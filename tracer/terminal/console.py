@@ -189,6 +189,41 @@ def solved(told: Mapping[str, Any], output: Path) -> None:
     report(told.get("report"), output)
 
 
+def diagnosis(told: Mapping[str, Any], output: Path) -> None:
+    """What became of answers on each set and of each block, the verdict, and where all was written."""
+    columns = ("images", "same\nanswer", "KL", "cosine", "acc.\nbefore", "acc.\nafter", "forgotten", "learnt")
+    answers = _table("percent; KL(before || after) in nats; forgotten of those right before", "set", *columns)
+    for name, row in told["sets"].items():
+        answers.add_row(Text(name), str(row["images"]), *_answered(row))
+    console.print(answers)
+    columns = ("moved", "in task\nspace", "random", "hits\nothers", "CKA\ntask", "CKA\nothers", "SVCCA\ntask", "SVCCA\nothers")
+    blocks = _table("percent; CKA and SVCCA to the pretrained block", "block", *columns)
+    for row in told["blocks"]:
+        shares = [_optional(row.get(name), "{:.0f}", 100) for name in ("inside", "random", "effect")]
+        seen = [
+            (row.get("similarity", {}).get(where) or {}, measure) for measure in ("cka", "svcca") for where in ("task", "others")
+        ]
+        alike = [_optional(similarity.get(measure), "{:.3f}") for similarity, measure in seen]
+        blocks.add_row(Text(row["name"].replace("transformer.", "")), f"{100 * row['displacement']:.1f}", *shares, *alike)
+    console.print(blocks)
+    say(told["verdict"])
+    say(f"written to {output}")
+
+
+def _answered(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a set; those of accuracy are empty where there are no labels."""
+    same = [f"{100 * row['agreement']:.1f}", f"{row['kl']:.3f}", f"{row['cosine']:.3f}"]
+    accuracies = [_optional(row.get(name), "{:.1f}", 100) for name in ("accuracy_before", "accuracy_after")]
+    if "right_before" not in row:
+        return [*same, *accuracies, "", ""]
+    right, wrong = row["right_before"], row["images"] - row["right_before"]
+    return [*same, *accuracies, f"{row['forgotten']} of {right}", f"{row['learnt']} of {wrong}"]
+
+
+def _optional(value: float | None, text: str, scale: float = 1) -> str:
+    return "" if value is None else text.format(scale * value)
+
+
 def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
     """The first corrupt training pairs that were passed over, if there were any, and the file that lists all."""
     if corrupt:

@@ -4,7 +4,6 @@ import torch
 
 from tests.models import TINY_ARCHITECTURES
 from tests.tolerances import BATCHED_LOGITS
-from tracer.data.datasets import LabelledImages
 from tracer.errors import UserError
 from tracer.evaluation.activations import activations
 from tracer.models import clip
@@ -15,8 +14,7 @@ LAYERS = ("avgpool", "layer1", "layer3", "attnpool")
 
 @pytest.fixture
 def images():
-    pixels = np.random.default_rng(0).integers(256, size=(7, 32, 32, 3), dtype=np.uint8)
-    return LabelledImages(pixels, np.zeros(7, dtype=np.int64), ("one",), ("the digit {}",))
+    return np.random.default_rng(0).integers(256, size=(7, 32, 32, 3), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def test_positions_of_a_map_are_samples_in_the_order_of_the_images(encoder, imag
     }
     tower = encoder.model.image_tower()
     with torch.no_grad():
-        stem = tower.stem(encoder.preprocess(list(images.images)))
+        stem = tower.stem(encoder.preprocess(list(images)))
         third = tower.layer3(tower.layer2(tower.layer1(stem))).double().numpy()
     assert np.array_equal(seen["layer3"][4 * 2 + 3], third[2, :, 1, 1])  # image 2, its last position
     assert seen["layer3"].dtype == np.float64
@@ -43,7 +41,7 @@ def test_positions_of_a_map_are_samples_in_the_order_of_the_images(encoder, imag
 def test_the_last_layer_is_the_embedding(encoder, images):
     seen = activations(encoder, images, ["attnpool"])
     with torch.no_grad():
-        embeddings = encoder.model.encode_image(encoder.preprocess(list(images.images))).double().numpy()
+        embeddings = encoder.model.encode_image(encoder.preprocess(list(images))).double().numpy()
     assert np.array_equal(seen["attnpool"], embeddings)
 
 
