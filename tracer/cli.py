@@ -118,13 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_last_layer(parsers)
 
-    diagnose = parsers.add_parser("diagnose", help="say what fine-tuning changed in a model, where, and what it forgot")
-    _add_configuration(diagnose)
-    diagnose.add_argument("--weights", required=True, help="fine-tuned weights: a file, or the folder of a run")
-    diagnose.add_argument("--before", help="what they started from, likewise (default: model.pretrained)")
-    diagnose.add_argument("--images", help="folder of images to compare answers on, without classes (default: evaluation's sets)")
-    diagnose.add_argument("--output", help="folder for diagnosis.json and a figure (default: diagnosis in the run's output)")
-    diagnose.set_defaults(command=commands.diagnose)
+    _add_diagnosing(parsers)
 
     strategies = parsers.add_parser("strategies", help="list the strategies that strategy.name takes")
     strategies.set_defaults(command=commands.strategies)
@@ -186,6 +180,16 @@ def _add_last_layer(parsers: Any) -> None:
     solve.add_argument("--output", help="folder for the model and solve.json (default: solved in the run's output)")
     _add_same_images(solve)
     solve.set_defaults(command=commands.solve)
+
+
+def _add_diagnosing(parsers: Any) -> None:
+    diagnose = parsers.add_parser("diagnose", help="say what fine-tuning changed in a model, where, and what it forgot")
+    _add_configuration(diagnose)
+    diagnose.add_argument("--weights", required=True, help="fine-tuned weights: a file, or the folder of a run")
+    diagnose.add_argument("--before", help="what they started from, likewise (default: model.pretrained)")
+    diagnose.add_argument("--images", help="folder of images to compare answers on, without classes (default: evaluation's sets)")
+    diagnose.add_argument("--output", help="folder for diagnosis.json and a figure (default: diagnosis in the run's output)")
+    diagnose.set_defaults(command=commands.diagnose)
 
 
 def _add_pairs(parser: argparse.ArgumentParser) -> None:

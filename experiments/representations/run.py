@@ -24,7 +24,7 @@ from tracer.demo.settings import CAROT, CHOSEN
 from tracer.evaluation import across_runs
 from tracer.evaluation.activations import activations
 from tracer.evaluation.intervals import Interval, interval
-from tracer.evaluation.similarity import cka, svcca
+from tracer.evaluation.similarity import MEASURES
 from tracer.models.dual_encoder import Encoder
 from tracer.runs import sources
 from tracer.runs.build import load_encoder
@@ -41,7 +41,6 @@ LAYERS = {
     "layer4": "layer 4",
     "attnpool": "pooling",
 }
-MEASURES = {"cka": cka, "svcca": svcca}
 KINDS = {"id": "ID", "ood": "OOD", "knowledge": "knowledge"}
 SLOW = "flyp, TRACER's rate"
 # method, optimization, strategy of `comparison.configuration`

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from tracer.data.datasets import Images
 from tracer.evaluation.activations import activations
 from tracer.evaluation.displacement import block, relative_displacement
-from tracer.evaluation.similarity import cka, svcca
+from tracer.evaluation.similarity import MEASURES
 from tracer.evaluation.task_subspace import Share, together
 from tracer.models.dual_encoder import DualEncoder, Encoder
 
 TOWER = "visual."  # what open_clip calls the image tower
 POSITIONS = 4  # of each image, whose representations are compared
-MEASURES = {"cka": cka, "svcca": svcca}
+FOLLOWS = 0.8  # of a random change's part outside the task subspace: a change with less of it follows the task's images
 LEFT = 0.95  # of CKA: a block below it has left the pretrained representation
 Row = dict[str, Any]
 
@@ -26,20 +26,16 @@ def blocks(before: DualEncoder, after: DualEncoder) -> list[Row]:
     """
     moved = relative_displacement(after, before)
     last = [block(_name(before, projection)) for projection in before.projections()]
-    parameters = {block(name): parameter for name, parameter in before.named_parameters() if parameter.ndim}
-    rows = [
-        {"name": name, "tower": "image" if name.startswith(TOWER) else "text", "displacement": moved[name]} for name in parameters
-    ]
+    names = dict.fromkeys(block(name) for name, parameter in before.named_parameters() if parameter.ndim)
+    rows = [{"name": name, "tower": "image" if name.startswith(TOWER) else "text", "displacement": moved[name]} for name in names]
     return sorted(rows, key=lambda row: (row["tower"], row["name"] in last, "embed" not in row["name"]))
 
 
 def layers(model: DualEncoder, names: Sequence[str]) -> dict[str, str]:
     """Which module of the image tower puts out what a block says: of blocks that are modules they, of the projection the tower."""
-    tower = model.image_tower()
-    modules = dict(tower.named_modules())
+    modules = {f"{TOWER}{name}": name for name, _ in model.image_tower().named_modules()}
     last = block(_name(model, model.projections()[0]))
-    own = {name: name.removeprefix(TOWER) for name in names if name.removeprefix(TOWER) in modules}
-    return own | ({last: ""} if last in names and last not in own else {})
+    return {name: modules.get(name, "") for name in names if name in modules or name == last}
 
 
 def similarity(models: Sequence[Encoder], images: Images, layers: Mapping[str, str]) -> dict[str, dict[str, float]]:
@@ -82,13 +78,15 @@ def _forgot(sets: Mapping[str, Row]) -> str:
         share = row["forgotten"] / row["right_before"]
         return (
             f"Most was forgotten on {name}: of {row['right_before']} images that were answered right {row['forgotten']}"
-            f" ({_percent(share)}) are wrong now, and {row['learnt']} others are right now; accuracy went from"
+            f" ({_percent(share)}) are wrong now, and of the others {row['learnt']} are right; accuracy went from"
             f" {_percent(row['accuracy_before'])} to {_percent(row['accuracy_after'])}."
         )
     name, row = min(sets.items(), key=lambda item: item[1]["agreement"])
+    if row["agreement"] == 1:
+        return "Every image has the top answer that it had."
     return (
-        f"Answers changed most on {name}: {_percent(1 - row['agreement'])} of the images have another top answer. Without labels"
-        " that does not say which was right."
+        f"Answers changed most on {name}: {_percent(1 - row['agreement'])} of the images have another top answer. Which was right"
+        " does not show without labels."
     )
 
 
@@ -106,7 +104,7 @@ def _left(rows: Sequence[Row]) -> str:
         lowest = min(seen, key=seen.__getitem__)
         first = next((name for name, alike in seen.items() if alike < LEFT), None)
         if first is None:
-            return f"On {words} every block stays close to the pretrained one (CKA at least {seen[lowest]:.2f}, in {lowest})."
+            return f"On {words} every block stays close to the pretrained one (CKA at least {seen[lowest]:.2f})."
         return f"On {words} CKA falls below {LEFT} first in {first} and is lowest in {lowest} ({seen[lowest]:.2f})."
     return ""
 
@@ -115,16 +113,16 @@ def _directions(change: Mapping[str, float | None]) -> str:
     share, random, effect = (change[name] for name in ("inside", "random", "effect"))
     if share is None or random is None:
         return "How much of the change lies in the task subspace was not measured."
-    follows = "it follows the task's images" if share > random else "it does not follow the task's images, as their gradients do"
     told = (
-        f"Of the image tower's change {_percent(share)} lies in the task subspace, where a random one would have {_percent(random)}:"
-        f" {follows}."
+        f"Of the image tower's change {_percent(share)} lies in the task subspace, where a random one would have {_percent(random)}"
     )
+    follows = 1 - share < FOLLOWS * (1 - random)
+    told += ": it follows the task's images." if follows else ": the task's images alone do not explain it."
     if effect is None:
         return told
     through = f"{told} Of what it does to the maps' outputs on other images {_percent(effect)} comes through the task subspace"
     if effect > 0.5:
-        return f"{through}: mostly in directions that the task uses too, which only other images tell apart from it (replay)."
+        return f"{through}: mostly in directions that the task uses too, where showing other images (replay) can hold the model."
     return f"{through}: mostly in directions that the task hardly uses, so that weights held there would cost it little."
 
 

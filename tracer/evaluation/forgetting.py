@@ -65,9 +65,9 @@ def changes(before: Tensor, after: Tensor, labels: Tensor | None = None) -> dict
         labels: (n,), if they are known.
 
     Returns:
-        `images`, n; `agreement`, the share whose top answer is the same; `kl`, the mean KL(pretrained || fine-tuned) of the softmax,
-        in nats. With labels also `accuracy_before` and `accuracy_after`; `right_before`, how many images were answered right, and
-        `forgotten`, how many of them are not now; `learnt`, how many of the others are right now.
+        `images`, n; `agreement`, the share whose top answer is the same; `kl`, the mean KL(pretrained || fine-tuned) of the
+        softmax, in nats. With labels also `accuracy_before` and `accuracy_after`; `right_before`, how many images were answered
+        right, and `forgotten`, how many of them are not now; `learnt`, how many of the others are right now.
     """
     old, new = (logits.double().log_softmax(dim=-1) for logits in (before, after))
     told = {

@@ -64,3 +64,6 @@ def _centred(one: ArrayLike, other: ArrayLike) -> list[np.ndarray]:
     if any((side == side[:1]).all() for side in sides):
         raise UserError("activations that are the same for all samples resemble nothing: take more samples, or another layer")
     return [side - side.mean(axis=0) for side in sides]
+
+
+MEASURES = {"cka": cka, "svcca": svcca}

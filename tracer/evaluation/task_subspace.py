@@ -1,14 +1,15 @@
 """Where fine-tuning changed the linear maps of an image tower: inside the subspace that the task's images reach, or outside it.
 
-The *task subspace* of a linear map is the span of the inputs that it has on the task's images: the fewest directions that hold
-`ENERGY` of the sum of their squares (its *rank* many). A map's change is then D = D P + D Q, with the projector P onto that subspace
-and Q onto its complement, and |D P|^2 / |D|^2 is the share inside. A change in a random direction has rank / width of it inside.
+The *task subspace* of a linear map is the span of the inputs that it has on the task's images, at all positions: the fewest
+directions that hold `ENERGY` of the sum of their squares, *rank* many. With the projectors P onto it and Q onto its complement a
+change D of the map has two parts, D P + D Q, and |D P|^2 / |D|^2 is its share inside; a random change has rank / width there.
 
 What the change does to the map's outputs on other images has the two parts, too: with their inputs x, |D P x|^2 and |D Q x|^2.
 
 Source: TRACER, arXiv 2605.29380 (task subspace and orthogonal complement, there of one map's features).
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from tracer.models.dual_encoder import DualEncoder, Encoder
 
 ENERGY = 0.99
 AT_ONCE = 128  # images
-ROWS = 1024  # inputs of a map that are looked at of so many images, drawn at random from all positions of all of them
+LOOKED_AT = 16384  # inputs of a map at most, drawn at random from all positions of all images
 _aten = torch.ops.aten
 
 
@@ -38,8 +39,8 @@ class Share(NamedTuple):
         inputs: how many were looked at; with fewer than `width` the rank is too small.
         size: |D|^2, the squared Frobenius norm of the change.
         inside: |D P|^2 / |D|^2; None where nothing changed.
-        effect: the sum of |D P x|^2 over that of |D P x|^2 + |D Q x|^2 for the inputs x of other images; None where nothing changed,
-            or where there are no other images.
+        effect: the sum of |D P x|^2 over that of |D P x|^2 + |D Q x|^2 for the inputs x of other images; None where nothing
+            changed, or there are no other images.
     """
 
     name: str
@@ -76,7 +77,7 @@ def shares(before: Encoder, after: DualEncoder, images: Images, others: Images |
 
 
 def together(found: Sequence[Share]) -> dict[str, float | None]:
-    """Several maps' changes as one: `inside`, what random changes of the same sizes would have there, `random`, and the mean `effect`."""
+    """Several maps' changes as one: `inside`, what random ones of these sizes would have there, `random`, and the mean `effect`."""
     total = sum(each.size for each in found)
     effects = [each.effect for each in found if each.effect is not None]
     return {
@@ -102,15 +103,21 @@ class _Map:
 
     def add(self, rows: Tensor) -> None:
         """Take in inputs (n, width of all groups)."""
-        grouped = rows.cpu().double().unflatten(1, (self.groups, -1)).transpose(0, 1)
+        grouped = _double(rows).unflatten(1, (self.groups, -1)).transpose(0, 1)
         self.inputs += len(rows)
-        self.moment = self.moment + grouped.mT @ grouped
+        self.moment = self.moment.to(grouped) + grouped.mT @ grouped
 
     def matrices(self, parameter: Tensor) -> Tensor:
         """The map's weights (groups, out, d) in a parameter of that shape."""
-        weights = parameter.detach().as_strided(*self._view)
+        weights: Tensor = parameter.detach().as_strided(*self._view)
         oriented = weights.T if weights.ndim == 2 else weights.flatten(1)
-        return oriented.cpu().double().unflatten(0, (self.groups, -1))
+        grouped: Tensor = _double(oriented).unflatten(0, (self.groups, -1))
+        return grouped
+
+
+def _double(tensor: Tensor) -> Tensor:
+    """In float64, which not every accelerator has."""
+    return (tensor if tensor.is_cuda else tensor.cpu()).double()
 
 
 def _maps(encoder: Encoder, images: Images, workers: int) -> dict[Any, _Map]:
@@ -118,6 +125,7 @@ def _maps(encoder: Encoder, images: Images, workers: int) -> dict[Any, _Map]:
     seen = _SecondMoments(encoder.model.image_tower())
     with torch.no_grad(), _plain_attention():
         for batch in inputs(encoder, images, AT_ONCE, workers):
+            seen.most = math.ceil(LOOKED_AT * len(batch) / len(images))
             with seen:
                 encoder.model.encode_image(batch)
     return seen.maps
@@ -150,9 +158,10 @@ class _SecondMoments(TorchDispatchMode):
     """
 
     def __init__(self, tower: nn.Module):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._names = {each.untyped_storage().data_ptr(): name for name, each in tower.named_parameters() if each.ndim > 1}
         self._generator = torch.Generator().manual_seed(0)
+        self.most = LOOKED_AT  # inputs of a map that are drawn of a batch
         self.maps: dict[tuple[str, Any], _Map] = {}
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -173,7 +182,7 @@ class _SecondMoments(TorchDispatchMode):
         return self.maps.setdefault((name, weights.storage_offset()), _Map(name, weights, groups))
 
     def _drawn(self, there: int) -> Tensor:
-        return torch.randperm(there, generator=self._generator)[:ROWS]
+        return torch.randperm(there, generator=self._generator)[: self.most]
 
     def _patches(
         self, images: Tensor, size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]

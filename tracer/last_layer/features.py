@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from tracer import __version__
 from tracer.config.schema import RunConfig
-from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
+from tracer.data.datasets import CaptionedImages, Images, LabelledImages, Suite
 from tracer.data.image_files import ImageFiles
 from tracer.data.images import CorruptSample
 from tracer.errors import UserError
@@ -31,8 +31,6 @@ from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, require_few
 AT_ONCE = 256  # images or texts of a forward pass
 MOST_REPLAYED = 4000
 """Images of a pool, and texts of a bank, that are looked at; 25 times as many were measured to keep no more."""
-
-Images = Sequence[np.ndarray] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from tracer.averaging import Static
+from tracer.data.datasets import Images
 from tracer.errors import UserError
-from tracer.last_layer.features import Frozen, Images
+from tracer.last_layer.features import Frozen
 from tracer.models.dual_encoder import Encoder
 from tracer.models.last_maps import LastMaps
 from tracer.number_checks import Array

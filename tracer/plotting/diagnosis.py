@@ -11,7 +11,7 @@ from tracer.plotting.style import PAGE_WIDTH, canvas, plain
 
 Row = Mapping[str, Any]
 TASK, OTHERS, RANDOM = "#0072B2", "#D55E00", "0.45"  # Okabe and Ito's blue and vermilion, and a grey
-MOST_LABELS = 32  # that fit below one another's panels
+WIDE, NARROW = 30, 18  # labels that fit below a panel on the left and on the right
 
 
 def diagnosis(told: Mapping[str, Any]) -> Figure:
@@ -28,11 +28,11 @@ def diagnosis(told: Mapping[str, Any]) -> Figure:
         _similarity(axes[1, 0], image)
         _shares(axes[2, 0], image)
         for axis in axes[:, 0]:
-            _name_blocks(axis, image, named=axis is axes[2, 0])
+            _name_blocks(axis, image, WIDE, named=axis is axes[2, 0])
         _answers(axes[0, 1], sets)
         _forgotten(axes[1, 1], sets)
         _displacement(axes[2, 1], text, "text tower")
-        _name_blocks(axes[2, 1], text)
+        _name_blocks(axes[2, 1], text, NARROW)
     return figure
 
 
@@ -77,12 +77,14 @@ def _forgotten(axis: Axes, sets: Mapping[str, Row]) -> None:
     if not labelled:
         _bars(axis, sets, [row["kl"] for row in sets.values()], 0, 0.7, RANDOM)
         axis.set(title="KL(pretrained || fine-tuned)", xlabel="nats")
+        axis.set_xlim(left=0)
         return
     for name, color, offset in (("forgotten", OTHERS, -0.2), ("learnt", TASK, 0.2)):
         shares = [100 * row[name] / row["images"] for row in labelled.values()]
         _bars(axis, labelled, shares, offset, 0.38, color, name)
     axis.set(title="right before, wrong now, and back", xlabel="% of images")
-    axis.legend()
+    axis.set_xlim(right=1.5 * axis.get_xlim()[1])  # room for the legend
+    axis.legend(loc="center right")
 
 
 def _bars(
@@ -93,9 +95,9 @@ def _bars(
     axis.set_ylim(len(sets) - 0.5, -0.5)
 
 
-def _name_blocks(axis: Axes, rows: Sequence[Row], named: bool = True) -> None:
-    """Blocks below the axis, each by the end of its name; of very many every second."""
-    step = -(-len(rows) // MOST_LABELS)
+def _name_blocks(axis: Axes, rows: Sequence[Row], most: int, named: bool = True) -> None:
+    """At most so many blocks below the axis, each by the end of its name."""
+    step = -(-len(rows) // most)
     short = [".".join(row["name"].removeprefix("visual.").split(".")[-2:]) for row in rows]
     axis.set_xticks(range(0, len(rows), step), [plain(name) if named else "" for name in short[::step]], rotation=90)
     axis.set_xlim(-0.5, len(rows) - 0.5)

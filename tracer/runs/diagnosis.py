@@ -18,6 +18,7 @@ from tracer.data.datasets import CaptionedImages, Images, LabelledImages, Suite
 from tracer.errors import UserError
 from tracer.evaluation import diagnosis
 from tracer.evaluation.forgetting import Shown, compared
+from tracer.evaluation.similarity import MEASURES
 from tracer.evaluation.task_subspace import Share, shares, together
 from tracer.evaluation.zero_shot import classifier
 from tracer.models.dual_encoder import Encoder
@@ -47,7 +48,7 @@ class Material:
     @property
     def others(self) -> dict[str, Images]:
         """All but the task's."""
-        return {name: shown.images for name, shown in self.sets.items() if name != "id"}
+        return {name: shown.images for name, shown in self.sets.items() if name != "id" or not shown.labelled}
 
     @classmethod
     def of(cls, run: RunConfig, images: Path | None) -> Self:
@@ -81,8 +82,8 @@ def diagnose(
     Writes diagnosis.json and a figure, diagnosis.png and .svg.
 
     Args:
-        run: names the architecture, the pretrained weights, the suite whose sets are looked at, and in `data` the task's images; where
-            that is left out, those of the suite's ID set stand for the task.
+        run: names the architecture, the pretrained weights, the suite whose sets are looked at, and in `data` the task's images;
+            where that is left out, those of the suite's ID set stand for the task.
         weights: the fine-tuned weights.
         before: the pretrained weights, instead of those that the configuration names.
         images: a folder of images to look at instead of the suite's; they need no classes.
@@ -185,7 +186,7 @@ def _similarity(
     for block in layers:
         by_set = {name: seen[block] for name, seen in on_sets.items()}
         others = [by_set[name] for name in shown.others]
-        mean = {measure: float(np.mean([each[measure] for each in others])) for measure in diagnosis.MEASURES} if others else None
+        mean = {measure: float(np.mean([each[measure] for each in others])) for measure in MEASURES} if others else None
         found[block] = {"similarity": {"task": on_task.get(block), "others": mean, "sets": by_set}}
     return found
 

@@ -192,22 +192,28 @@ def solved(told: Mapping[str, Any], output: Path) -> None:
 def diagnosis(told: Mapping[str, Any], output: Path) -> None:
     """What became of answers on each set and of each block, the verdict, and where all was written."""
     columns = ("images", "same\nanswer", "KL", "cosine", "acc.\nbefore", "acc.\nafter", "forgotten", "learnt")
-    answers = _table("percent; KL(before || after) in nats; forgotten of those right before", "set", *columns)
+    answers = _table("percent; KL(before || after) in nats; forgotten of those right before, learnt of the others", "set", *columns)
     for name, row in told["sets"].items():
         answers.add_row(Text(name), str(row["images"]), *_answered(row))
     console.print(answers)
     columns = ("moved", "in task\nspace", "random", "hits\nothers", "CKA\ntask", "CKA\nothers", "SVCCA\ntask", "SVCCA\nothers")
     blocks = _table("percent; CKA and SVCCA to the pretrained block", "block", *columns)
-    for row in told["blocks"]:
-        shares = [_optional(row.get(name), "{:.0f}", 100) for name in ("inside", "random", "effect")]
-        seen = [
-            (row.get("similarity", {}).get(where) or {}, measure) for measure in ("cka", "svcca") for where in ("task", "others")
-        ]
-        alike = [_optional(similarity.get(measure), "{:.3f}") for similarity, measure in seen]
-        blocks.add_row(Text(row["name"].replace("transformer.", "")), f"{100 * row['displacement']:.1f}", *shares, *alike)
+    for tower in ("image", "text"):
+        blocks.add_row(f"{tower} tower", style="bold")
+        for row in told["blocks"]:
+            if row["tower"] == tower:
+                name = row["name"].removeprefix("visual.").removeprefix("transformer.")
+                blocks.add_row(Text(name), f"{100 * row['displacement']:.1f}", *_of_block(row))
     console.print(blocks)
     say(told["verdict"])
     say(f"written to {output}")
+
+
+def _of_block(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a block, those empty that were not measured."""
+    shares = [_optional(row.get(name), "{:.0f}", 100) for name in ("inside", "random", "effect")]
+    seen = [(row.get("similarity", {}).get(where) or {}, measure) for measure in ("cka", "svcca") for where in ("task", "others")]
+    return [*shares, *(_optional(similarity.get(measure), "{:.3f}") for similarity, measure in seen)]
 
 
 def _answered(row: Mapping[str, Any]) -> list[str]:
@@ -217,7 +223,7 @@ def _answered(row: Mapping[str, Any]) -> list[str]:
     if "right_before" not in row:
         return [*same, *accuracies, "", ""]
     right, wrong = row["right_before"], row["images"] - row["right_before"]
-    return [*same, *accuracies, f"{row['forgotten']} of {right}", f"{row['learnt']} of {wrong}"]
+    return [*same, *accuracies, f"{row['forgotten']}/{right}", f"{row['learnt']}/{wrong}"]
 
 
 def _optional(value: float | None, text: str, scale: float = 1) -> str:

@@ -60,6 +60,29 @@ def test_tokens_of_a_transformer_are_samples(images, architectures):
     assert seen["transformer.resblocks.1"].shape == (7 * tokens, vision["width"])
 
 
+def test_some_positions_of_each_image_are_the_same_in_every_model(encoder, images):
+    """Drawn without repetition, by image: the same ones of layers of one size, and all where there are no more."""
+    everything, some = activations(encoder, images, LAYERS), activations(encoder, images, LAYERS, positions=5)
+    assert {name: len(values) for name, values in some.items()} == {"avgpool": 35, "layer1": 35, "layer3": 28, "attnpool": 7}
+    for name in ("layer3", "attnpool"):
+        assert np.array_equal(some[name], everything[name])
+    drawn = {}
+    for name in ("avgpool", "layer1"):
+        by_image = everything[name].reshape(7, 64, -1)
+        drawn[name] = [
+            [int(np.flatnonzero((by_image[i] == row).all(axis=1))[0]) for row in rows]
+            for i, rows in enumerate(some[name].reshape(7, 5, -1))
+        ]
+    assert drawn["avgpool"] == drawn["layer1"]
+    assert all(len(set(positions)) == 5 for positions in drawn["layer1"])
+    assert len({tuple(positions) for positions in drawn["layer1"]}) == 7
+
+
+def test_the_tower_itself_is_a_layer(encoder, images):
+    seen = activations(encoder, images, ["", "attnpool"])
+    assert np.array_equal(seen[""], seen["attnpool"])
+
+
 def test_a_layer_that_is_not_there_is_named(encoder, images):
     with pytest.raises(UserError, match=r"no layer 'layer9' \(did you mean 'layer"):
         activations(encoder, images, ["layer1", "layer9"])
