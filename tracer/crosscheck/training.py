@@ -5,7 +5,7 @@ On a linear dual encoder with the linearised loss, plain SGD, all pairs in every
 random batches are where the theory is not exact.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -110,7 +110,7 @@ def train(
     distillation, decay = strategy.distillation, strategy.prepare(problem).weight_decay
     batches = PairBatches(problem, steps, draws, _replay(problem, distillation))
     start = problem.initial_weights
-    start = _trained_probe(problem) @ start if isinstance(strategy, LPFT) else start.copy()
+    start = _trained_probe(problem, batches) @ start if isinstance(strategy, LPFT) else start.copy()
     model, anchor = (LinearDualEncoder(torch.from_numpy(start), logit_scale or 1.0) for _ in range(2))
     if isinstance(strategy, ZeroShot):
         still = np.repeat(start[None], steps + 1, axis=0)
@@ -193,9 +193,10 @@ def _replay(problem: Problem, distillation: Distillation) -> Tensor | None:
     return torch.from_numpy((vectors * np.sqrt(np.maximum(values, 0) * len(values))).T)
 
 
-def _trained_probe(problem: Problem) -> Array:
+def _trained_probe(problem: Problem, batches: PairBatches) -> Array:
     """The linear probe (k, k), trained to convergence by gradient descent: the same trainer, on the pretrained embeddings."""
-    posed = probe(problem)
+    embedded = batches.images.numpy() @ problem.initial_weights.T
+    posed = replace(probe(problem), pairs=(embedded, batches.texts.numpy()))
     curvatures = task_curvatures(posed)
     single = 1 / curvatures[curvatures > 0]  # a step of this size takes off one mode's error, and blows up that of stiffer ones
     rates = np.concatenate([single[:last] for last in range(len(single), 0, -1)])

@@ -5,8 +5,9 @@ from functools import partial, singledispatch
 from tracer.averaging import Clock
 from tracer.errors import UserError
 from tracer.schedules import Schedule, constant
+from tracer.theory.decoupled_modes import DecoupledModes
 from tracer.theory.modes import modes_of
-from tracer.theory.path import DecoupledModes, Solution, WeightPath
+from tracer.theory.path import Solution, WeightPath
 from tracer.theory.problem import LearningProblem
 from tracer.theory.recursion import CoupledModes, Stepping, propagate
 from tracer.theory.stability import max_learning_rate, resonates
@@ -58,7 +59,7 @@ def gradient_descent(
     stepping = Stepping(learning_rate, Clock(steps, update_every), distillation.kernel, schedule, heavy_ball)
     solution = descent_of(posed, distillation, stepping, allow_unstable)
     steady = schedule is constant and update_every == 1
-    return WeightPath(problem, strategy, steps, solution, learning_rate if steady else None, heavy_ball)
+    return WeightPath(problem, posed, strategy, steps, solution, learning_rate if steady else None, heavy_ball)
 
 
 @singledispatch
@@ -74,7 +75,7 @@ def descent_of(posed: LearningProblem, distillation: Distillation, stepping: Ste
     if modes.coupled:
         return CoupledModes(modes.gradient, modes.curvatures, modes.teacher_curvatures, modes.basis, stepping)
     propagators = partial(propagate, modes.curvatures, modes.teacher_curvatures, stepping)
-    return DecoupledModes(modes.gradient, modes.curvatures, modes.basis, propagators)
+    return DecoupledModes(modes.gradient, modes.basis, propagators)
 
 
 def _require_stable(posed: LearningProblem, distillation: Distillation, stepping: Stepping) -> None:

@@ -11,8 +11,9 @@ from scipy import special
 from tracer.averaging import Beta, Exponential, Kernel, PowerLaw, Static, Uniform
 from tracer.errors import UserError
 from tracer.number_checks import POSITIVE, Array, number
+from tracer.theory.decoupled_modes import DecoupledModes
 from tracer.theory.modes import modes_of, teacher_spectrum
-from tracer.theory.path import DecoupledModes, Solution, WeightPath
+from tracer.theory.path import Solution, WeightPath
 from tracer.theory.problem import LearningProblem
 from tracer.theory.recursion import Propagators, times_within
 from tracer.theory.strategies import Posed, Strategy
@@ -62,7 +63,8 @@ def gradient_flow(problem: Posed, strategy: Strategy, *, duration: float) -> Wei
             second moment, strategy and problem have no solution together, or (when asked) a time lies outside the run.
     """
     number("duration", duration, POSITIVE)
-    return WeightPath(problem, strategy, duration, flow_of(strategy.prepare(problem), strategy, duration))
+    posed = strategy.prepare(problem)
+    return WeightPath(problem, posed, strategy, duration, flow_of(posed, strategy, duration))
 
 
 @singledispatch
@@ -71,7 +73,7 @@ def flow_of(posed: LearningProblem, strategy: Strategy, duration: float) -> Solu
     distillation = strategy.distillation
     teacher_curvatures, modes = teacher_spectrum(posed, distillation), modes_of(posed, distillation)
     integrator = _Integrator(modes.curvatures, teacher_curvatures, hazard(distillation.kernel), duration)
-    return DecoupledModes(modes.gradient, modes.curvatures, modes.basis, integrator.propagate)
+    return DecoupledModes(modes.gradient, modes.basis, integrator.propagate)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,18 @@ class _Integrator:
             nodes, position = np.unique(np.log(x[late]), return_inverse=True)
             states[late] = self._integrate(nodes)[position]
         student, teacher, impulse = states[:, 0], states[:, 1], states[:, 2]
-        return Propagators(student[:, 0], teacher[:, 0], student[:, 1], teacher[:, 1], impulse[:, 0], impulse[:, 1])
+        gap = self._gap_response(student, teacher)
+        return Propagators(student[:, 0], teacher[:, 0], student[:, 1], teacher[:, 1], gap, impulse[:, 0], impulse[:, 1])
+
+    def _gap_response(self, student: Array, teacher: Array) -> Array:
+        """Student minus teacher in response, (m, d), of decays and responses (m, 2, d).
+
+        Where a mode has converged, both responses are 1 / sigma and their difference would be round-off: there it is taken
+        from the decays, which are (1 - sigma response).
+        """
+        converged = np.abs(student[:, 0]) < 0.5
+        from_decay = np.divide(teacher[:, 0] - student[:, 0], self._curvatures, out=np.zeros_like(student[:, 0]), where=converged)
+        return np.where(converged, from_decay, student[:, 1] - teacher[:, 1])
 
     def _expansion(self, time: float) -> Array:
         """Student, teacher and impulse, each a decay and a response, (3, 2, d), after so short a time that they are linear."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import Generic, Protocol
 
 import numpy as np
@@ -10,13 +9,20 @@ from numpy.typing import ArrayLike
 
 from tracer.errors import UserError
 from tracer.number_checks import Array, real
+from tracer.theory import modal_weights
+from tracer.theory.decoupled_modes import DecoupledModes
+from tracer.theory.geometry import Geometry, Risk, describe, fitting, forgetting, ood_risk
 from tracer.theory.limits import limit
-from tracer.theory.recursion import Propagators
+from tracer.theory.matrix_checks import matrix, positive_semidefinite
+from tracer.theory.modal_weights import ModalWeights
+from tracer.theory.modes import teacher_spectrum
+from tracer.theory.problem import Problem
 from tracer.theory.strategies import Posed, Strategy
+from tracer.theory.subspace import Subspace
 
 
 class Solution(Protocol):
-    """What a path is computed by: displacements from the start at the given times (m,), (m, k, d) each or what reshapes to it."""
+    """What a path is computed by: displacements from the start at times (m,), new arrays of (m, k, d) or what reshapes to it."""
 
     def student(self, times: Array) -> Array: ...
 
@@ -25,42 +31,6 @@ class Solution(Protocol):
     def gap(self, times: Array) -> Array: ...
 
     def impulse(self, times: Array) -> Array: ...
-
-
-class DecoupledModes:
-    """A solution whose modes do not interact: scalars per mode multiply the initial gradient.
-
-    Args:
-        gradient: G_0 in the modes, (rows, modes).
-        curvatures: of the undistilled loss in each mode, (modes,).
-        basis: a column for each mode, (columns, modes), into which displacements turn back; rows x columns is k x d.
-        propagate: propagators at the given times.
-    """
-
-    def __init__(self, gradient: Array, curvatures: Array, basis: Array, propagate: Callable[[Array], Propagators]) -> None:
-        self._gradient, self._curvatures, self._basis = gradient, curvatures, basis
-        self._propagate = lru_cache(maxsize=4)(lambda key: propagate(np.array(key)))
-
-    def response(self, times: Array) -> Propagators:
-        """Propagators at the given times, (m, modes) each."""
-        return self._propagate(tuple(times.tolist()))
-
-    def student(self, times: Array) -> Array:
-        return self._displacement(self.response(times).student_response)
-
-    def teacher(self, times: Array) -> Array:
-        return self._displacement(self.response(times).teacher_response)
-
-    def gap(self, times: Array) -> Array:
-        return self._displacement(self.response(times).gap_response(self._curvatures))
-
-    def impulse(self, times: Array) -> Array:
-        return self._displacement(self.response(times).response_impulse)
-
-    def _displacement(self, responses: Array) -> Array:
-        moved = -self._gradient * responses[:, None, :]
-        (rows, modes), columns = self._gradient.shape, len(self._basis)
-        return (moved.reshape(len(moved) * rows, modes) @ self._basis.T).reshape(len(moved), rows, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +43,7 @@ class WeightPath(Generic[Posed]):
 
     Attributes:
         problem: what is learned.
+        posed: the problem as the strategy poses it: its initial weights are where training starts.
         strategy: how it is learned.
         horizon: last time of the run.
         solution: what computes the displacements.
@@ -81,20 +52,19 @@ class WeightPath(Generic[Posed]):
     """
 
     problem: Posed
+    posed: Posed
     strategy: Strategy
     horizon: float
     solution: Solution
     learning_rate: float | None = None
     heavy_ball: float = 0.0
 
-    @cached_property
-    def posed(self) -> Posed:
-        """The problem as the strategy poses it: its initial weights are where training starts."""
-        return self.strategy.prepare(self.problem)
-
     def weights(self, t: ArrayLike) -> Array:
         """The strategy's weights: the student's, or what WiSE-FT makes of them."""
-        return self.posed.initial_weights + self.strategy.interpolation * self._at(self.solution.student, t)
+        moved = self._at(self.solution.student, t)
+        moved *= self.strategy.interpolation
+        moved += self.posed.initial_weights
+        return moved
 
     def student(self, t: ArrayLike) -> Array:
         """The student's weights, before any interpolation."""
@@ -116,6 +86,56 @@ class WeightPath(Generic[Posed]):
         """The force summed over the steps before t, each times its learning rate (in the flow, its integral up to t)."""
         return self._force_of(self._at(self.solution.impulse, t))
 
+    def gap_norm(self, t: ArrayLike) -> Array:
+        """|W - Wbar|, a number or (m,)."""
+        gaps = self._modal_gaps(t)
+        return _norm(self.gap(t), (-2, -1)) if gaps is None else _norm(gaps, -1)
+
+    def force_norm(self, t: ArrayLike) -> Array:
+        """|strength (W - Wbar) D|, a number or (m,)."""
+        gaps = self._modal_gaps(t)
+        if gaps is None:
+            return _norm(self.force(t), (-2, -1))
+        return _norm(gaps * teacher_spectrum(self.posed, self.strategy.distillation), -1)
+
+    def geometry(self, t: ArrayLike, subspace: Subspace | None = None) -> Geometry[Array]:
+        """`describe` of the weights in the problem, numbers or (m,) each.
+
+        Where the modes decouple, this, `forgetting`, `ood_risk` and the norms of gap and force make no weights, so that they cost
+        little more than the recursion. Any other subspace than one of eigenvectors, the default, takes the weights themselves.
+
+        Raises:
+            UserError: if the path is not of a `Problem`, and as `describe` does.
+        """
+        problem = self._problem
+        space = problem.task_subspace if subspace is None else fitting(subspace, problem.initial_weights)
+        modal = self._modal_weights(t)
+        inside = None if modal is None else modal.inside(space)
+        if modal is None or inside is None:
+            return Geometry(*self._each(t, 6, lambda weights: describe(problem, weights, space)))
+        return Geometry(*(value.reshape(np.shape(t)) for value in modal_weights.describe(problem, modal, inside)))
+
+    def forgetting(self, t: ArrayLike, second_moment: Array) -> Array:
+        """`geometry.forgetting` of the problem's initial weights on inputs of second moment D (d, d), a number or (m,).
+
+        Raises:
+            UserError: as that does.
+        """
+        start, modal = self._problem.initial_weights, self._modal_weights(t)
+        moment = positive_semidefinite("second_moment", second_moment, start.shape[1])
+        if modal is None:
+            return self._each(t, 1, lambda weights: (forgetting(weights, start, moment),)).reshape(np.shape(t))
+        return modal_weights.forgetting(modal, start, moment).reshape(np.shape(t))
+
+    def ood_risk(self, t: ArrayLike, ideal: Array, second_moment: Array, subspace: Subspace) -> Risk[Array]:
+        """`geometry.ood_risk` of the weights, numbers or (m,) each; arguments and errors as there."""
+        ideal = matrix("ideal", ideal, *self._problem.initial_weights.shape)
+        moment, modal = positive_semidefinite("second_moment", second_moment, ideal.shape[1]), self._modal_weights(t)
+        if modal is None:
+            return Risk(*self._each(t, 4, lambda weights: ood_risk(weights, ideal, moment, subspace)))
+        risk = modal_weights.ood_risk(modal, ideal, moment, fitting(subspace, ideal))
+        return Risk(*(value.reshape(np.shape(t)) for value in risk))
+
     def limit(self) -> Array:
         """The weights as time grows without bound, (k, d).
 
@@ -124,13 +144,55 @@ class WeightPath(Generic[Posed]):
         """
         return limit(self.problem, self.strategy, self.learning_rate, self.heavy_ball)
 
+    @property
+    def _problem(self) -> Problem:
+        if not isinstance(self.problem, Problem):
+            raise UserError(f"geometry, forgetting and risk are those of a Problem, not of {type(self.problem).__name__}")
+        return self.problem
+
+    @property
+    def _eigenmodes(self) -> DecoupledModes | None:
+        """The solution, if its modes are the eigenvectors of a second moment: then scalars need no weights."""
+        posed, solution = self.posed, self.solution
+        if isinstance(solution, DecoupledModes) and isinstance(posed, Problem) and solution.basis is posed.eigenvectors:
+            return solution
+        return None
+
+    def _modal_gaps(self, t: ArrayLike) -> Array | None:
+        """|(W - Wbar) v_j| with a sign, in each of such modes, (modes,) or (m, modes)."""
+        modes, times = self._eigenmodes, _times(t)
+        if modes is None:
+            return None
+        return (modes.response(np.atleast_1d(times)).gap_response * modes.lengths).reshape(*times.shape, len(modes.lengths))
+
+    def _modal_weights(self, t: ArrayLike) -> ModalWeights | None:
+        modes, share = self._eigenmodes, self.strategy.interpolation
+        if modes is None:
+            return None
+        moved = share * modes.response(np.atleast_1d(_times(t))).student_response * modes.lengths
+        return ModalWeights(self.posed.initial_weights, moved, modes.directions, modes.basis)
+
+    def _each(self, t: ArrayLike, quantities: int, told: Callable[[Array], tuple[float, ...]]) -> Array:
+        """What is told of the weights at each time, (quantities,) or (quantities, m)."""
+        found = [told(weights) for weights in self.weights(np.atleast_1d(_times(t)))]
+        return np.array(found).reshape(-1, quantities).T.reshape(quantities, *np.shape(t))
+
     def _force_of(self, gap: Array) -> Array:
         distillation = self.strategy.distillation
         return distillation.strength * gap @ distillation.measured_by.matrix(self.posed)
 
     def _at(self, displacement: Callable[[Array], Array], t: ArrayLike) -> Array:
-        times = real("times", t)
-        if times.ndim > 1:
-            raise UserError(f"times must be a number or an array of one dimension, not of shape {times.shape}")
+        times = _times(t)
         found = displacement(np.atleast_1d(times)).reshape(-1, *self.posed.initial_weights.shape)
         return found[0] if times.ndim == 0 else found
+
+
+def _times(t: ArrayLike) -> Array:
+    times = real("times", t)
+    if times.ndim > 1:
+        raise UserError(f"times must be a number or an array of one dimension, not of shape {times.shape}")
+    return times
+
+
+def _norm(values: Array, axis: int | tuple[int, int]) -> Array:
+    return np.asarray(np.linalg.norm(values, axis=axis))

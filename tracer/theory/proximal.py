@@ -9,8 +9,9 @@ from tracer.averaging import Clock, Static
 from tracer.errors import UserError
 from tracer.number_checks import Array
 from tracer.theory.closed_forms.ratio import ratio
+from tracer.theory.decoupled_modes import DecoupledModes
 from tracer.theory.optima import shared_modes
-from tracer.theory.path import DecoupledModes, WeightPath
+from tracer.theory.path import WeightPath
 from tracer.theory.problem import Problem
 from tracer.theory.recursion import Stepping, propagate
 from tracer.theory.strategies import Strategy
@@ -73,5 +74,5 @@ def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: 
     stepping = Stepping(1.0, Clock(steps, update_every), distillation.kernel)
     modes = shared_modes(posed, distillation.strength, distillation.measured_by)
     propagators = partial(propagate, modes.data_shares, modes.teacher_shares, stepping)
-    solution = DecoupledModes(modes.gradient, modes.data_shares, modes.basis, propagators)
-    return ProximalPath(problem, strategy, steps, solution)
+    solution = DecoupledModes(modes.gradient, modes.basis, propagators)
+    return ProximalPath(problem, posed, strategy, steps, solution)

@@ -6,7 +6,13 @@ times what the metric sees there) obeys
     y_{t+1} = y_t - eta_t (sigma y_t + l (y_t - ybar_t) + g),    ybar_{t+1} = ybar_t + r_{t+1} (y_{t+1} - ybar_t).
 
 It is solved for g = -1 (the *response*, which multiplies -G) and, without g, from y = ybar = 1 (the *decay*, which multiplies an
-initial error). Nothing is divided by an eigenvalue, so modes that the data do not see need no special case.
+initial error, and is 1 - sigma times the response). What is stepped is decay, response and the response's gap y - ybar, of which
+decay and gap keep their digits as they vanish:
+
+    v_{t+1} = decay_t - l gap_t (plus h v_t),    response_{t+1} = response_t + eta_t v_{t+1},
+    decay_{t+1} = decay_t - sigma eta_t v_{t+1},    gap_{t+1} = (1 - r_{t+1}) (gap_t + eta_t v_{t+1}).
+
+Nothing is divided by an eigenvalue, so modes that the data do not see need no special case.
 """
 
 from abc import ABC, abstractmethod
@@ -77,6 +83,7 @@ class Propagators(NamedTuple):
     Attributes:
         student_decay, teacher_decay: share of an initial error that is left; 1 at the start.
         student_response, teacher_response: displacement per unit of -G; 0 at the start.
+        gap_response: student minus teacher, per unit of -G, accurate relative to itself.
         decay_impulse, response_impulse: sum of eta_s (y_s - ybar_s) over the steps (integral over time in the flow) so far.
     """
 
@@ -84,20 +91,9 @@ class Propagators(NamedTuple):
     teacher_decay: Array
     student_response: Array
     teacher_response: Array
+    gap_response: Array
     decay_impulse: Array
     response_impulse: Array
-
-    def gap_response(self, curvatures: Array) -> Array:
-        """Student minus teacher, per unit of -G, accurate relative to itself, (m, modes).
-
-        Where a mode has converged, both responses are 1 / sigma and their difference would be round-off: there it is taken
-        from the decays, which are (1 - sigma response).
-        """
-        converged = np.abs(self.student_decay) < 0.5
-        from_decay = np.divide(
-            self.teacher_decay - self.student_decay, curvatures, out=np.zeros_like(self.student_decay), where=converged
-        )
-        return np.where(converged, from_decay, self.student_response - self.teacher_response)
 
 
 def propagate(curvatures: Array, teacher_curvatures: Array, stepping: Stepping, steps: Array) -> Propagators:
@@ -130,25 +126,25 @@ def propagate(curvatures: Array, teacher_curvatures: Array, stepping: Stepping, 
     steps = whole_steps(steps, stepping.clock.total_steps)
     last = int(steps.max(initial=0))
     learning_rates, rates = stepping.learning_rates(last), stepping.rates(last)
-    modes = len(curvatures)
-    student, velocity, impulse = np.zeros((2, modes)), np.zeros((2, modes)), np.zeros((2, modes))
-    student[0] = 1.0
-    teacher = student.copy()
-    kept = {0: (student.copy(), teacher.copy(), impulse.copy())}
-    wanted = set(steps.tolist())
-    for step in range(last):
-        gap = student - teacher
-        gradient = curvatures * student + teacher_curvatures * gap
-        gradient[1] -= 1.0
-        velocity = stepping.heavy_ball * velocity + gradient
-        student = student - learning_rates[step] * velocity
-        impulse += learning_rates[step] * gap
-        teacher += rates[step] * (student - teacher)
-        if step + 1 in wanted:
-            kept[step + 1] = student, teacher.copy(), impulse.copy()
-    at = np.array([kept[step] for step in steps.tolist()]).reshape(len(steps), 3, 2, modes)
-    (s, t, i) = at.transpose(1, 2, 0, 3)
-    return Propagators(s[0], t[0], s[1], t[1], i[0], i[1])
+    kept = dict.fromkeys(steps.tolist())
+    decay, driving, summed = np.ones_like(curvatures), np.zeros((2, len(curvatures))), np.zeros((2, len(curvatures)))
+    velocity, gap = driving  # of the response, as views: each step adds the learning rate times both to response and impulse
+    if 0 in kept:
+        kept[0] = np.stack([decay, gap, *summed])
+    for step, (learning_rate, rate) in enumerate(zip(learning_rates.tolist(), rates.tolist(), strict=True), start=1):
+        velocity *= stepping.heavy_ball
+        velocity += decay
+        velocity -= teacher_curvatures * gap
+        moved = learning_rate * driving
+        summed += moved
+        decay -= curvatures * moved[0]
+        gap += moved[0]
+        gap *= 1 - rate
+        if step in kept:
+            kept[step] = np.stack([decay, gap, *summed])
+    at = np.array([kept[step] for step in steps.tolist()]).reshape(len(steps), 4, len(curvatures))
+    decay, gap, response, impulse = at.transpose(1, 0, 2)
+    return Propagators(decay, decay + curvatures * gap, response, response - gap, gap, -curvatures * impulse, impulse)
 
 
 class MatrixRecursion(ABC):
@@ -174,7 +170,7 @@ class MatrixRecursion(ABC):
         """G at the student's displacement, both (k, d) in the basis, which has moved there from where G was the given one."""
 
     def student(self, times: Array) -> Array:
-        return self._solve(tuple(times.tolist()))[:, 0]
+        return self._solve(tuple(times.tolist()))[:, 0].copy()
 
     def teacher(self, times: Array) -> Array:
         return self.student(times) - self.gap(times)
@@ -183,7 +179,7 @@ class MatrixRecursion(ABC):
         return self._solve(tuple(times.tolist()))[:, 1].copy()
 
     def impulse(self, times: Array) -> Array:
-        return self._solve(tuple(times.tolist()))[:, 2]
+        return self._solve(tuple(times.tolist()))[:, 2].copy()
 
     def _run(self, times: tuple[float, ...]) -> Array:
         """Student's displacement, gap and impulse at the given times, (m, 3, k, d)."""

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, Self, TypeVar, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tracer.averaging import Beta, Exponential, Kernel, Static
 from tracer.errors import UserError, nearest
-from tracer.number_checks import SHARE, number
+from tracer.number_checks import SHARE, Array, number
 from tracer.theory.matrix_checks import not_negative
 from tracer.theory.metrics import METRICS, Metric
 from tracer.theory.optima import optimum
@@ -176,11 +177,20 @@ class LPFT(Strategy):
     def prepare(self, problem: Posed) -> Posed:
         if not isinstance(problem, Problem):
             raise UserError(f"a linear probe has a closed form for a Problem alone, not for {type(problem).__name__}")
-        return problem.starting_from(optimum(probe(problem)) @ problem.initial_weights)
+        if problem not in _PROBED:
+            _PROBED[problem] = optimum(probe(problem)) @ problem.initial_weights
+        return problem.starting_from(_PROBED[problem])
+
+
+_PROBED: "WeakKeyDictionary[Problem, Array]" = WeakKeyDictionary()
+"""Probed weights A W_0 of the problems that are held somewhere: a path and its learning rate both ask for them."""
 
 
 def probe(problem: Problem) -> Problem:
-    """The problem of a linear probe on the pretrained embeddings: weights A (k, k), features W_0 x, started at the identity."""
+    """The problem of a linear probe on the pretrained embeddings: weights A (k, k), features W_0 x, started at the identity.
+
+    It is made from the problem's moments, without its pairs.
+    """
     start = problem.initial_weights
     return Problem(
         start @ problem.second_moment @ start.T,
@@ -189,7 +199,6 @@ def probe(problem: Problem) -> Problem:
         problem.embedding_penalty,
         problem.weight_decay,
         problem.samples,
-        None if problem.pairs is None else (problem.pairs[0] @ start.T, problem.pairs[1]),
     )
 
 
