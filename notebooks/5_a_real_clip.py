@@ -184,7 +184,7 @@ for method, row_name in methods.items():
         )
         times = measured[method, horizon][0].astype(int)
         way = path.weights(times) - problem.initial_weights
-        predicted[method, horizon] = times, np.linalg.norm(path.gap(times), axis=(1, 2)) / np.linalg.norm(way, axis=(1, 2))
+        predicted[method, horizon] = times, path.gap_norm(times) / np.linalg.norm(way, axis=(1, 2))
 
 panels = []
 for title, shares in (("measured on the embedded CLIP", measured), ("predicted for a linear problem", predicted)):

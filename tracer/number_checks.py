@@ -89,8 +89,8 @@ def real(name: str, values: ArrayLike) -> Array:
     return array_of("iuf", name, values, "made of real numbers")
 
 
-def array_of(kinds: str, name: str, values: object, wanted: str) -> Array:
-    """The values as a float64 array of their shape, if their type is of one of numpy's kinds.
+def array_of(kinds: str, name: str, values: object, wanted: str, *, copy: bool = True) -> Array:
+    """The values as a float64 array of their shape, if their type is of one of numpy's kinds; without `copy` perhaps themselves.
 
     Raises:
         UserError: if not; `wanted` follows "must be".
@@ -101,4 +101,4 @@ def array_of(kinds: str, name: str, values: object, wanted: str) -> Array:
         array = np.asarray(None)
     if array.dtype.kind not in kinds:
         raise UserError(f"{name} must be {wanted}, not {type(values).__name__} of type {array.dtype}")
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=copy)

@@ -141,23 +141,31 @@ def test_scalars_ask_for_a_problem_and_what_fits_it():
     with pytest.raises(UserError, match=r"geometry, forgetting and risk are those of a Problem, not of TwoTowers"):
         path.geometry(1.0)
     assert path.gap_norm(1.0) == pytest.approx(np.linalg.norm(path.gap(1.0)))
-    problem = random_problem(1)
-    for name in ("tracer", "mixing"):
-        strategy = STRATEGIES[name] if name == "tracer" else Distillation(0.9, metric=Inputs(random_moment(0, 5)))
-        path = gradient_descent(problem, strategy, learning_rate=0.1, steps=5)
-        moment, space = random_moment(0, 5), problem.task_subspace
-        for wrong, message in (
-            (lambda: path.geometry(1, Subspace(np.eye(3))), "subspace must lie in the 5 dimensions"),
-            (lambda: path.geometry(6), "steps must be whole numbers between 0 and the horizon of 5"),
-            (lambda: path.geometry([[1]]), "times must be a number or an array of one dimension"),
-            (lambda: path.gap_norm([[1]]), "times must be a number or an array of one dimension"),
-            (lambda: path.forgetting(1, np.eye(4)), r"second_moment must have shape \(5, 5\)"),
-            (lambda: path.forgetting(1, -np.eye(5)), "second_moment must be positive semidefinite"),
-            (lambda: path.ood_risk(1, np.eye(5), moment, space), r"ideal must have shape \(3, 5\)"),
-            (lambda: path.ood_risk(1, problem.initial_weights, moment, Subspace(np.eye(3))), "subspace must lie in the 5"),
-        ):
-            with pytest.raises(UserError, match=message):
-                wrong()
+
+
+WRONG = {
+    "another subspace": (lambda path: path.geometry(1, Subspace(np.eye(3))), "subspace must lie in the 5 dimensions"),
+    "after the end": (lambda path: path.geometry(6), "steps must be whole numbers between 0 and the horizon of 5"),
+    "a matrix of times": (lambda path: path.geometry([[1]]), "times must be a number or an array of one dimension"),
+    "of gaps": (lambda path: path.gap_norm([[1]]), "times must be a number or an array of one dimension"),
+    "another size": (lambda path: path.forgetting(1, np.eye(4)), r"second_moment must have shape \(5, 5\)"),
+    "no moment": (lambda path: path.forgetting(1, -np.eye(5)), "second_moment must be positive semidefinite"),
+    "another ideal": (lambda path: risk_at(path, np.eye(5), Subspace(np.eye(5))), r"ideal must have shape \(3, 5\)"),
+    "of risk": (lambda path: risk_at(path, path.problem.initial_weights, Subspace(np.eye(3))), "subspace must lie in the 5"),
+}
+
+
+def risk_at(path, ideal, space):
+    return path.ood_risk(1, ideal, np.eye(5), space)
+
+
+@pytest.mark.parametrize("metric", ["data", Inputs(random_moment(0, 5))], ids=["decoupled", "mixing"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_does_not_fit_is_refused(wrong, metric):
+    path = gradient_descent(random_problem(1), Distillation(0.9, metric=metric), learning_rate=0.1, steps=5)
+    ask, message = WRONG[wrong]
+    with pytest.raises(UserError, match=message):
+        ask(path)
 
 
 class TestManyTimes:

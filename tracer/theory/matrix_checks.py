@@ -7,13 +7,13 @@ from tracer.errors import UserError
 from tracer.number_checks import NOT_NEGATIVE, Array, array_of, number, real
 
 
-def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> Array:
-    """The values as a float64 matrix of the given shape (None: any length above zero).
+def matrix(name: str, values: object, rows: int | None = None, columns: int | None = None, *, copy: bool = True) -> Array:
+    """The values as a float64 matrix of the given shape (None: any length above zero); without `copy`, to be read only.
 
     Raises:
         UserError: if they are no finite matrix, or of another shape.
     """
-    array = array_of("biuf", name, values, "a matrix of real numbers")
+    array = array_of("biuf", name, values, "a matrix of real numbers", copy=copy)
     expected = f"({'any' if rows is None else rows}, {'any' if columns is None else columns})"
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name} must be a matrix of shape {expected} with at least one element, not of shape {array.shape}")

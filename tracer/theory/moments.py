@@ -38,8 +38,8 @@ class Moments:
             UserError: if the arrays do not fit each other or earlier chunks, or hold values that are not finite.
         """
         first = self.samples == 0
-        images = matrix("images", images, columns=None if first else self._squares.shape[0])
-        texts = matrix("texts", texts, rows=len(images), columns=None if first else len(self._offset))
+        images = matrix("images", images, columns=None if first else self._squares.shape[0], copy=False)
+        texts = matrix("texts", texts, rows=len(images), columns=None if first else len(self._offset), copy=False)
         if first:
             self._start(images, texts)
         shifted = texts - self._offset
@@ -96,7 +96,7 @@ def second_moment(features: Array | Iterable[Array], name: str = "features") -> 
     """
     squares, samples = np.zeros((0, 0)), 0
     for batch in [features] if isinstance(features, np.ndarray) else features:
-        batch = matrix(name, batch, columns=len(squares) if samples else None)
+        batch = matrix(name, batch, columns=len(squares) if samples else None, copy=False)
         squares = batch.T @ batch + (squares if samples else 0.0)
         samples += len(batch)
     if samples == 0:

@@ -288,7 +288,7 @@ def test_numbers_are_those_of_a_whole_problem(page):
         distillation = theory.Distillation(settings["strength"], kernel, settings["metric"])
         point = design_rules.measure(problem, distillation, learning_rate=settings["learning_rate"], steps=200)
         path = theory.gradient_descent(problem, distillation, learning_rate=settings["learning_rate"], steps=200)
-        force, early = np.linalg.norm(path.force([200, 20]), axis=(1, 2)) / gradient
+        force, early = path.force_norm([200, 20]) / gradient
         shown = [table[strategy][name][0] for name in ("residual", "force", "impulse")]
         impulse = point.impulse / settings["learning_rate"] / gradient
         assert_shows(shown, [point.residual, force, impulse], {"too early": [point.residual, early, impulse]})
