@@ -177,6 +177,9 @@ OBJECTS = KERNELS | {
 WITHOUT_NUMBERS = {
     "TowerMaps",
     "geometry.error_left",
+    "geometry.error_share",
+    "geometry.fitting",
+    "geometry.share_beyond_round_off",
     "gradient_descent.descent_of",
     "gradient_flow.flow_of",
     "gradient_flow.hazard",
@@ -187,8 +190,10 @@ WITHOUT_NUMBERS = {
     "Stepping.rates",
     "Stepping.learning_rates",
     "Stepping.schedule",
+    *(f"{path}.{told}" for path in ("quadratic", "logistic") for told in ("geometry", "forgetting", "ood_risk")),
 }
-"""Those that take chunks, which `add` checks one by one, and those whose arguments others have checked: `propagate`, or paths."""
+"""Those that take chunks, which `add` checks one by one, those whose arguments others have checked (`propagate`, paths),
+and what is told of a `Problem` alone."""
 NONSENSE = {
     "nan": np.nan,
     "infinity": np.inf,

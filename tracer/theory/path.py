@@ -16,7 +16,7 @@ from tracer.theory.limits import limit
 from tracer.theory.matrix_checks import matrix, positive_semidefinite
 from tracer.theory.modal_weights import ModalWeights
 from tracer.theory.modes import teacher_spectrum
-from tracer.theory.problem import Problem
+from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.strategies import Posed, Strategy
 from tracer.theory.subspace import Subspace
 
@@ -107,7 +107,7 @@ class WeightPath(Generic[Posed]):
         Raises:
             UserError: if the path is not of a `Problem`, and as `describe` does.
         """
-        problem = self._problem
+        problem = _with_moments(self.problem)
         space = problem.task_subspace if subspace is None else fitting(subspace, problem.initial_weights)
         modal = self._modal_weights(t)
         inside = None if modal is None else modal.inside(space)
@@ -116,12 +116,14 @@ class WeightPath(Generic[Posed]):
         return Geometry(*(value.reshape(np.shape(t)) for value in modal_weights.describe(problem, modal, inside)))
 
     def forgetting(self, t: ArrayLike, second_moment: Array) -> Array:
-        """`geometry.forgetting` of the problem's initial weights on inputs of second moment D (d, d), a number or (m,).
+        """What the weights have forgotten of the problem's initial ones on inputs of second moment D (d, d), a number or (m,).
+
+        It is 1/2 tr((W - W_0) D (W - W_0)^T), as `theory.forgetting` has it.
 
         Raises:
             UserError: as that does.
         """
-        start, modal = self._problem.initial_weights, self._modal_weights(t)
+        start, modal = _with_moments(self.problem).initial_weights, self._modal_weights(t)
         moment = positive_semidefinite("second_moment", second_moment, start.shape[1])
         if modal is None:
             return self._each(t, 1, lambda weights: (forgetting(weights, start, moment),)).reshape(np.shape(t))
@@ -129,7 +131,7 @@ class WeightPath(Generic[Posed]):
 
     def ood_risk(self, t: ArrayLike, ideal: Array, second_moment: Array, subspace: Subspace) -> Risk[Array]:
         """`geometry.ood_risk` of the weights, numbers or (m,) each; arguments and errors as there."""
-        ideal = matrix("ideal", ideal, *self._problem.initial_weights.shape)
+        ideal = matrix("ideal", ideal, *_with_moments(self.problem).initial_weights.shape)
         moment, modal = positive_semidefinite("second_moment", second_moment, ideal.shape[1]), self._modal_weights(t)
         if modal is None:
             return Risk(*self._each(t, 4, lambda weights: ood_risk(weights, ideal, moment, subspace)))
@@ -143,12 +145,6 @@ class WeightPath(Generic[Posed]):
             UserError: if there is no closed limit.
         """
         return limit(self.problem, self.strategy, self.learning_rate, self.heavy_ball)
-
-    @property
-    def _problem(self) -> Problem:
-        if not isinstance(self.problem, Problem):
-            raise UserError(f"geometry, forgetting and risk are those of a Problem, not of {type(self.problem).__name__}")
-        return self.problem
 
     @property
     def _eigenmodes(self) -> DecoupledModes | None:
@@ -185,6 +181,13 @@ class WeightPath(Generic[Posed]):
         times = _times(t)
         found = displacement(np.atleast_1d(times)).reshape(-1, *self.posed.initial_weights.shape)
         return found[0] if times.ndim == 0 else found
+
+
+def _with_moments(problem: LearningProblem) -> Problem:
+    """The problem, if it is one by whose second moment weights are judged."""
+    if not isinstance(problem, Problem):
+        raise UserError(f"geometry, forgetting and risk are those of a Problem, not of {type(problem).__name__}")
+    return problem
 
 
 def _times(t: ArrayLike) -> Array:
