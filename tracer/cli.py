@@ -117,7 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_merging(parsers)
 
     _add_last_layer(parsers)
-
     _add_diagnosing(parsers)
 
     strategies = parsers.add_parser("strategies", help="list the strategies that strategy.name takes")
