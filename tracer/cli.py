@@ -171,7 +171,6 @@ def _add_last_layer(parsers: Any) -> None:
     _add_configuration(solve)
     solve.add_argument(
         "--metric",
-        choices=("replay", "parameter", "data"),
         default="replay",
         help="what it is held to the pretrained map on: further images, its weights, the task's images (default: replay)",
     )

@@ -5,6 +5,7 @@ five pretrained models on features of validation and test suite; a full run of a
 """
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -19,7 +20,7 @@ from tracer.config.schema import RunConfig
 from tracer.evaluation import across_runs
 from tracer.evaluation.report import evaluate
 from tracer.last_layer.features import Frozen, Listed
-from tracer.last_layer.pace import Paces
+from tracer.last_layer.pace import Paced, Paces
 from tracer.last_layer.prediction import measured_paces
 from tracer.last_layer.simulation import LAST_MAPS, simulate
 from tracer.models.dual_encoder import Encoder
@@ -72,31 +73,34 @@ def of_cell(part: str, cell: Any, run: RunConfig, measured: dict[tuple[str, str]
     frozen, paced = frozen_of(run)
     model = Path(str(run.model.pretrained)).stem.removeprefix("glyphs-")
     students = {"paced": simulate(run, frozen, paced), "last maps": simulate(run, frozen, LAST_MAPS)}
-    yield line_of(part, cell.name, measured[cell.name, model], students, frozen)
+    yield line_of(part, cell.name, run, measured[cell.name, model], students, frozen)
     for share in cell.interpolations:
         name = f"wise_ft {share:g} of {cell.name}"
-        yield line_of(
-            part, name, measured[name, model], {how: mixed(each, frozen, share) for how, each in students.items()}, frozen
-        )
+        between = {how: mixed(each, frozen, share) for how, each in students.items()}
+        yield line_of(part, name, run, measured[name, model], between, frozen) | {"interpolation": share}
 
 
 def mixed(student: Encoder, frozen: Frozen, share: float) -> Encoder:
     """A share of the way from the start to a simulated student."""
-    start = simulate(
-        frozen.run.model_copy(update={"strategy": frozen.run.strategy.model_copy(update={"name": "zero_shot"})}), frozen
-    )
-    start.model.paces = student.model.paces  # type: ignore[union-attr]
-    start.model.load_state_dict(interpolate(start.model, student.model, share).state_dict())
-    return start
+    start = Paced(frozen.maps, student.model.paces)  # type: ignore[arg-type]
+    return dataclasses.replace(student, model=interpolate(start, student.model, share))
 
 
-def line_of(part: str, name: str, line: Line, students: dict[str, Encoder], frozen: Frozen) -> Line:
+def line_of(part: str, name: str, run: RunConfig, line: Line, students: dict[str, Encoder], frozen: Frozen) -> Line:
     """A measured line with its predictions, on the suite that measured it and on the one to choose on."""
-    told = {key: line[key] for key in ("method", "steps", "model", "learning_rate", "strength", "what", "text") if key in line}
+    told = {key: line[key] for key in ("method", "steps", "model")}
+    told |= {"learning_rate": run.optimization.learning_rate, "strength": strength_of(run)}
     judged = {
         f"{how}, {suite}": judge(student, frozen, suite) for how, student in students.items() for suite in ("test", "validation")
     }
     return {"part": part, "name": name, **told, "measured": {key: line[key] for key in across_runs.MEASURES}, **judged}
+
+
+def strength_of(run: RunConfig) -> float:
+    """What scales all that holds the model, 0 where nothing does."""
+    preset = PRESETS[run.strategy.name]
+    own = run.strategy.strength if "strength" in preset.settings else 0.0
+    return max(own, run.replay.strength if run.replay else 0.0)
 
 
 def judge(student: Encoder, frozen: Frozen, suite: str) -> dict[str, float]:

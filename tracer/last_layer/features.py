@@ -20,12 +20,12 @@ from tracer.errors import UserError
 from tracer.evaluation.report_cache import state_of_images
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
-from tracer.models.last_maps import LastMaps, pooled_features
+from tracer.models.last_maps import LastMaps, pooled_features, require_last_maps
 from tracer.runs import sources, training_data
 from tracer.runs.build import load_encoder
 from tracer.runs.training_data import TrainingData
 from tracer.tensor_files import digest, load_tensors, save_tensors
-from tracer.training.batches import in_order
+from tracer.training.batches import Batches, in_order
 from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, require_few
 
 AT_ONCE = 256  # images or texts of a forward pass
@@ -117,6 +117,7 @@ class Listed:
         torch.manual_seed(run.seed)
         model = load_encoder(run)
         clip.freeze(model.model, run.model.freeze)
+        self._require_linear(model)
         passing = _Passing(model, run.output / "features", run.workers, on_image)
         features, kept = passing.images(self.pairs.images, MAX_CORRUPT_SHARE)
         pairs = CaptionedImages(features, [self.pairs.captions[position] for position in kept])
@@ -127,6 +128,12 @@ class Listed:
         passing.remember([text for captions in pairs.captions for text in captions] + bank + _class_captions(self.suites.values()))
         encoder = Encoder(LastMaps(clip.require_clip(model.model)).cpu(), stacked, stacked, passing.texts)
         return Frozen(run, model, encoder, TrainingData(pairs, labelled, pool), bank, suites)
+
+    def _require_linear(self, model: Encoder) -> None:
+        """Refuse a model that does not end in linear maps, as its first readable pair tells."""
+        batch = Batches(self.pairs, model, 2, 1, self.run.seed)[0]
+        parameter = next(model.model.parameters())
+        require_last_maps(clip.require_clip(model.model), *batch.to(parameter.device, parameter.dtype)[:2])
 
     def _bank(self, model: Encoder) -> list[str]:
         section = self.run.replay and self.run.replay.texts

@@ -116,8 +116,8 @@ class Paced(DualEncoder):
         return self.maps.image_tower()
 
     def projections(self) -> tuple[Tensor, Tensor]:
-        image, text = zip(self.start.projections(), self.maps.projections(), strict=True)
-        return torch.lerp(*image, self.paces.image), torch.lerp(*text, self.paces.text)
+        """The weights themselves: a penalty on a last map moves that map, and not the layers below, to which the pace is due."""
+        return self.maps.projections()
 
     def clamp_logit_scale(self, maximum: float) -> None:
         self.maps.clamp_logit_scale(maximum)

@@ -11,7 +11,7 @@ import numpy as np
 from tracer.config.replay import ReplaySection
 from tracer.config.schema import RunConfig
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
-from tracer.errors import UserError
+from tracer.errors import UserError, nearest
 from tracer.evaluation import change, choice
 from tracer.evaluation.report import evaluate
 from tracer.last_layer.features import Frozen, Listed
@@ -52,8 +52,10 @@ def plan(run: RunConfig, metric: str, most_pairs: int, same_images: bool = False
         same_images: as in `validation.suites`.
 
     Raises:
-        UserError: if data are missing, do not make a task, or, without a suite, have no labels to choose a strength by.
+        UserError: if there is no such metric, or data are missing, do not make a task, or have no labels where no suite is named.
     """
+    if metric not in METRICS:
+        raise UserError(f"--metric: there is no metric {metric!r}{nearest(metric, METRICS)}")
     if metric == "replay" and (run.replay is None or run.replay.images is None):
         run = run.model_copy(update={"replay": ReplaySection()})
     suites: dict[str, Suite] = {}

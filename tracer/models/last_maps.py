@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from tracer.errors import UserError
 from tracer.models.clip import Clip
 from tracer.models.dual_encoder import DualEncoder, Features
 
 Tower = Literal["image", "text"]
 TOWERS: tuple[Tower, Tower] = ("image", "text")
+ROUNDING = 1e-3  # of an embedding that is computed in another order of operations, on any device
 
 
 @torch.no_grad()
@@ -40,6 +42,32 @@ def pooled_features(model: DualEncoder, inputs: Tensor, tower: Tower = "image") 
     encode = _Call(model, model.encode_image if tower == "image" else model.encode_text)
     pooled: Tensor = functional_call(encode, {f"model.{name}": value for name, value in replaced.items()}, (inputs,))
     return pooled
+
+
+@torch.no_grad()
+def require_last_maps(model: Clip, images: Tensor, tokens: Tensor) -> None:
+    """Refuse a model of which a tower does not end in a linear map: then no map of features makes its embeddings.
+
+    Args:
+        model: it is put in eval mode.
+        images: (n, ...), a few that the model takes.
+        tokens: (n, context).
+
+    Raises:
+        UserError: that names the tower.
+    """
+    for tower, inputs, encode in (("image", images, model.eval().encode_image), ("text", tokens, model.encode_text)):
+        whole = encode(inputs)
+        try:
+            maps, features = LastMaps(model), pooled_features(model, inputs, "image" if tower == "image" else "text")
+            mapped = maps.encode_image(features) if tower == "image" else maps.encode_text(features)
+        except (RuntimeError, ValueError):  # no parameter of the model's own, or the identity does not fit its place
+            mapped = torch.full_like(whole, torch.inf)
+        if not torch.allclose(mapped, whole, rtol=ROUNDING, atol=ROUNDING * float(whole.abs().max())):
+            raise UserError(
+                f"the {tower} tower of {model.blueprint.architecture} does not end in a linear map, which is all that is solved and"
+                " predicted: choose a model whose towers do"
+            )
 
 
 def last_map_names(model: DualEncoder, tower: Tower = "image") -> list[str]:

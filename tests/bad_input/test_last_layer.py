@@ -1,0 +1,62 @@
+"""Mistakes in what `tracer predict` and `tracer solve` are given."""
+
+import numpy as np
+from PIL import Image
+
+from tests.bad_input.case import Case, assert_told, each
+
+SUITE = "'evaluation={kind: folder, id: photos, ood: {same: photos}}' --same-images"
+
+
+def pictures(*classes, count=4):
+    """Class folders of noise."""
+
+    def write(path):
+        for name in classes:
+            (path / name).mkdir(parents=True)
+            for number in range(count):
+                noise = np.random.default_rng(number).integers(256, size=(40, 40, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(path / name / f"{number}.png")
+
+    return write
+
+
+def of(path):
+    return f"'data={{kind: folder, path: {path}}}'"
+
+
+CASES = [
+    *[
+        Case(f"{command} {name}", f"{command} base.yaml {typed}", answer, files)
+        for command in ("predict", "solve")
+        for name, typed, answer, files in (
+            ("on no pairs", "--pairs 0", "--pairs is 0: choose at least 2", {}),
+            ("into a file", "--output base.yaml", "--output is base.yaml, but it is a file", {}),
+        )
+    ],
+    Case("predicting without a suite", "predict base.yaml", "evaluation is null, so there is nothing to judge the model on"),
+    Case("solving few photos without a suite", "solve base.yaml", "12 images of 3 classes leave none of each class"),
+    Case(
+        "one class",
+        f"solve base.yaml {SUITE} {of('one')}",
+        "the training data show 1 class, which leaves nothing to tell apart",
+        {"one": pictures("bird")},
+    ),
+    Case(
+        "a suite of other classes",
+        f"solve base.yaml {SUITE} {of('other')}",
+        "no class in common",
+        {"other": pictures("house", "tree")},
+    ),
+    Case(
+        "the same images to choose and to report on",
+        f"solve base.yaml {SUITE.split(' --')[0]}",
+        "validation is null, so that there are no images to choose on",
+    ),
+    Case("an unknown metric", "solve base.yaml --metric weights", "there is no metric 'weights'"),
+]
+
+
+@each(CASES)
+def test_is_told(case, folder, capsys):
+    assert_told(case, folder, capsys)
