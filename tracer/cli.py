@@ -162,6 +162,7 @@ def _add_last_layer(parsers: Any) -> None:
     """Commands that make one pass over the images, and compute with its features."""
     predict = parsers.add_parser("predict", help="say before training what strategies and settings would gain and lose")
     _add_configuration(predict)
+    predict.add_argument("--sweep", help="compare the settings of a sweep's file instead, whose base is the configuration")
     predict.add_argument("--last-maps", action="store_true", help="predict runs that train the last linear maps alone")
     _add_pairs(predict)
     predict.add_argument("--output", help="folder for the prediction (default: prediction in the run's output)")

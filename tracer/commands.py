@@ -122,14 +122,21 @@ def calibrate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     _require_pairs(options)
-    run = _configuration(options)
+    if options.sweep is not None and (options.config or options.overrides):
+        raise UserError(f"--sweep has a configuration of its own, its base: leave {options.config or options.overrides[0]} out")
+    from tracer.last_layer import grid
+
+    if options.sweep is None:
+        run = _configuration(options)
+        runs = grid.settings(run)
+    else:
+        run, runs = grid.of_sweep(paths.given(options.sweep, "--sweep"))
     output = run.output / "prediction" if options.output is None else paths.given(options.output, "--output")
     paths.require_folder(output, "--output")
-    from tracer.last_layer import grid, prediction
+    from tracer.last_layer import prediction
     from tracer.last_layer.simulation import LAST_MAPS
     from tracer.terminal import console
 
-    runs = grid.settings(run)
     listed = prediction.listed(run, options.pairs)
     with console.progress("features", listed.count) as advance:
         frozen = listed.gather(advance)

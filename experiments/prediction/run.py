@@ -1,7 +1,7 @@
-"""What is predicted on last maps, beside what full fine-tuning measured. Writes predictions.json and tenths.json beside this file.
+"""What is predicted of the settings that experiments/replay trains. Writes predictions.json and tenths.json beside this file.
 
-Every setting of experiments/replay that its files hold (frontiers, strategies, amounts, horizons) is simulated for each of its
-five pretrained models on features of validation and test suite; a full run of a tenth of the length is made for the frontiers.
+Every setting of its parts is simulated for each of its five pretrained models, on features of validation and test suite; a full run
+of a tenth of the length is made of the frontiers' settings. tables.py compares with what was measured.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def main() -> None:
     options.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}")
     options.add_argument("--runs", type=Path, default=Path("runs/prediction"), help="folder of features and single runs")
     options.add_argument("--processes", type=int, default=2)
+    options.add_argument("--horizons", type=int, nargs="+", default=(100, 300, 3000), help="for the part horizons")
     options.add_argument("--tenths", action="store_true", help="run the tenths instead")
     arguments = options.parse_args()
     torch.set_num_threads(1)
@@ -52,32 +53,37 @@ def main() -> None:
     lines = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
     for part in arguments.parts:
         lines = [line for line in lines if line["part"] != part]
-        found = [*predicted(part, arguments.runs)]
+        found = [*predicted(part, arguments)]
         lines += found
         write(kept, lines)
 
 
-def predicted(part: str, folder: Path) -> Iterator[Line]:
-    """Lines of a part: what each measured line was, and what is predicted of it, with and without the paces of whole towers."""
-    measured = {(line["name"], line["model"]): line for line in json.loads((REPLAY / f"{part}.json").read_text(encoding="utf-8"))}
-    planned = [(cell, model) for cell in cells_of(part, measured) for model in module("cells").MODELS]
+def predicted(part: str, arguments: argparse.Namespace) -> Iterator[Line]:
+    """Lines of a part: what each setting is, and what is predicted of it, with and without the paces of whole towers."""
+    cells = [cell for cell in module("run").PARTS[part](arguments) if PRESETS[cell.method].trained]
+    planned = [(cell, model) for cell in cells for model in module("cells").MODELS]
     with console.progress(part, len(planned)) as advance:
         for done, (cell, model) in enumerate(planned, start=1):
-            run = cell.job(model, 0, folder, "test").run.model_copy(update={"output": folder})
-            yield from of_cell(part, cell, run, measured)
+            run = cell.job(model, 0, arguments.runs, "test").run.model_copy(update={"output": arguments.runs})
+            yield from ({"part": part, **line} for line in of_cell(cell, run))
             advance(done)
 
 
-def of_cell(part: str, cell: Any, run: RunConfig, measured: dict[tuple[str, str], Line]) -> Iterator[Line]:
+def of_cell(cell: Any, run: RunConfig) -> Iterator[Line]:
     """The lines of one cell and model, its interpolations among them."""
     frozen, paced = frozen_of(run)
-    model = Path(str(run.model.pretrained)).stem.removeprefix("glyphs-")
+    told = {
+        "method": cell.method,
+        "model": Path(str(run.model.pretrained)).stem.removeprefix("glyphs-"),
+        "steps": cell.steps,
+        "learning_rate": run.optimization.learning_rate,
+        "strength": strength_of(run),
+    }
     students = {"paced": simulate(run, frozen, paced), "last maps": simulate(run, frozen, LAST_MAPS)}
-    yield line_of(part, cell.name, run, measured[cell.name, model], students, frozen)
+    yield {"name": cell.name, **told, **judged(students, frozen)}
     for share in cell.interpolations:
-        name = f"wise_ft {share:g} of {cell.name}"
         between = {how: mixed(each, frozen, share) for how, each in students.items()}
-        yield line_of(part, name, run, measured[name, model], between, frozen) | {"interpolation": share}
+        yield {"name": f"wise_ft {share:g} of {cell.name}", **told, "interpolation": share, **judged(between, frozen)}
 
 
 def mixed(student: Encoder, frozen: Frozen, share: float) -> Encoder:
@@ -86,14 +92,9 @@ def mixed(student: Encoder, frozen: Frozen, share: float) -> Encoder:
     return dataclasses.replace(student, model=interpolate(start, student.model, share))
 
 
-def line_of(part: str, name: str, run: RunConfig, line: Line, students: dict[str, Encoder], frozen: Frozen) -> Line:
-    """A measured line with its predictions, on the suite that measured it and on the one to choose on."""
-    told = {key: line[key] for key in ("method", "steps", "model")}
-    told |= {"learning_rate": run.optimization.learning_rate, "strength": strength_of(run)}
-    judged = {
-        f"{how}, {suite}": judge(student, frozen, suite) for how, student in students.items() for suite in ("test", "validation")
-    }
-    return {"part": part, "name": name, **told, "measured": {key: line[key] for key in across_runs.MEASURES}, **judged}
+def judged(students: dict[str, Encoder], frozen: Frozen) -> dict[str, dict[str, float]]:
+    """Reports by what was simulated, on the suite that measures the setting and on the one to choose on."""
+    return {f"{how}, {suite}": judge(student, frozen, suite) for how, student in students.items() for suite in frozen.suites}
 
 
 def strength_of(run: RunConfig) -> float:
@@ -123,14 +124,6 @@ def frozen_of(run: RunConfig) -> tuple[Frozen, Paces]:
 
 
 _KEPT: dict[tuple[str, str | None], tuple[Frozen, Paces]] = {}
-
-
-def cells_of(part: str, measured: dict[tuple[str, str], Line]) -> list[Any]:
-    """The part's cells that were measured and train, without heads and earlier runs."""
-    horizons = sorted({line["steps"] for line in measured.values()})
-    planned = module("run").PARTS[part](argparse.Namespace(horizons=horizons, runs=Path("runs/replay")))
-    names = {name for name, _ in measured}
-    return [cell for cell in planned if cell.name in names and PRESETS[cell.method].trained]
 
 
 @cache

@@ -24,11 +24,23 @@ Correlation = Callable[[Sequence[float], Sequence[float]], Any]
 
 
 def main() -> None:
-    lines = json.loads((HERE / "predictions.json").read_text(encoding="utf-8"))
+    lines = joined()
     frontiers = [line for line in lines if line["part"] == "frontiers"]
     text = [*correlations(frontiers, "The frontiers"), *correlations(lines, "All parts"), *choices(frontiers)]
     write_text(HERE / "tables.md", "\n".join(text) + "\n")
     plotting.save(figure(frontiers), HERE / "reach")
+
+
+def joined() -> list[Line]:
+    """Predicted settings with what experiments/replay measured of them, those that it did."""
+    lines = json.loads((HERE / "predictions.json").read_text(encoding="utf-8"))
+    found = {}
+    for part in {line["part"] for line in lines}:
+        file = HERE.parent / "replay" / f"{part}.json"
+        measured = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        found |= {(part, line["name"], line["model"]): {key: line[key] for key in MEASURES} for line in measured}
+    keys = [(line["part"], line["name"], line["model"]) for line in lines]
+    return [{**line, "measured": found[key]} for line, key in zip(lines, keys, strict=True) if key in found]
 
 
 def correlations(lines: Sequence[Line], title: str) -> list[str]:

@@ -53,6 +53,12 @@ CASES = [
         f"solve base.yaml {SUITE.split(' --')[0]}",
         "validation is null, so that there are no images to choose on",
     ),
+    Case(
+        "a sweep and a configuration",
+        "predict base.yaml --sweep s.yaml",
+        "--sweep has a configuration of its own.*leave base.yaml out",
+    ),
+    Case("a sweep that is absent", "predict --sweep s.yaml", "s.yaml"),
     Case("an unknown metric", "solve base.yaml --metric weights", "there is no metric 'weights'"),
 ]
 

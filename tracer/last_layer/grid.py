@@ -1,9 +1,12 @@
 """The settings that a prediction compares: every strategy at several strengths and learning rates."""
 
+from pathlib import Path
 from typing import Any
 
 from tracer.config import loading
 from tracer.config.schema import RunConfig
+from tracer.errors import UserError
+from tracer.runs import sweep
 from tracer.strategies import PRESETS
 
 RATES = (1 / 3, 1.0, 3.0)  # of the configuration's learning rate
@@ -17,6 +20,7 @@ STRENGTHS: dict[str, tuple[dict[str, Any], ...]] = {
     "replay_distillation": tuple({"replay": {"strength": strength}} for strength in (0.1, 1.0, 10.0)),
 }
 """What is varied of each strategy, by sections of the configuration."""
+SHARED = ("model", "data", "evaluation", "validation")
 
 
 def settings(run: RunConfig) -> list[RunConfig]:
@@ -25,6 +29,22 @@ def settings(run: RunConfig) -> list[RunConfig]:
     Of the strategy's section, terms and penalties that were written are kept where a strategy uses them.
     """
     return [_with(run, name, changes, rate) for rate in RATES for name, variants in STRENGTHS.items() for changes in variants]
+
+
+def of_sweep(path: Path) -> tuple[RunConfig, list[RunConfig]]:
+    """The run that features are gathered for, and the settings of a sweep's file; of repetitions the first alone.
+
+    Raises:
+        UserError: as `sweep.load` does, or if settings differ in model, data or suites, of which features are gathered once.
+    """
+    plan, points = sweep.load(path)
+    runs = [point.runs[0] for point in points]
+    first = next((run for run in runs if run.replay), runs[0])
+    for run in runs:
+        for name in SHARED:
+            if getattr(run, name) != getattr(first, name):
+                raise UserError(f"{path}: a prediction gathers features once, and settings differ in {name}: make a sweep of each")
+    return first.model_copy(update={"output": plan.output}), runs
 
 
 def _with(run: RunConfig, name: str, changes: dict[str, Any], rate: float) -> RunConfig:

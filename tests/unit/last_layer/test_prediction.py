@@ -6,6 +6,7 @@ import pytest
 
 from tracer.cli import main
 from tracer.config import loading
+from tracer.errors import UserError
 from tracer.last_layer import grid
 from tracer.last_layer.prediction import recommended
 
@@ -38,6 +39,29 @@ class TestGrid:
         replayed = [each for each in grid.settings(run) if each.strategy.name == "replay_distillation"]
         assert {(each.replay.images.kind, each.replay.terms.fd) for each in replayed} == {("noise", 250.0)}
         assert len({each.replay.strength for each in replayed}) == 3
+
+
+class TestSweep:
+    SWEEP = """
+output: {folder}
+base: {{optimization: {{total_steps: 4, batch_size: 16}}, seed: 3}}
+grid:
+  strategy.name: [flyp, tracer]
+  optimization.learning_rate: [1.0e-3, 1.0e-4]
+  {further}
+"""
+
+    def test_its_settings_are_compared(self, tmp_path):
+        (tmp_path / "s.yaml").write_text(self.SWEEP.format(folder=tmp_path, further="seed: [0, 1]"))
+        run, runs = grid.of_sweep(tmp_path / "s.yaml")
+        assert run.output == tmp_path
+        told = [(each.strategy.name, each.optimization.learning_rate, each.seed) for each in runs]
+        assert told == [("flyp", 1e-3, 0), ("flyp", 1e-4, 0), ("tracer", 1e-3, 0), ("tracer", 1e-4, 0)]
+
+    def test_another_model_is_refused(self, tmp_path):
+        (tmp_path / "s.yaml").write_text(self.SWEEP.format(folder=tmp_path, further="model.pretrained: ['0', '1']"))
+        with pytest.raises(UserError, match="gathers features once, and settings differ in model"):
+            grid.of_sweep(tmp_path / "s.yaml")
 
 
 @pytest.fixture(scope="module")
