@@ -69,7 +69,7 @@ def test_coverage_orders_pretraining_before_noise_before_the_task(modules, tmp_p
     assert found["task images"]["kappa"] > 1000 * found["glyphs"]["kappa"]
 
 
-@pytest.mark.parametrize("part", ["strategies", "pools", "texts", "amounts"])
+@pytest.mark.parametrize("part", ["strategies", "pools", "texts", "amounts", "horizons"])
 def test_tables_of_the_readme_are_what_was_measured(modules, part):
     """A line with the same values for every cell, whatever it is called there."""
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
