@@ -41,7 +41,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(accelerate|collections|matplotlib|np|numpy|open_clip|pathlib|PIL|pydantic|pydantic_core|rich|sympy|sp|torch)\..*",
     ),
-    (r"py:class", r"tracer\.theory\.strategies\.Posed"),  # a type variable
+    (r"py:class", r"tracer\.theory\.(strategies\.Posed|geometry\.Value)"),  # type variables
 ]
 
 html_theme = "furo"

@@ -25,10 +25,17 @@ Correlation = Callable[[Sequence[float], Sequence[float]], Any]
 
 def main() -> None:
     lines = joined()
-    frontiers = [line for line in lines if line["part"] == "frontiers"]
-    text = [*correlations(frontiers, "The frontiers"), *correlations(lines, "All parts"), *choices(frontiers)]
-    write_text(HERE / "tables.md", "\n".join(text) + "\n")
-    plotting.save(figure(frontiers), HERE / "reach")
+    write_text(HERE / "tables.md", "\n".join(text(lines)) + "\n")
+    plotting.save(figure(lines), HERE / "reach")
+
+
+def text(lines: Sequence[Line]) -> list[str]:
+    """All tables, a line each; of the parts that were predicted."""
+    parts = {part: [line for line in lines if line["part"] == part] for part in dict.fromkeys(line["part"] for line in lines)}
+    told = ladder()
+    for part, own in parts.items():
+        told += correlations(own, part.capitalize())
+    return [*told, *choices(parts["frontiers"])] if "frontiers" in parts else told
 
 
 def joined() -> list[Line]:
@@ -43,11 +50,23 @@ def joined() -> list[Line]:
     return [{**line, "measured": found[key]} for line, key in zip(lines, keys, strict=True) if key in found]
 
 
+def ladder() -> list[str]:
+    """Relative errors of displacements by steps, means and ranges over pretrained models."""
+    lines = json.loads((HERE / "ladder.json").read_text(encoding="utf-8"))
+    names = ("logit_change", "small logits", "expanded at the pretrained")
+    rows = ["## The ladder", "", f"| steps | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for steps in dict.fromkeys(line["steps"] for line in lines):
+        own = [[line[name] for line in lines if line["steps"] == steps] for name in names]
+        cells = [f"{np.mean(values):.2g} ({min(values):.2g} to {max(values):.2g})" for values in own]
+        rows.append(f"| {steps} | {' | '.join(cells)} |")
+    return [*rows, ""]
+
+
 def correlations(lines: Sequence[Line], title: str) -> list[str]:
     """Rank correlations of predictors with what was measured, means and intervals over pretrained models."""
     settings = len({line["name"] for line in lines})
     heading = f"| Spearman (Kendall) | {' | '.join(MEASURES)} |"
-    rows = [f"## {title}: {settings} settings", "", heading, f"|---|{'---|' * len(MEASURES)}"]
+    rows = [f"## {title}, {settings} settings", "", heading, f"|---|{'---|' * len(MEASURES)}"]
     for name, predictor in predictors(lines).items():
         cells = []
         for measure in MEASURES:

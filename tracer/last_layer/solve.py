@@ -26,7 +26,7 @@ METRICS = ("replay", "parameter", "data")
 STRENGTHS = tuple(float(f"{value:.2g}") for value in np.geomspace(1e-2, 1e3, 21))
 TOLERATED_LOSS = 0.01
 """Accuracy on the task that is given for more of the pretrained model, where nothing but the task is there to choose on."""
-HELD_OUT = 5  # every so manieth pair is chosen on where no suite is named
+HELD_OUT = 5  # one in so many pairs is chosen on where no suite is named
 CHOSEN_ON, REPORTED = "validation", "evaluation"
 
 
@@ -70,7 +70,7 @@ def solve(planned: Plan, output: Path, on_image: Callable[[int], None] = lambda 
     """Solve the image tower's last map at every strength, take the one that is best on the suite to choose on, and save the model.
 
     Best is as `choice.best` says; where that suite has neither OOD nor knowledge sets, the largest strength whose accuracy is at
-    most `TOLERATED_LOSS` below the best. Without a suite every `HELD_OUT`th pair is held out to choose on, and the map is solved
+    most `TOLERATED_LOSS` below the best. Without a suite one in `HELD_OUT` pairs is held out to choose on, and the map is solved
     again with all of them.
 
     Args:
@@ -121,7 +121,7 @@ def _best(reports: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _held_out(frozen: Frozen) -> tuple[Frozen, Suite]:
-    """The run without every `HELD_OUT`th pair, and a suite of those."""
+    """The run without one in `HELD_OUT` pairs, and a suite of those."""
     labelled = frozen.data.labelled
     assert labelled is not None, "plan refuses pairs without labels where no suite is named"
     held = np.arange(len(labelled)) % HELD_OUT == HELD_OUT - 1

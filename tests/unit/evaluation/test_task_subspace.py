@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from tracer.models.pooled_features import pooled_features
 
 from tests.models import TINY_ARCHITECTURES
 from tests.tolerances import FLOAT64, POWER
 from tracer.evaluation.task_subspace import shares, together
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
+from tracer.models.last_maps import pooled_features
 
 WIDTH, RANK, SAMPLES = 12, 4, 40
 ROUNDED = 1e-5  # float32 inputs and weights, whose squares are compared
