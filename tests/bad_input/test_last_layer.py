@@ -1,9 +1,15 @@
 """Mistakes in what `tracer predict` and `tracer solve` are given."""
 
+import json
+
 import numpy as np
+import open_clip
+import torch
 from PIL import Image
 
 from tests.bad_input.case import Case, assert_told, each
+from tracer.cli import main
+from tracer.last_layer import grid
 
 SUITE = "'evaluation={kind: folder, id: photos, ood: {same: photos}}' --same-images"
 
@@ -66,3 +72,25 @@ CASES = [
 @each(CASES)
 def test_is_told(case, folder, capsys):
     assert_told(case, folder, capsys)
+
+
+def test_photos_alone_are_enough_to_solve(folder):
+    """Without a suite one in five is held out to choose on; open_clip loads the result."""
+    pictures("bird", "cat", "dog", count=6)(folder / "more")
+    assert main(["solve", "base.yaml", "data.path=more"]) == 0
+    told = json.loads((folder / "run" / "solved" / "solve.json").read_text())
+    assert "report" not in told
+    assert told["strength"] in [row["strength"] for row in told["candidates"]]
+    before, after = (open_clip.create_model(f"local-dir:{folder / place}") for place in ("tiny", "run/solved"))
+    assert not torch.equal(before.visual.proj, after.visual.proj)
+    assert torch.equal(before.visual.conv1.weight, after.visual.conv1.weight)
+
+
+def test_photos_with_a_suite_are_predicted(folder, monkeypatch):
+    monkeypatch.setattr(grid, "RATES", (1.0,))
+    monkeypatch.setattr(grid, "STRENGTHS", {"flyp": ({},), "tracer": ({"strategy": {"strength": 0.9}},)})
+    assert main(["predict", "base.yaml", "evaluation={kind: folder, id: photos}"]) == 0
+    told = json.loads((folder / "run" / "prediction" / "prediction.json").read_text())
+    assert [row["strategy"] for row in told["rows"]] == ["flyp", "tracer"]
+    assert told["pools"] == {}
+    assert "moves the embeddings of what is replayed least" in told["reason"]

@@ -181,14 +181,14 @@ def _reason(rows: Sequence[Row], taken: int) -> str:
     row, best = rows[taken], max(rows, key=lambda row: row["id"]["accuracy"])
     feasible = sum(other["id"]["accuracy"] >= best["id"]["accuracy"] - TOLERATED_LOSS for other in rows)
     measure = (
-        f"the largest mean OOD accuracy, {100 * row['ood']['accuracy']:.1f} %"
+        f"has the largest mean OOD accuracy, {100 * row['ood']['accuracy']:.1f} %"
         if row["ood"]
         else f"moves the embeddings of what is replayed least (cosine {row['kept']['pool']:.3f})"
     )
     return (
         f"{described(row)} has a predicted accuracy of {100 * row['id']['accuracy']:.1f} % on the task, where the best of"
         f" {len(rows)} settings, {described(best)}, has {100 * best['id']['accuracy']:.1f} %; of the {feasible} settings within a"
-        f" point of that it has {measure}"
+        f" point of that it {measure}"
     )
 
 
