@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tracer import cli
+from tracer import cli, commands
 from tracer.errors import Stopped, UserError
 from tracer.terminal import faults
 
@@ -34,7 +34,7 @@ def failing(monkeypatch, tmp_path):
         def raising(options):
             raise error
 
-        monkeypatch.setattr(cli, "_strategies", raising)
+        monkeypatch.setattr(commands, "strategies", raising)
         return cli.main(["strategies"])
 
     return run
