@@ -17,7 +17,7 @@ from cells import MODELS, PUBLISHED, Cell, replayed
 from tracer.demo import settings
 
 FROZEN = ["text_tower"]
-BEST_MOMENTUM = {100: 0.9, 300: 0.9, 3000: 0.997}  # as experiments/horizons found on validation
+BEST_MOMENTUM = {100: 0.9, 300: 0.9, 1000: 0.99, 3000: 0.997}  # as experiments/horizons found on validation
 WISE_FT = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HORIZONS = (100, 300, 3000)
 
