@@ -42,11 +42,36 @@ def main() -> None:
         figures.horizons(lines["horizons"])
     if "frontiers" in lines:
         figures.frontiers(lines["frontiers"])
+        parts.append(_reaching(lines["frontiers"]))
     if "pools" in lines:
         by_model = {Path(model).stem.removeprefix("glyphs-"): coverage.predicted(model, folder) for model in MODELS}
         figures.pools(by_model, lines["pools"])
         parts += _covered(by_model, lines["pools"])
     (HERE / "tables.md").write_text("\n\n".join(["# Tables", *parts]) + "\n", encoding="utf-8")
+
+
+LEAST_ID = 0.97
+
+
+def _reaching(lines: Sequence[Line]) -> str:
+    """What each strategy keeps at most with `LEAST_ID` on the task, chosen for each pretrained model by these lines themselves."""
+    kept = ("OOD", "knowledge")
+    best: dict[str, dict[str, dict[str, float]]] = {}
+    for line in lines:
+        if line["ID"] >= LEAST_ID:
+            for measure in kept:
+                models = best.setdefault(line["what"], {}).setdefault(measure, {})
+                models[line["model"]] = max(line[measure], models.get(line["model"], 0.0))
+    rows = []
+    for what, found in best.items():
+        row = [what, str(len({line["name"] for line in lines if line["what"] == what}))]
+        row += [_percent(interval([*found[measure].values()], [*found[measure]])) for measure in kept]
+        for measure in kept:
+            ahead = {model: best["replay, photographs"][measure][model] - value for model, value in found[measure].items()}
+            row.append(_percent(interval([*ahead.values()], [*ahead])) if any(ahead.values()) else "")
+        rows.append(row)
+    head = ["strategy", "settings", *kept, *(f"replay's {measure} less it" for measure in kept)]
+    return _table(f"Of the settings with {100 * LEAST_ID:g} % of ID accuracy", head, rows)
 
 
 def read(name: str) -> list[Line]:

@@ -55,9 +55,9 @@ CASES = [
         {"other": pictures("house", "tree")},
     ),
     Case(
-        "the same images to choose and to report on",
+        "few photos and no suite to choose on",
         f"solve base.yaml {SUITE.split(' --')[0]}",
-        "validation is null, so that there are no images to choose on",
+        "12 images of 3 classes leave none of each class to choose a strength on, and validation is null",
     ),
     Case(
         "a sweep and a configuration",
@@ -84,6 +84,16 @@ def test_photos_alone_are_enough_to_solve(folder):
     before, after = (open_clip.create_model(f"local-dir:{folder / place}") for place in ("tiny", "run/solved"))
     assert not torch.equal(before.visual.proj, after.visual.proj)
     assert torch.equal(before.visual.conv1.weight, after.visual.conv1.weight)
+
+
+def test_what_was_held_out_is_not_what_is_reported(folder):
+    """A suite to report on is not chosen on."""
+    pictures("bird", "cat", "dog", count=6)(folder / "more")
+    assert main(["solve", "base.yaml", "data.path=more", "evaluation={kind: folder, id: photos}"]) == 0
+    told = json.loads((folder / "run" / "solved" / "solve.json").read_text())
+    assert told["report"]["id"]["accuracy"] == told["report"]["sets"]["id"]["accuracy"]
+    assert told["report"]["sets"]["id"]["count"] == 12
+    assert {round(3 * row["id"]["accuracy"], 9) % 1 for row in told["candidates"]} == {0.0}  # one of each class is held out
 
 
 def test_photos_with_a_suite_are_predicted(folder, monkeypatch):

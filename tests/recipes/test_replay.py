@@ -79,6 +79,14 @@ def test_tables_of_the_readme_are_what_was_measured(modules, part):
         assert f"| {' | '.join(values)} |" in readme, name
 
 
+def test_what_strategies_keep_at_one_accuracy_is_what_was_measured(modules):
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    lines = json.loads((FOLDER / "frontiers.json").read_text(encoding="utf-8"))
+    rows = [line for line in modules["tables"]._reaching(lines).splitlines() if "±" in line]
+    assert len(rows) == len({line["what"] for line in lines})
+    assert [row for row in rows if row not in readme] == []
+
+
 def test_two_steps_of_each_kind_of_replay(modules, tmp_path):
     for cell in planned(modules, "texts", tmp_path):
         run = cell.job("0", 0, tmp_path, "validation").run

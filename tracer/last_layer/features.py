@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -22,11 +22,11 @@ from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.models.last_maps import LastMaps, pooled_features, require_last_maps
 from tracer.runs import sources, training_data
-from tracer.runs.build import load_encoder
+from tracer.runs.build import corrupt_share, load_encoder
 from tracer.runs.training_data import TrainingData
 from tracer.tensor_files import digest, load_tensors, save_tensors
 from tracer.training.batches import Batches, in_order
-from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, require_few
+from tracer.training.corrupt_samples import require_few
 
 AT_ONCE = 256  # images or texts of a forward pass
 MOST_REPLAYED = 4000
@@ -88,9 +88,10 @@ class Listed:
         data = training_data.of_run(run, None)
         if data is None:
             raise UserError(f"strategy.name = {run.strategy.name} reads no training data: name a strategy that trains")
-        chosen = _drawn(len(data.pairs), most_pairs, run.seed)
+        listed = data.labelled.captioned() if data.labelled else data.pairs  # a head's captions are labels
+        chosen = _drawn(len(listed), most_pairs, run.seed)
         labelled = data.labelled and _of_labelled(data.labelled, chosen)
-        pairs = CaptionedImages(_part(data.pairs.images, chosen), [data.pairs.captions[position] for position in chosen])
+        pairs = CaptionedImages(_part(listed.images, chosen), [listed.captions[position] for position in chosen])
         return cls(run, pairs, labelled, _part(data.pool, _drawn(len(data.pool), MOST_REPLAYED, run.seed)), suites)
 
     @property
@@ -119,10 +120,11 @@ class Listed:
         clip.freeze(model.model, run.model.freeze)
         self._require_linear(model)
         passing = _Passing(model, run.output / "features", run.workers, on_image)
-        features, kept = passing.images(self.pairs.images, MAX_CORRUPT_SHARE)
+        features, kept = passing.images(self.pairs.images, Bearable(corrupt_share(run.data)))
         pairs = CaptionedImages(features, [self.pairs.captions[position] for position in kept])
         labelled = self.labelled and dataclasses.replace(self.labelled, images=features, labels=self.labelled.labels[kept])
-        pool = passing.images(self.pool, MAX_CORRUPT_SHARE)[0] if len(self.pool) else self.pool
+        further = Bearable(corrupt_share(run.replay and run.replay.images), "replay images", "replay.images")
+        pool = passing.images(self.pool, further)[0] if len(self.pool) else self.pool
         suites = {what: _of_suite(suite, lambda images: passing.images(images)[0]) for what, suite in self.suites.items()}
         bank = self._bank(model)
         passing.remember([text for captions in pairs.captions for text in captions] + bank + _class_captions(self.suites.values()))
@@ -164,6 +166,14 @@ def stacked(images: Images) -> Tensor:
     return torch.from_numpy(np.stack([*images]))
 
 
+class Bearable(NamedTuple):
+    """How many corrupt images are left out rather than refused: a share of all, what they are, and which setting has the share."""
+
+    share: float
+    what: str = "training pairs"
+    setting: str = "data"
+
+
 class _Passing:
     """A model's features, each kept in a file named by the content that it is of."""
 
@@ -173,10 +183,10 @@ class _Passing:
         self._done = 0
         self.texts = TextFeatures(encoder)
 
-    def images(self, images: Images, max_corrupt_share: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Features (n, d), and the positions (n,) of their images: all, or those that can be read where a share need not be."""
+    def images(self, images: Images, bearable: Bearable | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Features (n, d), and the positions (n,) of their images: all, or those that can be read where some need not be."""
         before = self._done
-        kept = self._kept(state_of_images(images), lambda: self._passed(_Readable(self._encoder, images, max_corrupt_share)))
+        kept = self._kept(state_of_images(images), lambda: self._passed(images, bearable))
         self._tell(before + len(images))
         return kept["features"].numpy(), kept["positions"].numpy()
 
@@ -186,11 +196,18 @@ class _Passing:
         kept = self._kept((text.encode() for text in different), lambda: {"features": self.texts(different)})
         self.texts.known |= zip(different, kept["features"], strict=True)
 
-    def _passed(self, readable: "_Readable") -> dict[str, Tensor]:
-        features, positions, parameter = [], [], next(self._encoder.model.parameters())
-        for batch, kept in in_order(readable, range(len(readable)), self._workers):
-            features.append(pooled_features(self._encoder.model, batch.to(parameter.device, parameter.dtype)).float().cpu())
-            positions.append(kept)
+    def _passed(self, images: Images, bearable: Bearable | None) -> dict[str, Tensor]:
+        features, positions, corrupt = [], [], list[CorruptSample]()
+        readable, parameter = _Readable(self._encoder, images), next(self._encoder.model.parameters())
+        for batch, kept, met in in_order(readable, range(len(readable)), self._workers):
+            corrupt += met
+            if corrupt and bearable is None:
+                raise corrupt[0]
+            if bearable:
+                require_few(corrupt, bearable.share, len(images), bearable.what, bearable.setting)
+            if batch is not None:
+                features.append(pooled_features(self._encoder.model, batch.to(parameter.device, parameter.dtype)).float().cpu())
+                positions.append(kept)
             self._tell(self._done + len(kept))
         return {"features": torch.cat(features), "positions": torch.cat(positions)}
 
@@ -214,27 +231,24 @@ class _Passing:
         self._on_image(done)
 
 
-class _Readable(Dataset[tuple[Tensor, Tensor]]):
-    """Batches of preprocessed images with their positions, without those that cannot be read if a share of them may be so."""
+class _Readable(Dataset[tuple[Tensor | None, Tensor, list[CorruptSample]]]):
+    """Batches of preprocessed images (None where none can be read) with their positions, and those that cannot be read."""
 
-    def __init__(self, encoder: Encoder, images: Images, max_corrupt_share: float | None):
-        self.preprocess, self.images, self.max_corrupt_share = encoder.preprocess, images, max_corrupt_share
+    def __init__(self, encoder: Encoder, images: Images):
+        self.preprocess, self.images = encoder.preprocess, images
 
     def __len__(self) -> int:
         return -(-len(self.images) // AT_ONCE)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, number: int) -> tuple[Tensor | None, Tensor, list[CorruptSample]]:
         read, positions, corrupt = [], [], []
         for position in range(number * AT_ONCE, min((number + 1) * AT_ONCE, len(self.images))):
             try:
                 read.append(self.images[position])
                 positions.append(position)
             except CorruptSample as error:
-                if self.max_corrupt_share is None:
-                    raise
                 corrupt.append(error)
-                require_few(corrupt, self.max_corrupt_share, len(self.images))
-        return self.preprocess(read), torch.tensor(positions)
+        return self.preprocess(read) if read else None, torch.tensor(positions, dtype=torch.int64), corrupt
 
 
 class _Part(Sequence[np.ndarray]):

@@ -53,8 +53,8 @@ def _with(run: RunConfig, name: str, changes: dict[str, Any], rate: float) -> Ru
     if "replay" in changes:
         replay = run.replay.model_dump(mode="json", exclude_unset=True) if run.replay else {}
         values["replay"] = {**replay, **changes["replay"]}
-    rates = {"learning_rate": float(f"{rate * run.optimization.learning_rate:.2g}")}
-    values["optimization"] = {**values.get("optimization", {}), **rates}
+    learning_rate = float(f"{rate * run.optimization.learning_rate:.4g}")
+    values["optimization"] = {**values.get("optimization", {}), "learning_rate": learning_rate}
     return loading.validate(values, f"{name} in the prediction")
 
 

@@ -158,8 +158,11 @@ def _shown(suite: Suite, frozen: Frozen) -> dict[str, Array]:
 
 @torch.no_grad()
 def _cosine(student: Encoder, pretrained: Encoder, rows: Array) -> float:
-    features = torch.from_numpy(rows)
-    new, old = (encoder.model.eval().encode_image(features) for encoder in (student, pretrained))
+    # a simulated model may be on a GPU and in float64, where the pretrained maps are not
+    new, old = (
+        encoder.model.eval().encode_image(torch.from_numpy(rows).to(encoder.model.logit_scale.device)).double().cpu()
+        for encoder in (student, pretrained)
+    )
     return F.cosine_similarity(new, old, dim=-1).mean().item()
 
 

@@ -26,7 +26,7 @@ METRICS = ("replay", "parameter", "data")
 STRENGTHS = tuple(float(f"{value:.2g}") for value in np.geomspace(1e-2, 1e3, 21))
 TOLERATED_LOSS = 0.01
 """Accuracy on the task that is given for more of the pretrained model, where nothing but the task is there to choose on."""
-HELD_OUT = 5  # one in so many pairs is chosen on where no suite is named
+HELD_OUT = 5  # one in so many pairs is chosen on where no suite for that is named
 CHOSEN_ON, REPORTED = "validation", "evaluation"
 
 
@@ -52,16 +52,13 @@ def plan(run: RunConfig, metric: str, most_pairs: int, same_images: bool = False
         same_images: as in `validation.suites`.
 
     Raises:
-        UserError: if there is no such metric, or data are missing, do not make a task, or have no labels where no suite is named.
+        UserError: if there is no such metric, or data are missing, do not make a task, or lack labels and a suite to choose on.
     """
     if metric not in METRICS:
         raise UserError(f"--metric: there is no metric {metric!r}{nearest(metric, METRICS)}")
     if metric == "replay" and (run.replay is None or run.replay.images is None):
         run = run.model_copy(update={"replay": ReplaySection()})
-    suites: dict[str, Suite] = {}
-    if run.evaluation is not None:
-        suites = dict(zip((CHOSEN_ON, REPORTED), validation.suites(run, same_images), strict=True))
-    listed = Listed.of(run, suites, most_pairs)
+    listed = Listed.of(run, _suites(run, same_images), most_pairs)
     _require_a_task(listed)
     return Plan(listed, metric)
 
@@ -70,8 +67,8 @@ def solve(planned: Plan, output: Path, on_image: Callable[[int], None] = lambda 
     """Solve the image tower's last map at every strength, take the one that is best on the suite to choose on, and save the model.
 
     Best is as `choice.best` says; where that suite has neither OOD nor knowledge sets, the largest strength whose accuracy is at
-    most `TOLERATED_LOSS` below the best. Without a suite one in `HELD_OUT` pairs is held out to choose on, and the map is solved
-    again with all of them.
+    most `TOLERATED_LOSS` below the best. Where no suite to choose on is named, one in `HELD_OUT` pairs is held out for that, and
+    the map is solved again with all of them.
 
     Args:
         planned: what is read.
@@ -103,6 +100,15 @@ def solve(planned: Plan, output: Path, on_image: Callable[[int], None] = lambda 
     clip.save_folder(whole(frozen, student), output)
     judging.write_json(told, output / "solve.json")
     return told
+
+
+def _suites(run: RunConfig, same_images: bool) -> dict[str, Suite]:
+    """The suite to report on, if there is one, and that to choose on, if it is named or its images may be those."""
+    if run.evaluation is None:
+        return {}
+    if same_images or validation.is_named(run):
+        return dict(zip((CHOSEN_ON, REPORTED), validation.suites(run, same_images), strict=True))
+    return {REPORTED: judging.suite_to_judge_on(run)}
 
 
 def whole(frozen: Frozen, student: Encoder) -> clip.Clip:
@@ -138,15 +144,15 @@ def _rows(images: LabelledImages, rows: np.ndarray) -> LabelledImages:
 def _require_a_task(listed: Listed) -> None:
     labelled = listed.labelled
     if labelled is None:
-        if not listed.suites:
-            raise UserError("without class labels a strength is chosen on a suite, and evaluation is null: name one")
+        if CHOSEN_ON not in listed.suites:
+            raise UserError("without class labels a strength is chosen on a suite, and validation is null: name one")
         return
     shown = labelled.labels_shown
     if shown < 2:
         raise UserError(f"the training data show {shown} class, which leaves nothing to tell apart: add another")
-    if not listed.suites and len(labelled) < HELD_OUT * shown:
+    if CHOSEN_ON not in listed.suites and len(labelled) < HELD_OUT * shown:
         raise UserError(
-            f"{len(labelled)} images of {shown} classes leave none of each class to choose a strength on, and evaluation is null:"
+            f"{len(labelled)} images of {shown} classes leave none of each class to choose a strength on, and validation is null:"
             " name a suite, or add images"
         )
     for suite in listed.suites.values():

@@ -90,7 +90,7 @@ def trainer(
     """
     torch.manual_seed(run.seed)
     teacher = _teacher(run, learner.student)
-    followers = _followers(run, learner.student)
+    followers = _followers(run, learner.student, keeps=checkpoints is not None)
     if checkpoints:
         _require_space(run, learner.student, teacher, followers)
     if run.model.compile:
@@ -128,7 +128,7 @@ def batches(run: RunConfig, learner: Learner, data: TrainingData) -> Batches:
     encoder = learner.encoder
     if encoder.head:
         encoder = dataclasses.replace(encoder, tokenize=read_labels)
-    share, optimization = _corrupt_share(run.data), run.optimization
+    share, optimization = corrupt_share(run.data), run.optimization
     replay = _replay(run, learner.encoder, data)
     return Batches(data.pairs, encoder, optimization.batch_size, optimization.total_steps, run.seed, share, replay)
 
@@ -138,10 +138,11 @@ def _replay(run: RunConfig, encoder: Encoder, data: TrainingData) -> Replay | No
     if section is None:
         return None
     bank = sources.bank(section.texts, encoder, run.seed, texts) if section.texts else ()
-    return Replay(data.pool, images, bank, texts, run.seed, _corrupt_share(section.images))
+    return Replay(data.pool, images, bank, texts, run.seed, corrupt_share(section.images))
 
 
-def _corrupt_share(source: Section | None) -> float:
+def corrupt_share(source: Section | None) -> float:
+    """The share of corrupt images that a section of data or of further images bears."""
     return source.max_corrupt_share if isinstance(source, ReadData) else MAX_CORRUPT_SHARE
 
 
@@ -153,11 +154,11 @@ def _teacher(run: RunConfig, student: DualEncoder) -> Teacher | None:
     return Teacher(student, run.strategy.kernel or kernel, clock, run.strategy.buffers)
 
 
-def _followers(run: RunConfig, student: DualEncoder) -> dict[str, Follower]:
+def _followers(run: RunConfig, student: DualEncoder, keeps: bool) -> dict[str, Follower]:
     average, kernel = run.average, run.average.kernel_of(run.strategy.name)
     clock = Clock(run.optimization.total_steps, average.update_every_steps)
     followers: dict[str, Follower] = {"average": Teacher(student, kernel, clock, average.buffers)} if kernel else {}
-    if average.snapshots:
+    if average.snapshots and keeps:
         followers["snapshots"] = Snapshots(student, clock, run.output / AVERAGES, average.snapshots, average.buffers)
     return followers
 

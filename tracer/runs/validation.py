@@ -37,6 +37,11 @@ def suites(run: RunConfig, same_images: bool = False) -> tuple[Suite, Suite]:
     return chosen_on, reported
 
 
+def is_named(run: RunConfig) -> bool:
+    """Whether there is a suite to choose on beside that reported on: named, or a split of that one."""
+    return (run.validation or _own_split(run.evaluation)) is not None
+
+
 def _own_split(section: AnySuite | None) -> AnySuite | None:
     return section.model_copy(update={"split": "validation"}) if isinstance(section, EmbeddedSuite | IWildCamSuite) else None
 

@@ -95,6 +95,27 @@ def test_too_many_corrupt_pairs_are_refused(folder):
         broken.gather()
 
 
+def test_corrupt_pairs_are_counted_over_all_batches_against_the_runs_own_share(folder, monkeypatch):
+    monkeypatch.setattr(features, "AT_ONCE", 10)
+    listed = Listed.of(run_of(folder), {}, most_pairs=40)
+    broken = Damaged(Damaged(listed.pairs.images, 3), 23)
+    damaged = dataclasses.replace(listed, pairs=CaptionedImages(broken, listed.pairs.captions))
+    monkeypatch.setattr(features, "corrupt_share", lambda source: 0.03)
+    with pytest.raises(UserError, match=r"2 of the 40 training pairs .* are corrupt, more than data\.max_corrupt_share = 0\.03"):
+        damaged.gather()
+    monkeypatch.setattr(features, "corrupt_share", lambda source: 0.05)
+    found = damaged.gather()
+    assert len(found.data.pairs) == 38
+
+
+def test_classes_have_their_captions_whatever_the_strategy_learns(folder):
+    """A head learns labels, which say nothing to a text tower."""
+    runs = [loading.validate({"output": str(folder), "strategy": {"name": name}}, "the test") for name in ("flyp", "ft")]
+    contrastive, head = (list(Listed.of(run, {}, most_pairs=10).pairs.captions) for run in runs)
+    assert head == contrastive
+    assert not any(caption.isdigit() for captions in head for caption in captions)
+
+
 def test_a_strategy_that_reads_nothing_is_refused(folder):
     run = loading.validate({"output": str(folder), "strategy": {"name": "zero_shot"}}, "the test")
     with pytest.raises(UserError, match="zero_shot reads no training data"):
