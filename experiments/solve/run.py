@@ -29,6 +29,7 @@ from tracer.last_layer.regression import Regression
 from tracer.last_layer.solve import METRICS, STRENGTHS, whole
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
+from tracer.models.head import Head
 from tracer.runs.fine_tune import fine_tune
 from tracer.runs.sources import evaluation_suite
 from tracer.storage import json_text, write_text
@@ -37,6 +38,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "replay"))
 POOLS = {"photographs": PhotographPool(), "noise": NoisePool()}
 PULLS = tuple(float(f"{value:.2g}") for value in np.geomspace(1e-4, 1e2, 13))
+DESCENDED = ("cross-entropy, projection", "cross-entropy, head", "unit embeddings, projection")
 TRAINED = ("flyp", "replay_distillation", "tracer")
 Row = dict[str, Any]
 
@@ -75,8 +77,8 @@ def of_model(model: str, folder: Path) -> Iterator[Row]:
                     "method": f"solve, {metric}{', photographs' if metric == 'replay' else ''}",
                     **best(frozen, solving(frozen, metric), STRENGTHS),
                 }
-            for kind in ("projection", "head"):
-                yield {"method": f"cross-entropy, {kind}", **best(frozen, descending(frozen, kind), PULLS)}
+            for method in DESCENDED:
+                yield {"method": method, **best(frozen, descending(frozen, method), PULLS)}
             yield from trained_from(frozen, model, folder)
         else:
             yield {"method": f"solve, replay, {pool}", **best(frozen, solving(frozen, "replay"), STRENGTHS)}
@@ -101,11 +103,11 @@ def solving(frozen: Frozen, metric: str) -> Callable[[float], Encoder]:
     return lambda strength: regression.solved(metric, strength)
 
 
-def descending(frozen: Frozen, kind: str) -> Callable[[float], Encoder]:
-    """Cross-entropy of the task's classes, minimised by L-BFGS, with a pull towards the pretrained weights.
+def descending(frozen: Frozen, method: str) -> Callable[[float], Encoder]:
+    """Labelled pairs learned by L-BFGS with a pull towards the pretrained weights, one of `DESCENDED`.
 
-    "projection" trains the image map with its bias, the loss of ProLIP (arXiv 2410.05270); "head" the classes' embeddings from the
-    zero-shot ones.
+    Cross-entropy of the image map with its bias is the loss of ProLIP (arXiv 2410.05270); a head of class embeddings starts from
+    the zero-shot ones; unit embeddings are drawn to those of their classes' texts by their squared distance.
     """
     labelled = frozen.data.labelled
     assert labelled
@@ -113,35 +115,40 @@ def descending(frozen: Frozen, kind: str) -> Callable[[float], Encoder]:
     labels, texts = torch.from_numpy(labelled.labels), classifier(frozen.encoder, labelled.class_names, labelled.templates).clone()
     scale = frozen.maps.logit_scale.detach()
 
-    def minimise(logits: Callable[[], Tensor], weights: list[Tensor], strength: float) -> None:
-        starts = [weight.detach().clone() for weight in weights]
-        optimizer = torch.optim.LBFGS(weights, max_iter=300, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            pull = torch.stack([(weight - start).square().sum() for weight, start in zip(weights, starts, strict=True)]).sum()
-            loss = F.cross_entropy(logits(), labels) + strength * pull
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-
     def of_projection(strength: float) -> Encoder:
         maps = copy.deepcopy(frozen.maps)
-        minimise(
-            lambda: scale * F.normalize(maps.encode_image(features), dim=-1) @ texts.T, [*maps.image_map.parameters()], strength
-        )
+
+        def loss() -> Tensor:
+            images = F.normalize(maps.encode_image(features), dim=-1)
+            if method == "unit embeddings, projection":
+                return (images - texts[labels]).square().sum(dim=1).mean()
+            return F.cross_entropy(scale * images @ texts.T, labels)
+
+        minimise(loss, [*maps.image_map.parameters()], strength)
         return dataclasses.replace(frozen.encoder, model=maps)
 
     def of_head(strength: float) -> Encoder:
-        from tracer.models.head import Head
-
         head = Head(labelled.class_names, texts)
         images = F.normalize(frozen.maps.encode_image(features), dim=-1).detach()
-        minimise(lambda: scale * images @ head.weight.T, [head.weight], strength)
+        minimise(lambda: F.cross_entropy(scale * images @ head.weight.T, labels), [head.weight], strength)
         return dataclasses.replace(frozen.encoder, head=head)
 
-    return of_projection if kind == "projection" else of_head
+    return of_head if method == "cross-entropy, head" else of_projection
+
+
+def minimise(loss: Callable[[], Tensor], weights: list[Tensor], strength: float) -> None:
+    """Moves weights to where a loss and strength times their squared distance from here are least together."""
+    starts = [weight.detach().clone() for weight in weights]
+    optimizer = torch.optim.LBFGS(weights, max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        pull = torch.stack([(weight - start).square().sum() for weight, start in zip(weights, starts, strict=True)]).sum()
+        total = loss() + strength * pull
+        total.backward()
+        return total
+
+    optimizer.step(closure)
 
 
 def trained_from(frozen: Frozen, model: str, folder: Path) -> Iterator[Row]:
