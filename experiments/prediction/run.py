@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from tracer.config.schema import RunConfig
+from tracer.data.datasets import Suite
 from tracer.evaluation import across_runs
 from tracer.evaluation.report import evaluate
 from tracer.last_layer.features import Frozen, Listed
@@ -94,7 +95,7 @@ def mixed(student: Encoder, frozen: Frozen, share: float) -> Encoder:
 
 def judged(students: dict[str, Encoder], frozen: Frozen) -> dict[str, dict[str, float]]:
     """Reports by what was simulated, on the suite that measures the setting and on the one to choose on."""
-    return {f"{how}, {suite}": judge(student, frozen, suite) for how, student in students.items() for suite in frozen.suites}
+    return {f"{how}, {name}": judge(student, suite) for how, student in students.items() for name, suite in frozen.suites.items()}
 
 
 def strength_of(run: RunConfig) -> float:
@@ -104,8 +105,8 @@ def strength_of(run: RunConfig) -> float:
     return max(own, run.replay.strength if run.replay else 0.0)
 
 
-def judge(student: Encoder, frozen: Frozen, suite: str) -> dict[str, float]:
-    row = {"report": evaluate(student, frozen.suites[suite])}
+def judge(student: Encoder, suite: Suite) -> dict[str, float]:
+    row = {"report": evaluate(student, suite)}
     return {name: round(across_runs.measure(row, name), 5) for name in across_runs.MEASURES}
 
 

@@ -1,11 +1,15 @@
 """The experiments on prediction and solving: their tables are what was measured, and their READMEs show those."""
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.experiments import imported
+from tracer.models import clip
+from tracer.toy import small_clip
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -41,3 +45,23 @@ def test_every_setting_that_was_predicted_was_trained():
     predicted = json.loads((EXPERIMENTS / "prediction" / "predictions.json").read_text(encoding="utf-8"))
     with imported("prediction", "tables") as modules:
         assert len(modules["tables"].joined()) == len(predicted) >= 5 * 11
+
+
+def test_the_expanded_model_errs_by_a_share_that_vanishes_with_the_displacement():
+    torch.manual_seed(0)
+    model = clip.create("glyphs", None).model.double().eval()
+    images, tokens = torch.randn(4, 3, 32, 32, dtype=torch.float64), small_clip.TOKENIZER(["the digit two", "a red letter"])
+    away = {name: torch.randn_like(parameter) * parameter.abs().mean() for name, parameter in model.named_parameters()}
+    with imported("prediction", "tangent") as modules, torch.no_grad():
+        errors = {}
+        for size in (1e-3, 1e-4):
+            moved, expanded = copy.deepcopy(model), modules["tangent"].Tangent(copy.deepcopy(model))
+            for name, direction in away.items():
+                moved.get_parameter(name).add_(size * direction)
+                expanded.model.get_parameter(name).add_(size * direction)
+            for tower, inputs in (("encode_image", images), ("encode_text", tokens)):
+                here, there = getattr(model, tower)(inputs), getattr(moved, tower)(inputs)
+                errors[tower, size] = float((getattr(expanded, tower)(inputs) - there).norm() / (there - here).norm())
+    for tower in ("encode_image", "encode_text"):  # where ReLU has its kinks an error falls a little more slowly
+        assert errors[tower, 1e-3] < 0.01
+        assert errors[tower, 1e-4] < 0.4 * errors[tower, 1e-3]

@@ -1,0 +1,171 @@
+"""The world of drawings, from small packages in npm's form."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import tarfile
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tests.experiments import imported
+from tracer.data.shards import webdataset
+from tracer.errors import UserError
+from tracer.runs.fine_tune import fine_tune
+
+CATEGORIES = {0: "smileys", 3: "animals", 4: "food", 5: "travel", 7: "objects"}
+EACH = 8  # concepts of a category
+SHORT = {"total_steps": 2, "batch_size": 8, "warmup_steps": 0}
+NPM = """#!/bin/sh
+# npm pack --silent --pack-destination FOLDER NAME@VERSION
+cp {registry}/$(echo "$5" | sed 's/^@//; s|/|-|; s/@/-/').tgz "$4"
+"""
+
+
+@pytest.fixture
+def emoji(tmp_path, monkeypatch):
+    """The experiment's modules, which fetch packages of a few drawings from an npm of the test's own."""
+    registry, programs = tmp_path / "registry", tmp_path / "bin"
+    registry.mkdir()
+    programs.mkdir()
+    (programs / "npm").write_text(NPM.format(registry=registry))
+    (programs / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    with imported("emoji", "packages", "drawings", "world", "settings", "make") as modules:
+        drawings = modules["drawings"]
+        monkeypatch.setattr(modules["world"], "VARIANTS", 3)
+        monkeypatch.setattr(modules["world"], "TRAINING_POSES", 5)
+        monkeypatch.setattr(drawings, "NAMES", published(registry, drawings.NAMES, names()))
+        for number, (name, style) in enumerate(drawings.STYLES.items()):
+            package = published(registry, style.package, icons(number, says_codes=name in ("noto", "twemoji")))
+            monkeypatch.setitem(drawings.STYLES, name, dataclasses.replace(style, package=package))
+        yield modules
+
+
+def names():
+    """Names of emoji as emojibase has them, a flag and a woman among them."""
+    data = [
+        {"hexcode": f"1F{group}{number:02d}", "label": label(group, number), "group": group, "subgroup": group, "tags": ["tag"]}
+        for group, number in product(CATEGORIES, range(EACH))
+    ]
+    data += [{"hexcode": "1F999", "label": "flag: Nowhere", "group": 9, "subgroup": 9}]
+    data += [{"hexcode": "1F998", "label": "woman", "group": 3, "subgroup": 3, "gender": 0}]
+    groups = [{"order": group, "message": f"kind {group}"} for group in (*CATEGORIES, 9)]
+    return {"en/data.json": data, "en/messages.json": {"subgroups": groups}}
+
+
+def label(group, number):
+    return f"thing {chr(97 + number)} of {CATEGORIES[group]}"
+
+
+def icons(style, says_codes):
+    """A set of Iconify's, whose drawings are called like the emoji, by hyphens; every style has its own colours."""
+    drawn, codes = {}, {}
+    for group, number in product(CATEGORIES, range(EACH)):
+        name = label(group, number).replace(" ", "-")
+        drawn[name] = {
+            "body": f'<rect x="{number}" y="{group}" width="8" height="8" fill="#{20 + 25 * style:02x}{30 * number:02x}40"/>'
+        }
+        codes[f"1f{group}{number:02d}"] = name
+    turned = {"thing-a-of-food-turned": {"parent": "thing-a-of-food", "hFlip": True}}
+    return {
+        "icons.json": {"icons": drawn, "aliases": turned, "width": 16, "height": 16},
+        "chars.json": codes if says_codes else {},
+    }
+
+
+def published(registry, package, files):
+    """The package with what it now holds, its archive in the registry."""
+    path = package.file(registry)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, values in files.items():
+            content = json.dumps(values).encode()
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return dataclasses.replace(package, sha512=base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode())
+
+
+def pictures(folder: Path) -> set[bytes]:
+    return {path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_the_world_is_split_as_it_says_and_trains(emoji, tmp_path):
+    make, world, settings = emoji["make"], emoji["world"], emoji["settings"]
+    place = tmp_path / "emoji"
+    make.make(place)
+    drawings = emoji["drawings"]
+    known = drawings.concepts(tmp_path / "emoji-packages")
+    made = world.World(known, drawings.drawings(tmp_path / "emoji-packages", known))
+    styles = len(drawings.STYLES)
+    assert len(known) == len(CATEGORIES) * EACH
+    assert {style: len(own) for style, own in made.svg.items()} == dict.fromkeys(drawings.STYLES, len(known))
+
+    shown = webdataset(f"{place}/pretraining/{{00000..{world.SHARDS - 1:05d}}}.tar", "json.captions")
+    assert 0 < len(made.held_out) < 0.4 * len(world.JUDGED) * EACH * styles
+    assert {known[code].category for _, code in made.held_out} <= set(world.JUDGED)
+    assert len(shown.images) == world.VARIANTS * (len(known) * styles - len(made.held_out))
+    assert len(shown.captions[0]) == world.CAPTIONS
+
+    for name, task in world.TASKS.items():
+        folder = place / "tasks" / name
+        parts = [pictures(folder / part) for part in ("train", "validation/id", "test/id")]
+        assert [len(part) for part in parts] == [5 * EACH, 4 * EACH, 4 * EACH]
+        assert not any(one & other for one, other in ((parts[0], parts[1]), (parts[0], parts[2]), (parts[1], parts[2])))
+        concepts = [{path.parent.name for path in (folder / split / "ood").rglob("*.png")} for split in world.SPLITS]
+        assert concepts[0].isdisjoint(concepts[1])
+        assert concepts[0] | concepts[1] == {path.name for path in (folder / "train").iterdir()}
+        for split in world.SPLITS:
+            unseen = {
+                (path.name.rsplit("-", 1)[0], path.parent.name) for path in (folder / split / "ood" / "unseen").rglob("*.png")
+            }
+            assert unseen <= {(style, known[code].name) for style, code in made.held_out}
+            assert task.style not in [path.name for path in (folder / split / "ood").iterdir()]
+
+    for architecture in settings.ARCHITECTURES:
+        run = settings.pretraining(architecture, 0, place, tmp_path / architecture)
+        run = run.model_copy(update={"optimization": run.optimization.model_copy(update=SHORT)})
+        fine_tune(run)
+        weights = tmp_path / architecture / "student.safetensors"
+        told = {"optimization": SHORT, "replay": {"terms": settings.REPLAY_TERMS}}
+        tuned = settings.fine_tuning(
+            "tracer", "food-high-contrast", architecture, weights, 0, place, tmp_path / f"{architecture}-t", **told
+        )
+        report = fine_tune(tuned).report
+        assert set(report["sets"]) >= {"animals", "travel", "objects", "unseen", "noto"}
+
+
+def test_the_same_drawings_make_the_same_world(emoji, tmp_path):
+    for name in ("one", "other"):
+        emoji["make"].make(tmp_path / name)
+    assert emoji["make"].fingerprint(tmp_path / "one") == emoji["make"].fingerprint(tmp_path / "other")
+    next((tmp_path / "one").rglob("*.png")).unlink()
+    assert emoji["make"].fingerprint(tmp_path / "one") != emoji["make"].fingerprint(tmp_path / "other")
+
+
+def test_another_archive_than_the_one_meant_is_refused(emoji, tmp_path):
+    package = emoji["drawings"].NAMES
+    package.fetch(tmp_path)
+    package.file(tmp_path).write_bytes(b"another")
+    with pytest.raises(UserError, match=r"instead of .*: remove it, and fetch it again"):
+        package.fetch(tmp_path)
+
+
+def test_an_npm_that_fails_is_told(emoji, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["make.py", "--output", str(tmp_path / "emoji")])
+    (tmp_path / "bin" / "npm").write_text("#!/bin/sh\necho no such host >&2; exit 1\n")
+    assert emoji["make"].main() == 2
+    assert "npm cannot get emojibase-data@17.0.0 (no such host): check the network" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert emoji["make"].main() == 2
+    assert "npm, which fetches the drawings, is not installed" in capsys.readouterr().err
+    assert not (tmp_path / "emoji").exists()
+
+
+def test_a_world_that_is_there_is_kept(emoji, tmp_path):
+    with pytest.raises(UserError, match="is there already: remove it"):
+        emoji["make"].make(tmp_path)
