@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import resvg_py
@@ -140,6 +141,7 @@ def drawings(folder: Path, known: Mapping[str, Concept]) -> dict[str, dict[str, 
     return found
 
 
+@cache
 def raster(svg: str) -> Image.Image:
     """A drawing as RGBA pixels, `DRAWN` along a side."""
     content = resvg_py.svg_to_bytes(svg_string=svg, width=DRAWN, height=DRAWN, skip_system_fonts=True)

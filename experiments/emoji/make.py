@@ -32,7 +32,7 @@ def make(folder: Path) -> None:
     """Write the world whole or not at all; the fetched packages stay in a folder beside it."""
     if folder.exists():
         raise UserError(f"{folder} is there already: remove it to make it anew, or choose another --output")
-    packages = folder.with_name(f"{folder.name}-packages")
+    packages = packages_of(folder)
     drawings.fetch(packages)
     known = drawings.concepts(packages)
     made = world.World(known, drawings.drawings(packages, known))
@@ -47,6 +47,11 @@ def make(folder: Path) -> None:
             world.task(made, name, partial / "tasks" / name)
         advance(1 + len(world.TASKS))
     partial.rename(folder)
+
+
+def packages_of(folder: Path) -> Path:
+    """Where the packages of a world are: beside it, so that a world that is removed need not fetch them again."""
+    return folder.with_name(f"{folder.name}-packages")
 
 
 def fingerprint(folder: Path) -> str:

@@ -78,16 +78,11 @@ class World:
                 if category in (None, self.concepts[code].category) and split in (None, split_of(code)):
                     yield own, code
 
-    @cached_property
-    def rendered(self) -> dict[tuple[str, str], Image.Image]:
-        """Every drawing in RGBA."""
-        return {(style, code): raster(self.svg[style][code]) for style, code in self.drawings()}
-
     def pictures(self, style: str, code: str, use: str, count: int) -> Iterator[Image.Image]:
         """Pictures of a drawing for one use, which share no pose with those for another."""
         rng = np.random.default_rng(_seed(use, style, code))
         for _ in range(count):
-            yield picture(self.rendered[style, code], rng)
+            yield picture(raster(self.svg[style][code]), rng)
 
 
 def split_of(code: str) -> str:

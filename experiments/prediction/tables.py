@@ -33,7 +33,7 @@ def main() -> None:
 def text(lines: Sequence[Line]) -> list[str]:
     """All tables, a line each; of the parts that were predicted."""
     parts = {part: [line for line in lines if line["part"] == part] for part in dict.fromkeys(line["part"] for line in lines)}
-    told = ladder()
+    told = ladder() + expanded(parts["strategies"])
     for part, own in parts.items():
         told += correlations(own, part.capitalize())
     return [*told, *choices(parts["frontiers"])] if "frontiers" in parts else told
@@ -60,6 +60,27 @@ def ladder() -> list[str]:
         own = [[line[name] for line in lines if line["steps"] == steps] for name in names]
         cells = [f"{np.mean(values):.2g} ({min(values):.2g} to {max(values):.2g})" for values in own]
         rows.append(f"| {steps} | {' | '.join(cells)} |")
+    return [*rows, ""]
+
+
+def expanded(lines: Sequence[Line]) -> list[str]:
+    """How near the whole network expanded in its weights comes, beside what is predicted, in the models that it was run for."""
+    kept = json.loads((HERE / "tangent.json").read_text(encoding="utf-8"))
+    found = {(line["name"], line["model"]): {key: line[key] for key in MEASURES} for line in kept}
+    own = [{**line, "expanded": found[line["name"], line["model"]]} for line in lines if (line["name"], line["model"]) in found]
+    rows = [
+        f"## The whole network, {len({line['model'] for line in own})} models",
+        "",
+        f"| Spearman (points off) | {' | '.join(MEASURES)} |",
+        f"|---|{'---|' * len(MEASURES)}",
+    ]
+    for name, how in (("whole network, expanded", "expanded"), ("paced", "paced, test"), ("last maps", "last maps, test")):
+        cells = []
+        for measure in MEASURES:
+            spearman = over_models(own, measure, lambda line, m, how=how: line[how][m], spearmanr)
+            off = np.mean([abs(line[how][measure] - line["measured"][measure]) for line in own])
+            cells.append(f"{shown(spearman)} ({100 * off:.1f})")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
     return [*rows, ""]
 
 

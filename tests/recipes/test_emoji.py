@@ -35,7 +35,7 @@ def emoji(tmp_path, monkeypatch):
     (programs / "npm").write_text(NPM.format(registry=registry))
     (programs / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    with imported("emoji", "packages", "drawings", "world", "settings", "make") as modules:
+    with imported("emoji", "packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells") as modules:
         drawings = modules["drawings"]
         monkeypatch.setattr(modules["world"], "VARIANTS", 3)
         monkeypatch.setattr(modules["world"], "TRAINING_POSES", 5)
@@ -169,3 +169,32 @@ def test_an_npm_that_fails_is_told(emoji, tmp_path, monkeypatch, capsys):
 def test_a_world_that_is_there_is_kept(emoji, tmp_path):
     with pytest.raises(UserError, match="is there already: remove it"):
         emoji["make"].make(tmp_path)
+
+
+def test_the_rule_takes_the_best_shifted_accuracy_at_the_tasks_own(emoji):
+    flyp = {"what": "flyp", "learning_rate": 1e-3, "ID": 0.9, "OOD": 0.3}
+    worse = {"what": "flyp", "learning_rate": 1e-4, "ID": 0.7, "OOD": 0.5}
+    short, best, good = (
+        {"what": "tracer", "strength": s, "ID": i, "OOD": o} for s, i, o in ((3, 0.88, 0.6), (1, 0.895, 0.5), (0, 0.9, 0.4))
+    )
+    weak = [{"what": "l2_sp", "strength": s, "ID": i, "OOD": o} for s, i, o in ((1, 0.5, 0.6), (0, 0.6, 0.5))]
+    found = emoji["tuning"].chosen([worse, flyp, short, good, best, *weak])
+    assert found == {"flyp": flyp, "tracer": best, "l2_sp": weak[1]}
+
+
+def test_every_setting_is_a_run(emoji, tmp_path):
+    emoji["make"].make(tmp_path / "emoji")
+    tuning, cells, compare = emoji["tuning"], emoji["cells"], emoji["compare"]
+    arguments = tuning.options(None).parse_args(["--world", str(tmp_path / "emoji")])
+    start = cells.Start("animals-flat", "vit", 0)
+    tried = tuning.candidates()
+    lines = [{**cell.told, "name": cell.name, "ID": 0.5, "OOD": 0.5} for cell in tried]
+    lines.append({"what": "wise_ft", "learning_rate": 1e-3, "interpolation": 0.5, "ID": 0.5, "OOD": 0.5})
+    planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines))[0])]
+    names = [cell.name for cell in tried]
+    assert len(set(names)) == len(names)
+    runs = {cell.name: cells._configuration(cell, start, 0, "validation", arguments) for cell in planned}
+    for what in tuning.TRIED:
+        ((rate, strength),) = {(line["learning_rate"], line["strength"]) for line in [tuning.chosen(lines)[what]]}
+        assert runs[what].optimization.learning_rate == rate
+        assert (runs[what].replay or runs[what].strategy).strength == strength

@@ -1,0 +1,84 @@
+"""Cells of the comparison: each a strategy with its settings, run from pretrained models and kept as one line a run."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import settings
+
+from tracer.evaluation import across_runs
+from tracer.runs.jobs import Job, run_all
+from tracer.terminal import console
+
+HERE = Path(__file__).parent
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One strategy with its settings.
+
+    Attributes:
+        name: what tables call it, unique among the cells of a folder.
+        method: its strategy.
+        changes: sections that replace defaults: optimization, strategy, replay.
+        interpolations: coefficients of WiSE-FT at which the result is judged too.
+        told: what the cell varies, for tables and choices.
+    """
+
+    name: str
+    method: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    interpolations: tuple[float, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: a task, and a pretrained model by architecture and seed."""
+
+    task: str
+    architecture: str
+    pretrained: int
+
+
+def run(cells: Iterable[Cell], starts: Sequence[Start], seeds: Sequence[int], split: str, arguments: Any) -> list[Line]:
+    """The cells' runs from all starts, each with all seeds, a line each: what the cell is, what was run, and how it was judged.
+
+    `arguments` say where the world, the pretrained models and the runs are, and how many processes run at once.
+    """
+    planned = [(cell, start, seed) for cell in cells for start, seed in product(starts, seeds)]
+    jobs = [Job(_configuration(*each, split, arguments), each[0].interpolations) for each in planned]
+    with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
+        rows = iter(run_all(jobs, arguments.processes, advance))
+    return [line for each in planned for line in _lines(*each, rows)]
+
+
+def _configuration(cell: Cell, start: Start, seed: int, split: str, arguments: Any) -> Any:
+    place = arguments.runs / split / start.task / f"{start.architecture}-{start.pretrained}" / f"{cell.name}-{seed}"
+    weights = settings.weights(start.architecture, start.pretrained, arguments.models)
+    return settings.fine_tuning(
+        cell.method, start.task, start.architecture, weights, seed, arguments.world, place, split=split, **cell.changes
+    )
+
+
+def _lines(cell: Cell, start: Start, seed: int, rows: Iterator[across_runs.Row]) -> Iterator[Line]:
+    what = {"task": start.task, "architecture": start.architecture, "pretrained": start.pretrained, "seed": seed}
+    yield {"name": cell.name, "method": cell.method, **cell.told, **what, **_measured(next(rows))}
+    for share in cell.interpolations:
+        told = {**cell.told, "what": "wise_ft", "interpolation": share}
+        yield {"name": f"wise_ft {share:g} of {cell.name}", "method": "wise_ft", **told, **what, **_measured(next(rows))}
+
+
+def _measured(row: across_runs.Row) -> dict[str, float]:
+    unseen = row["report"]["sets"]["unseen"]["accuracy"]
+    return {**{name: round(across_runs.measure(row, name), 5) for name in across_runs.MEASURES}, "unseen": round(unseen, 5)}
+
+
+def write(path: Path, lines: Sequence[Line]) -> None:
+    """Keep lines as JSON, one a line."""
+    text = ",\n ".join(json.dumps(line) for line in lines)
+    path.write_text(f"[\n {text}\n]\n", encoding="utf-8")
