@@ -20,8 +20,9 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tracer.config.schema import RunConfig
-from tracer.models.dual_encoder import DualEncoder, Encoder, Features
+from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.merging import interpolate
+from tracer.models.wrapped import Wrapped
 from tracer.runs import build, training_data
 from tracer.runs.build import Learner
 from tracer.runs.sources import evaluation_suite
@@ -29,39 +30,20 @@ from tracer.strategies import PRESETS
 from tracer.terminal import console
 
 
-class Tangent(DualEncoder):
+class Tangent(Wrapped):
     """A model expanded in its weights, which are trained, around those that it was made with."""
 
     def __init__(self, model: DualEncoder):
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.towers = nn.ModuleDict({"image": _Tower(model, "encode_image"), "text": _Tower(model, "encode_text")})
         for name, parameter in model.named_parameters():
             self.register_buffer(_flat(name), parameter.detach().clone())
-
-    def forward(self, images: Tensor, tokens: Tensor) -> Features:
-        image, text = self.encode_image(images), self.encode_text(tokens)
-        normalized = nn.functional.normalize
-        return Features(normalized(image, dim=-1), normalized(text, dim=-1), self.logit_scale)
-
-    @property
-    def logit_scale(self) -> Tensor:  # type: ignore[override]
-        return self.model.logit_scale
 
     def encode_image(self, images: Tensor) -> Tensor:
         return self._expanded("image", images)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         return self._expanded("text", tokens)
-
-    def image_tower(self) -> nn.Module:
-        return self.model.image_tower()
-
-    def projections(self) -> tuple[Tensor, Tensor]:
-        return self.model.projections()
-
-    def clamp_logit_scale(self, maximum: float) -> None:
-        self.model.clamp_logit_scale(maximum)
 
     def _expanded(self, tower: str, inputs: Tensor) -> Tensor:
         now = {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}

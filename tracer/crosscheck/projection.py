@@ -4,14 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tracer.averaging import Clock
 from tracer.crosscheck.history import WeightHistory
 from tracer.crosscheck.towers import SameBatch
 from tracer.models.clip import Clip
-from tracer.models.dual_encoder import DualEncoder, Features
+from tracer.models.dual_encoder import Features
 from tracer.models.last_maps import LastMaps, last_map_names, pooled_features
+from tracer.models.wrapped import Wrapped
 from tracer.number_checks import Array
 from tracer.theory import Distillation, Problem
 from tracer.training.batches import Batch
@@ -20,38 +21,11 @@ from tracer.training.teacher import Teacher
 from tracer.training.trainer import Loop, Trainer
 
 
-class PlainEmbeddings(DualEncoder):
-    """A model whose embeddings are not normalised, as the linearised loss has them.
-
-    Args:
-        model: it is trained in place.
-    """
-
-    def __init__(self, model: Clip):
-        super().__init__()
-        self.model = model
-
-    @property
-    def logit_scale(self) -> Tensor:  # type: ignore[override]
-        return self.model.logit_scale
+class PlainEmbeddings(Wrapped):
+    """A model whose embeddings are not normalised, as the linearised loss has them."""
 
     def forward(self, images: Tensor, tokens: Tensor) -> Features:
         return Features(self.encode_image(images), self.encode_text(tokens), self.logit_scale)
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.model.encode_image(images)
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        return self.model.encode_text(tokens)
-
-    def image_tower(self) -> nn.Module:
-        return self.model.image_tower()
-
-    def projections(self) -> tuple[Tensor, Tensor]:
-        return self.model.projections()
-
-    def clamp_logit_scale(self, maximum: float) -> None:
-        self.model.clamp_logit_scale(maximum)
 
 
 class Projected(NamedTuple):

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from tracer.errors import UserError
 from tracer.models.clip import Clip
-from tracer.models.dual_encoder import DualEncoder, Features
+from tracer.models.dual_encoder import Features
 from tracer.models.last_maps import TOWERS, LastMaps, Tower, last_map_names
+from tracer.models.wrapped import Wrapped
 from tracer.training.batches import Batch
 from tracer.training.losses import contrastive
 
@@ -85,8 +85,11 @@ def _is_of(name: str, tower: Tower) -> bool:
     return not is_scale and (".visual." in name) == (tower == "image")
 
 
-class Paced(DualEncoder):
+class Paced(Wrapped):
     """Last maps that move so many times as far as their weights do: embeddings are start + pace (map - start) of the features.
+
+    `projections` are the weights themselves: a penalty on a last map moves that map, and not the layers below, to which the pace is
+    due.
 
     Args:
         maps: the weights that are trained; at the start they are the pretrained ones.
@@ -94,30 +97,12 @@ class Paced(DualEncoder):
     """
 
     def __init__(self, maps: LastMaps, paces: Paces):
-        super().__init__()
-        self.maps, self.paces = maps, paces
+        super().__init__(maps)
+        self.paces = paces
         self.start = copy.deepcopy(maps).requires_grad_(False)
 
-    @property
-    def logit_scale(self) -> Tensor:  # type: ignore[override]
-        return self.maps.logit_scale
-
-    def forward(self, images: Tensor, tokens: Tensor) -> Features:
-        image, text = (F.normalize(each, dim=-1) for each in (self.encode_image(images), self.encode_text(tokens)))
-        return Features(image, text, self.logit_scale)
-
     def encode_image(self, images: Tensor) -> Tensor:
-        return torch.lerp(self.start.encode_image(images), self.maps.encode_image(images), self.paces.image)
+        return torch.lerp(self.start.encode_image(images), self.model.encode_image(images), self.paces.image)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        return torch.lerp(self.start.encode_text(tokens), self.maps.encode_text(tokens), self.paces.text)
-
-    def image_tower(self) -> nn.Module:
-        return self.maps.image_tower()
-
-    def projections(self) -> tuple[Tensor, Tensor]:
-        """The weights themselves: a penalty on a last map moves that map, and not the layers below, to which the pace is due."""
-        return self.maps.projections()
-
-    def clamp_logit_scale(self, maximum: float) -> None:
-        self.maps.clamp_logit_scale(maximum)
+        return torch.lerp(self.start.encode_text(tokens), self.model.encode_text(tokens), self.paces.text)
