@@ -76,20 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = parsers.add_parser("demo", help="fine-tune a small real CLIP with every strategy and compare them")
-    demo.add_argument("--output", default="demo", help="folder for results.json, figures and report.html")
-    demo.add_argument("--seeds", type=int, default=3, help="pairs of a pretraining and a fine-tuning seed (default: 3)")
-    demo.add_argument("--steps", type=int, default=None, help="fine-tuning steps of each run")
-    demo.add_argument("--pretrain", action="store_true", help="pretrain the checkpoints anew instead of using the shipped ones")
-    demo.set_defaults(command=commands.demo)
-
-    pretrain = parsers.add_parser("pretrain", help="pretrain the embedded CLIP on captioned glyphs")
-    pretrain.add_argument("--seed", type=int, default=0, help="seed of the world and of the weights")
-    pretrain.add_argument(
-        "--architecture", default="glyphs", help="glyphs (a ResNet), glyphs-vit or glyphs-convnext (default: glyphs)"
-    )
-    pretrain.add_argument("--output", default=None, help="file to write (default: runs/ARCHITECTURE-SEED.safetensors)")
-    pretrain.set_defaults(command=commands.pretrain)
+    _add_embedded(parsers)
 
     train = parsers.add_parser(
         "train", help="fine-tune as a YAML file says", epilog="tracer strategies lists what strategy.name takes."
@@ -118,7 +105,6 @@ def _parser() -> argparse.ArgumentParser:
     average.set_defaults(command=commands.average)
 
     _add_merging(parsers)
-
     _add_last_layer(parsers)
     _add_diagnosing(parsers)
 
@@ -139,6 +125,24 @@ def _parser() -> argparse.ArgumentParser:
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file; left out, the defaults hold")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example optimization.learning_rate=1e-5")
+
+
+def _add_embedded(parsers: Any) -> None:
+    """Commands of the embedded world."""
+    demo = parsers.add_parser("demo", help="fine-tune a small real CLIP with every strategy and compare them")
+    demo.add_argument("--output", default="demo", help="folder for results.json, figures and report.html")
+    demo.add_argument("--seeds", type=int, default=3, help="pairs of a pretraining and a fine-tuning seed (default: 3)")
+    demo.add_argument("--steps", type=int, default=None, help="fine-tuning steps of each run")
+    demo.add_argument("--pretrain", action="store_true", help="pretrain the checkpoints anew instead of using the shipped ones")
+    demo.set_defaults(command=commands.demo)
+
+    pretrain = parsers.add_parser("pretrain", help="pretrain the embedded CLIP on captioned glyphs")
+    pretrain.add_argument("--seed", type=int, default=0, help="seed of the world and of the weights")
+    pretrain.add_argument(
+        "--architecture", default="glyphs", help="glyphs (a ResNet), glyphs-vit or glyphs-convnext (default: glyphs)"
+    )
+    pretrain.add_argument("--output", default=None, help="file to write (default: runs/ARCHITECTURE-SEED.safetensors)")
+    pretrain.set_defaults(command=commands.pretrain)
 
 
 def _add_merging(parsers: Any) -> None:

@@ -35,7 +35,7 @@ def emoji(tmp_path, monkeypatch):
     (programs / "npm").write_text(NPM.format(registry=registry))
     (programs / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    with imported("emoji", "packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells") as modules:
+    with imported("emoji", "packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables") as modules:
         drawings = modules["drawings"]
         monkeypatch.setattr(modules["world"], "VARIANTS", 3)
         monkeypatch.setattr(modules["world"], "TRAINING_POSES", 5)
@@ -198,3 +198,13 @@ def test_every_setting_is_a_run(emoji, tmp_path):
         ((rate, strength),) = {(line["learning_rate"], line["strength"]) for line in [tuning.chosen(lines)[what]]}
         assert runs[what].optimization.learning_rate == rate
         assert (runs[what].replay or runs[what].strategy).strength == strength
+
+
+def test_what_the_readme_shows_is_what_was_measured(emoji):
+    folder = Path(emoji["tables"].__file__).parent
+    tables = (folder / "tables.md").read_text(encoding="utf-8")
+    assert tables == "\n".join(emoji["tables"].text()) + "\n"
+    readme = (folder / "README.md").read_text(encoding="utf-8").split("## The models")[1]
+    shown = [line for line in readme.splitlines() if line.startswith("| ")]
+    assert shown
+    assert [line for line in shown if line not in tables.splitlines()] == []

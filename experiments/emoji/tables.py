@@ -1,0 +1,80 @@
+"""Tables of what is in pretraining.json and tuning.json, and of the parts of compare.py. Writes tables.md beside this file."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tuning
+from cells import HERE, Line
+from compare import PARTS
+
+from tracer.evaluation.across_runs import MEASURES
+from tracer.evaluation.intervals import interval
+from tracer.storage import write_text
+
+SHOWN = ("ID", "OOD", "unseen", "knowledge", "ID ECE", "OOD ECE")
+
+
+def main() -> None:
+    write_text(HERE / "tables.md", "\n".join(text()) + "\n")
+
+
+def text() -> list[str]:
+    """All tables, a line each, of the files that there are."""
+    kinds: dict[str, Callable[[list[Line]], Iterator[str]]] = {"pretraining": pretrained, "tuning": tuned}
+    kinds |= dict.fromkeys(PARTS, compared)
+    found: list[str] = []
+    for name, table in kinds.items():
+        file = HERE / f"{name}.json"
+        if file.exists():
+            found += [f"## {name.capitalize()}", "", *table(json.loads(file.read_text(encoding="utf-8"))), ""]
+    return found
+
+
+def pretrained(lines: list[Line]) -> Iterator[str]:
+    """Zero-shot accuracy of every pretrained model on validation, percent."""
+    sets = [*lines[0]["sets"]]
+    yield from heading("model", sets)
+    for line in lines:
+        yield row(f"{line['architecture']}, {line['seed']}", [f"{100 * line['sets'][name]:.1f}" for name in sets])
+
+
+def tuned(lines: list[Line]) -> Iterator[str]:
+    """What was chosen on validation, and what it measures there, percent."""
+    yield from heading("architecture, strategy", ("rate", "strength", *SHOWN))
+    for architecture in dict.fromkeys(line["architecture"] for line in lines):
+        own = [line for line in lines if line["architecture"] == architecture]
+        for what, line in tuning.chosen(own).items():
+            strength = line.get("strength", line.get("interpolation", ""))
+            cells = [
+                f"{line['learning_rate']:g}",
+                f"{strength:g}" if strength else "",
+                *(f"{100 * line[name]:.1f}" for name in SHOWN),
+            ]
+            yield row(f"{architecture}, {what}", cells)
+
+
+def compared(lines: list[Line]) -> Iterator[str]:
+    """Means over pretrained models, with 95 % t intervals, percent on the test suite."""
+    yield from heading("architecture, task, strategy", SHOWN)
+    for key in dict.fromkeys((line["architecture"], line["task"], line["name"]) for line in lines):
+        own = [line for line in lines if (line["architecture"], line["task"], line["name"]) == key]
+        models = [line["pretrained"] for line in own]
+        found = [interval([100 * line[name] for line in own], models) for name in SHOWN]
+        yield row(", ".join(key), [f"{each.mean:.1f} ± {each.half_width:.1f}" for each in found])
+
+
+def heading(first: str, names: Sequence[Any]) -> Iterator[str]:
+    yield row(first, names)
+    yield f"|---|{'---|' * len(names)}"
+
+
+def row(first: str, cells: Sequence[Any]) -> str:
+    return f"| {first} | {' | '.join(cells)} |"
+
+
+assert set(MEASURES) <= set(SHOWN)
+
+
+if __name__ == "__main__":
+    main()
