@@ -6,7 +6,7 @@ from pathlib import Path
 import drawings
 import numpy as np
 import world
-from make import PLACE, packages_of
+from make import packages_of
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -23,7 +23,7 @@ SHOWN = (
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--world", type=Path, default=PLACE, help="beside which make.py put the packages")
+    options.add_argument("--world", type=Path, default=world.PLACE, help="beside which make.py put the packages")
     folder = packages_of(options.parse_args().world)
     known = drawings.concepts(folder)
     made = world.World(known, drawings.drawings(folder, known))

@@ -12,12 +12,10 @@ import world
 from tracer.errors import UserError
 from tracer.terminal import console
 
-PLACE = Path("data/emoji")
-
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--output", type=Path, default=PLACE, help="where the world goes")
+    options.add_argument("--output", type=Path, default=world.PLACE, help="where the world goes")
     folder = options.parse_args().output
     try:
         make(folder)

@@ -1,22 +1,21 @@
 """Pretrains each architecture from several seeds on the world that make.py wrote. Writes pretraining.json beside this file."""
 
 import argparse
-import json
 import time
 from pathlib import Path
 
+import cells
 import settings
+from world import PLACE
 
 from tracer.evaluation.across_runs import MEASURES, measure
 from tracer.runs.jobs import Job, run_all
 from tracer.terminal import console
 
-HERE = Path(__file__).parent
-
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--world", type=Path, default=settings.PLACE)
+    options.add_argument("--world", type=Path, default=PLACE)
     options.add_argument("--models", type=Path, default=Path("runs/emoji/models"), help="folder of the pretrained models")
     options.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     options.add_argument("--architectures", nargs="+", default=settings.ARCHITECTURES, choices=settings.ARCHITECTURES)
@@ -36,8 +35,7 @@ def main() -> None:
         }
         for (architecture, seed), row in zip(planned, rows, strict=True)
     ]
-    text = ",\n ".join(json.dumps(line) for line in lines)
-    (HERE / "pretraining.json").write_text(f"[\n {text}\n]\n", encoding="utf-8")
+    cells.write(cells.HERE / "pretraining.json", lines)
     print(f"{len(jobs)} models in {time.perf_counter() - began:.0f} s")
 
 

@@ -11,7 +11,6 @@ from tracer.config.schema import RunConfig
 from tracer.strategies import PRESETS
 
 HERE = Path(__file__).parent
-PLACE = Path("data/emoji")
 ARCHITECTURES = ("resnet", "vit", "convnext")
 LEARNING_RATES = {"resnet": 2e-3, "vit": 1e-3, "convnext": 1e-3}  # of pretraining
 TEMPLATES = ("{}", "a drawing of {}", "an emoji of {}")

@@ -14,7 +14,7 @@ from typing import Any
 import cells
 import settings
 from cells import Cell, Line, Start
-from world import TASKS
+from world import PLACE, TASKS
 
 from tracer.strategies import PRESETS
 
@@ -91,7 +91,7 @@ def choices() -> dict[str, dict[str, dict[str, Any]]]:
 def options(text: str | None) -> argparse.ArgumentParser:
     """What every comparison asks for."""
     parser = argparse.ArgumentParser(description=text)
-    parser.add_argument("--world", type=Path, default=settings.PLACE)
+    parser.add_argument("--world", type=Path, default=PLACE)
     parser.add_argument("--models", type=Path, default=Path("runs/emoji/models"), help="folder of the pretrained models")
     parser.add_argument("--runs", type=Path, default=Path("runs/emoji/runs"), help="folder of the single runs")
     parser.add_argument("--architectures", nargs="+", default=settings.ARCHITECTURES, choices=settings.ARCHITECTURES)

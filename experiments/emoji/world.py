@@ -18,6 +18,7 @@ from drawings import STYLES, Concept, raster
 from pictures import picture
 from PIL import Image
 
+PLACE = Path("data/emoji")
 JUDGED = ("animals", "food", "travel", "objects")
 HELD_OUT = 0.15  # share of the judged categories' drawings that pretraining never shows
 SPLITS = ("validation", "test")

@@ -33,7 +33,7 @@ def main() -> None:
 def text(lines: Sequence[Line]) -> list[str]:
     """All tables, a line each; of the parts that were predicted."""
     parts = {part: [line for line in lines if line["part"] == part] for part in dict.fromkeys(line["part"] for line in lines)}
-    told = ladder() + expanded(parts["strategies"])
+    told = ladder() + (expanded(parts["strategies"]) if "strategies" in parts else [])
     for part, own in parts.items():
         told += correlations(own, part.capitalize())
     return [*told, *choices(parts["frontiers"])] if "frontiers" in parts else told
