@@ -9,15 +9,10 @@ from typing import Any
 
 from tracer.strategies import PRESETS
 
-EMBEDDED = "glyphs"  # the first architecture of the embedded world; the others are called glyphs-...
+EMBEDDED = "glyphs"  # the architecture of the embedded world
 RATE, HEAD_RATE = 1e-5, 1e-3
 WARMUP_STEPS, WARMUP_SHARE = 500, 0.1
 PRECISION = "bf16"
-
-
-def is_embedded(architecture: str) -> bool:
-    """Whether a model is one of the embedded world's."""
-    return architecture.partition("-")[0] == EMBEDDED
 
 
 def of_optimization(strategy: str, schedule: str, steps: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from tracer.config import defaults
 from tracer.config.average import AverageSection
 from tracer.config.data import AnyData, ClassNames, EmbeddedData, FolderData, IWildCam, Templates, embedded_by_default
-from tracer.config.defaults import EMBEDDED, is_embedded
+from tracer.config.defaults import EMBEDDED
 from tracer.config.fields import OWN_WEIGHTS, Count, HomeText, Location, Number, Positive, Section, Text, Weight, Whole
 from tracer.config.replay import ReplaySection
 from tracer.config.strategy import StrategySection
@@ -29,8 +29,7 @@ class Model(Section):
     """What is fine-tuned."""
 
     architecture: HomeText = Field(
-        EMBEDDED,
-        description="'glyphs', the embedded model, glyphs-vit, glyphs-convnext, or an open_clip name, hf-hub:organisation/name too",
+        EMBEDDED, description="'glyphs', the embedded model, or an open_clip name, hf-hub:organisation/name too"
     )
     pretrained: Annotated[HomeText, BeforeValidator(_seed_as_text)] | None = Field(
         "0",
@@ -203,7 +202,7 @@ class RunConfig(Section):
         # not by model_copy, after which these would count as written
         if self.data.kind != "embedded" and "evaluation" not in self.model_fields_set:
             self.__dict__["evaluation"] = None
-        if is_embedded(self.model.architecture):
+        if self.model.architecture == EMBEDDED:
             return self
         name, schedule = self.strategy.name, self.optimization.schedule
         self.__dict__["optimization"] = _filled(self.optimization, defaults.of_optimization(name, schedule, self.shortest_stage))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tracer import schedules
-from tracer.errors import UserError, nearest
+from tracer.errors import UserError
 from tracer.evaluation.report import evaluate
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
@@ -30,13 +30,7 @@ WARMUP_STEPS = 50
 LEAST_ACCURACY = {"id": 0.8, "ood": 0.8, "knowledge": 0.8}
 
 
-def pretrain(
-    seed: int,
-    output: Path,
-    steps: int = STEPS,
-    on_step: Callable[[int], None] = lambda step: None,
-    architecture: str = small_clip.ARCHITECTURE,
-) -> dict[str, Any]:
+def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int], None] = lambda step: None) -> dict[str, Any]:
     """Pretrain one model on the embedded world and save it, in float16, if it is good enough zero-shot on the validation suite.
 
     An interrupted call goes on from its last checkpoint.
@@ -46,7 +40,6 @@ def pretrain(
         output: the safetensors file to write.
         steps: optimiser steps.
         on_step: called with the number of steps done.
-        architecture: one of `small_clip.IMAGE_TOWERS`.
 
     Returns:
         The evaluation of the saved weights on the validation suite.
@@ -54,9 +47,9 @@ def pretrain(
     Raises:
         UserError: if a mean zero-shot accuracy is below `LEAST_ACCURACY`; nothing is written then.
     """
-    require_sense(architecture, seed, output)
+    require_sense(seed, output)
     torch.manual_seed(seed)
-    encoder = clip.create(architecture, None, batch_norm="tracked")
+    encoder = clip.create(small_clip.ARCHITECTURE, None, batch_norm="tracked")
     folder = output.with_suffix("")
     trainer = Trainer(
         encoder.model,
@@ -64,7 +57,7 @@ def pretrain(
         Objective({"contrastive": 1.0}),
         torch.optim.AdamW(parameter_groups(encoder.model, WEIGHT_DECAY), lr=LEARNING_RATE, betas=(0.9, 0.98), fused=True),
         Loop(steps, schedules.cosine(steps, min(WARMUP_STEPS, steps - 1)), max_gradient_norm=1.0, checkpoint_every_steps=500),
-        checkpoints=Checkpoints(folder, {"pretraining_seed": seed, "steps": steps, "architecture": architecture}),
+        checkpoints=Checkpoints(folder, {"pretraining_seed": seed, "steps": steps}),
         on_step=on_step,
     )
     trainer.fit()
@@ -81,12 +74,8 @@ def pretrain(
     return report
 
 
-def require_sense(architecture: str, seed: int, output: Path) -> None:
-    """Refuse an unknown architecture, a seed that torch cannot take, and a file that would not be known as weights."""
-    if architecture not in small_clip.IMAGE_TOWERS:
-        raise UserError(
-            f"--architecture is {architecture}, none of the embedded world's{nearest(architecture, small_clip.IMAGE_TOWERS)}"
-        )
+def require_sense(seed: int, output: Path) -> None:
+    """Refuse a negative seed, one that torch cannot take, and a file that would not be known as weights."""
     if output.suffix != ".safetensors":
         raise UserError(f"{output} must end in .safetensors, by which weights are told from tags: rename it")
     if not 0 <= seed < 2**63:
