@@ -1,6 +1,7 @@
 """Cells of the comparison: each a strategy with its settings, run from pretrained models and kept as one line a run."""
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -9,6 +10,7 @@ from typing import Any
 
 import settings
 
+from tracer.config.schema import RunConfig
 from tracer.evaluation import across_runs
 from tracer.runs.jobs import Job, run_all
 from tracer.terminal import console
@@ -51,13 +53,16 @@ def run(cells: Iterable[Cell], starts: Sequence[Start], seeds: Sequence[int], sp
     `arguments` say where the world, the pretrained models and the runs are, and how many processes run at once.
     """
     planned = [(cell, start, seed) for cell in cells for start, seed in product(starts, seeds)]
-    jobs = [Job(_configuration(*each, split, arguments), each[0].interpolations) for each in planned]
+    jobs = [Job(configuration(*each, split, arguments), each[0].interpolations) for each in planned]
     with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
         rows = iter(run_all(jobs, arguments.processes, advance))
+    for job in jobs:  # four times as large as the weights, and read by nothing once a run is judged
+        shutil.rmtree(job.run.output / "checkpoints", ignore_errors=True)
     return [line for each in planned for line in _lines(*each, rows)]
 
 
-def _configuration(cell: Cell, start: Start, seed: int, split: str, arguments: Any) -> Any:
+def configuration(cell: Cell, start: Start, seed: int, split: str, arguments: Any) -> RunConfig:
+    """The run of a cell from a start, in a folder of its own below `arguments.runs`."""
     place = arguments.runs / split / start.task / f"{start.architecture}-{start.pretrained}" / f"{cell.name}-{seed}"
     weights = settings.weights(start.architecture, start.pretrained, arguments.models)
     return settings.fine_tuning(
@@ -66,16 +71,23 @@ def _configuration(cell: Cell, start: Start, seed: int, split: str, arguments: A
 
 
 def _lines(cell: Cell, start: Start, seed: int, rows: Iterator[across_runs.Row]) -> Iterator[Line]:
-    what = {"task": start.task, "architecture": start.architecture, "pretrained": start.pretrained, "seed": seed}
-    yield {"name": cell.name, "method": cell.method, **cell.told, **what, **_measured(next(rows))}
+    what = begun(start, seed)
+    yield {"name": cell.name, "method": cell.method, **cell.told, **what, **measured(next(rows)["report"])}
     for share in cell.interpolations:
         told = {**cell.told, "what": "wise_ft", "interpolation": share}
-        yield {"name": f"wise_ft {share:g} of {cell.name}", "method": "wise_ft", **told, **what, **_measured(next(rows))}
+        report = next(rows)["report"]
+        yield {"name": f"wise_ft {share:g} of {cell.name}", "method": "wise_ft", **told, **what, **measured(report)}
 
 
-def _measured(row: across_runs.Row) -> dict[str, float]:
-    unseen = row["report"]["sets"]["unseen"]["accuracy"]
-    return {**{name: round(across_runs.measure(row, name), 5) for name in across_runs.MEASURES}, "unseen": round(unseen, 5)}
+def begun(start: Start, seed: int) -> Line:
+    """What a line tells of where its run began."""
+    return {"task": start.task, "architecture": start.architecture, "pretrained": start.pretrained, "seed": seed}
+
+
+def measured(report: Mapping[str, Any]) -> dict[str, float]:
+    """What a line tells of a report."""
+    found = {name: across_runs.measure({"report": report}, name) for name in across_runs.MEASURES}
+    return {name: round(each, 5) for name, each in (found | {"unseen": report["sets"]["unseen"]["accuracy"]}).items()}
 
 
 def write(path: Path, lines: Sequence[Line]) -> None:

@@ -1,9 +1,12 @@
-"""Tables of what is in pretraining.json and tuning.json, and of the parts of compare.py. Writes tables.md beside this file."""
+"""Tables of the JSON files beside this file. Writes tables.md there."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import foresight
+import frontiers
+import orderings
 import tuning
 from cells import HERE, Line
 from compare import PARTS
@@ -21,14 +24,16 @@ def main() -> None:
 
 def text() -> list[str]:
     """All tables, a line each, of the files that there are."""
-    kinds: dict[str, Callable[[list[Line]], Iterator[str]]] = {"pretraining": pretrained, "tuning": tuned}
-    kinds |= dict.fromkeys(PARTS, compared)
     found: list[str] = []
-    for name, table in kinds.items():
-        file = HERE / f"{name}.json"
-        if file.exists():
-            found += [f"## {name.capitalize()}", "", *table(json.loads(file.read_text(encoding="utf-8"))), ""]
+    for (name, title), table in TABLES.items():
+        if (HERE / f"{name}.json").exists():
+            found += [f"## {title}", "", *table(read(name)), ""]
     return found
+
+
+def read(name: str) -> list[Line]:
+    lines: list[Line] = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    return lines
 
 
 def pretrained(lines: list[Line]) -> Iterator[str]:
@@ -73,7 +78,25 @@ def row(first: str, cells: Sequence[Any]) -> str:
     return f"| {first} | {' | '.join(cells)} |"
 
 
+def foretold(lines: Sequence[Line]) -> Iterator[str]:
+    """How well settings were ordered before they were trained, and what would have been taken."""
+    found = foresight.joined(lines, read("tuning"))
+    yield from foresight.correlations(found)
+    yield ""
+    yield from foresight.choices(found)
+
+
 assert set(MEASURES) <= set(SHOWN)
+TABLES: dict[tuple[str, str], Callable[[list[Line]], Iterator[str]]] = {
+    ("pretraining", "Pretraining"): pretrained,
+    ("tuning", "Tuning"): tuned,
+    ("tuning", "Frontiers"): frontiers.table,
+    ("predictions", "Foretold"): foretold,
+    **{(part, part.capitalize()): compared for part in PARTS},
+    ("solved", "Solved"): compared,
+    ("strategies", "Beside the paper"): orderings.table,
+}
+"""By file and title."""
 
 
 if __name__ == "__main__":

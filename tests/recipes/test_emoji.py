@@ -19,6 +19,8 @@ from tracer.runs.fine_tune import fine_tune
 
 CATEGORIES = {0: "smileys", 3: "animals", 4: "food", 5: "travel", 7: "objects"}
 EACH = 8  # concepts of a category
+MODULES = ("packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables")
+MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings")
 SHORT = {"total_steps": 2, "batch_size": 8, "warmup_steps": 0}
 NPM = """#!/bin/sh
 # npm pack --silent --pack-destination FOLDER NAME@VERSION
@@ -35,7 +37,7 @@ def emoji(tmp_path, monkeypatch):
     (programs / "npm").write_text(NPM.format(registry=registry))
     (programs / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    with imported("emoji", "packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables") as modules:
+    with imported("emoji", *MODULES) as modules:
         drawings = modules["drawings"]
         monkeypatch.setattr(modules["world"], "VARIANTS", 3)
         monkeypatch.setattr(modules["world"], "TRAINING_POSES", 5)
@@ -127,16 +129,87 @@ def test_the_world_is_split_as_it_says_and_trains(emoji, tmp_path):
             assert task.style not in [path.name for path in (folder / split / "ood").iterdir()]
 
     for architecture in settings.ARCHITECTURES:
-        run = settings.pretraining(architecture, 0, place, tmp_path / architecture)
-        run = run.model_copy(update={"optimization": run.optimization.model_copy(update=SHORT)})
-        fine_tune(run)
-        weights = tmp_path / architecture / "student.safetensors"
+        weights = pretrained(settings, architecture, place, tmp_path)
         told = {"optimization": SHORT, "replay": {"terms": settings.REPLAY_TERMS}}
         tuned = settings.fine_tuning(
             "tracer", "food-high-contrast", architecture, weights, 0, place, tmp_path / f"{architecture}-t", **told
         )
         report = fine_tune(tuned).report
         assert set(report["sets"]) >= {"animals", "travel", "objects", "unseen", "noto"}
+
+
+def pretrained(settings, architecture, world, folder):
+    """The file of a model after two steps of pretraining, where the comparisons look for it."""
+    weights = settings.weights(architecture, 0, folder / "models")
+    run = settings.pretraining(architecture, 0, world, weights.parent)
+    fine_tune(run.model_copy(update={"optimization": run.optimization.model_copy(update=SHORT)}))
+    return weights
+
+
+def test_settings_are_foretold_and_last_maps_solved(emoji, tmp_path, monkeypatch):
+    tuning, predict, solve, cells = (emoji[name] for name in ("tuning", "predict", "solve", "cells"))
+    monkeypatch.setattr(emoji["world"], "TRAINING_POSES", 8)  # a batch
+    monkeypatch.setattr("tracer.last_layer.features.MOST_REPLAYED", 80)
+    emoji["make"].make(tmp_path / "emoji")
+    pretrained(emoji["settings"], "resnet", tmp_path / "emoji", tmp_path)
+    known = ["flyp-0.0003", "l2_sp-0.001-3", "replay, noise-0.001-1", "linear_probe-0.001"]
+    monkeypatch.setattr(emoji["settings"], "STEPS", 2)
+    tried = [cell for cell in tuning.candidates() if cell.name in known]
+    monkeypatch.setattr(tuning, "candidates", lambda: tried)
+    places = ["--world", str(tmp_path / "emoji"), "--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs")]
+    arguments = tuning.options(None).parse_args(places)
+    foretold = [*predict.predicted("resnet", arguments)]
+    assert {line["name"] for line in foretold} == {*known[:3], *(f"wise_ft {x:g} of {known[0]}" for x in tuning.INTERPOLATIONS)}
+    solved = [*solve.of_start(cells.Start("food-high-contrast", "resnet", 0), arguments)]
+    assert [line["name"] for line in solved] == [*solve.METRICS]
+    assert all(0 <= line["OOD"] <= 1 for line in (*foretold, *solved))
+
+
+def test_finished_runs_keep_no_checkpoints(emoji, tmp_path):
+    cells, tuning = emoji["cells"], emoji["tuning"]
+    emoji["make"].make(tmp_path / "emoji")
+    pretrained(emoji["settings"], "resnet", tmp_path / "emoji", tmp_path)
+    places = ["--world", str(tmp_path / "emoji"), "--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs")]
+    arguments = tuning.options(None).parse_args([*places, "--processes", "1"])
+    cell = cells.Cell("short", "flyp", {"optimization": SHORT}, (0.5,))
+    lines = cells.run([cell], [cells.Start("animals-flat", "resnet", 0)], [3], "test", arguments)
+    assert [line["name"] for line in lines] == ["short", "wise_ft 0.5 of short"]
+    (run,) = (tmp_path / "runs").rglob("short-3")
+    assert (run / "student.safetensors").exists()
+    assert not (run / "checkpoints").exists()
+    assert cells.run([cell], [cells.Start("animals-flat", "resnet", 0)], [3], "test", arguments) == lines
+
+
+def test_what_was_foretold_is_held_to_what_was_measured(emoji):
+    foresight = emoji["foresight"]
+    measured = [
+        {"architecture": "vit", "name": str(number), "ID": 0.9 + number / 1000, "OOD": 0.5 - number / 100, "learning_rate": 1e-3}
+        for number in range(4)
+    ]
+    foretold = [{**line, "ID": 0.5, "OOD": line["OOD"] * (1 if line["name"] != "2" else 3)} for line in measured]
+    ((architecture, lines),) = foresight.joined([*foretold, {"architecture": "resnet", "name": "0"}], measured).items()
+    assert architecture == "vit"
+    assert [line["name"] for line in lines] == ["0", "1", "2", "3"]
+    assert foresight.chosen(lines, lines)["name"] == "0"
+    assert foresight.chosen(lines, [line[foresight.FORETOLD] for line in lines])["name"] == "2"
+
+
+def test_a_frontier_leaves_out_what_another_setting_betters_in_both(emoji):
+    points = [(0.9, 0.2), (0.5, 0.6), (0.7, 0.1), (0.8, 0.4)]
+    assert emoji["frontiers"].undominated(points) == [(0.5, 0.6), (0.8, 0.4), (0.9, 0.2)]
+
+
+def test_published_differences_stand_beside_those_measured(emoji):
+    names = {name for pair in emoji["orderings"].COMPARED for name in pair}
+    lines = [
+        {"name": name, "architecture": "vit", "pretrained": model, **dict.fromkeys(("ID", "OOD", "OOD ECE"), rank / 10 + model)}
+        for rank, name in enumerate(sorted(names))
+        for model in range(3)
+    ]
+    rows = {line.split(" | ")[0]: line for line in emoji["orderings"].table(lines)}
+    # 42.73 less 42.52, 64.07 less 58.39, 75.32 less 70.93 (Tables 6, 1 and 7)
+    assert rows["| OOD, tracer less zero_shot"] == "| OOD, tracer less zero_shot | +0.2 | +5.7 | +4.4 | -10.0 ± 0.0 |"
+    assert rows["| OOD, static_distillation less l2_sp"].startswith("| OOD, static_distillation less l2_sp |  | +2.2 |  |")
 
 
 def test_the_same_drawings_make_the_same_world(emoji, tmp_path):
@@ -193,7 +266,7 @@ def test_every_setting_is_a_run(emoji, tmp_path):
     planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines))[0])]
     names = [cell.name for cell in tried]
     assert len(set(names)) == len(names)
-    runs = {cell.name: cells._configuration(cell, start, 0, "validation", arguments) for cell in planned}
+    runs = {cell.name: cells.configuration(cell, start, 0, "validation", arguments) for cell in planned}
     for what in tuning.TRIED:
         ((rate, strength),) = {(line["learning_rate"], line["strength"]) for line in [tuning.chosen(lines)[what]]}
         assert runs[what].optimization.learning_rate == rate

@@ -1,0 +1,71 @@
+"""Which of the paper's comparisons hold here, by architecture: its differences (Tables 1 to 3, 6 and 7) beside those measured.
+
+What was published stands in experiments/published.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import yaml
+from cells import HERE, Line
+
+from tracer.evaluation.intervals import Interval, interval
+
+PUBLISHED = HERE.parent / "published"
+BACKBONES = {"RN50": "main_table_rn50", "ViT-B/16": "main_table_vit_b_16", "ViT-L/14": "main_table_vit_l_14"}
+MEASURED = ("ID", "OOD", "OOD ECE")
+COMPARED = (
+    ("tracer", "zero_shot"),
+    ("tracer", "flyp"),
+    ("tracer", "carot"),
+    ("carot", "flyp"),
+    ("flyp", "ft"),
+    ("lp_ft", "ft"),
+    ("static_distillation", "l2_sp"),
+    ("model_stock", "flyp"),
+)
+"""What is compared, the first less the second."""
+
+
+def table(lines: Sequence[Line]) -> Iterator[str]:
+    """Points by which one strategy is above another: published, and here, paired by pretrained model with 95 % t intervals."""
+    architectures = [*dict.fromkeys(line["architecture"] for line in lines)]
+    yield f"| measure, strategies | {' | '.join([*BACKBONES, *architectures])} |"
+    yield f"|---|{'---|' * (len(BACKBONES) + len(architectures))}"
+    for measure in MEASURED:
+        for pair in COMPARED:
+            published = [f"{each:+.1f}" if each is not None else "" for each in _published(measure, pair)]
+            here = [difference([line for line in lines if line["architecture"] == each], measure, pair) for each in architectures]
+            cells = [*published, *(f"{each.mean:+.1f} ± {each.half_width:.1f}" for each in here)]
+            yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
+
+
+def difference(lines: Sequence[Line], measure: str, pair: tuple[str, str]) -> Interval:
+    """Points by which the first of two strategies is above the second, over pretrained models."""
+    one, other = ([line for line in lines if line["name"] == name] for name in pair)
+    gaps = [100 * (mine[measure] - theirs[measure]) for mine, theirs in zip(one, other, strict=True)]
+    return interval(gaps, [line["pretrained"] for line in one])
+
+
+def _published(measure: str, pair: tuple[str, str]) -> Iterator[float | None]:
+    """Points in each of `BACKBONES`, None where they were not published.
+
+    FT, L2-SP, static distillation and Model Stock on ViT-B/16 are in Table 2 alone, whose OOD accuracy lacks ObjectNet.
+    """
+    for backbone, name in BACKBONES.items():
+        known = {method: figures[measure] for method, figures in _figures(name).items() if measure in figures}
+        without_objectnet: dict[str, float] = _read("figures")["table_2_mean_of_v2_r_a_sketch"]
+        if not known.keys() >= {*pair} and (backbone, measure) == ("ViT-B/16", "OOD"):
+            known = without_objectnet
+        yield known[pair[0]] - known[pair[1]] if known.keys() >= {*pair} else None
+
+
+def _figures(name: str) -> dict[str, dict[str, float]]:
+    """What was published of each strategy on a backbone, percent."""
+    return {each["at"]["strategy.name"]: each["percent"] for each in _read(name)["published"] if "at" in each}
+
+
+@cache
+def _read(name: str) -> Any:
+    return yaml.safe_load((PUBLISHED / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,65 @@
+"""What `tracer predict` says of the settings of tuning.py before any is trained. Writes predictions.json beside this file.
+
+Nothing of the predictor was fitted to this world. It judges on the validation suite, as the runs of tuning.py are; what learns a
+head (the linear probe and FT) it cannot tell.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import cells
+import torch
+import tuning
+from cells import Cell, Line, Start
+from world import TASKS
+
+from tracer.config.schema import RunConfig
+from tracer.evaluation import across_runs
+from tracer.last_layer.prediction import Row, listed, measured_paces, predict
+from tracer.strategies import PRESETS
+from tracer.terminal import console
+
+
+def main() -> None:
+    arguments = tuning.options(__doc__).parse_args()
+    torch.set_num_threads(1)
+    kept = cells.HERE / "predictions.json"
+    lines = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    for architecture in arguments.architectures:
+        lines = [line for line in lines if line["architecture"] != architecture]
+        lines += predicted(architecture, arguments)
+        cells.write(kept, lines)
+
+
+def predicted(architecture: str, arguments: Any) -> Iterator[Line]:
+    """A line for each setting of one architecture."""
+    start = Start(next(iter(TASKS)), architecture, 0)
+    pools: dict[str, dict[str, RunConfig]] = {}
+    for cell in foretold():
+        run = cells.configuration(cell, start, tuning.SEED, "validation", arguments)
+        run = run.model_copy(update={"output": arguments.runs / "features"})
+        pools.setdefault(run.replay.images.kind if run.replay and run.replay.images else "photographs", {})[cell.name] = run
+    for runs in pools.values():
+        reads = listed(next(reversed(runs.values())), 10**6)
+        frozen = reads.gather()
+        with console.progress(f"{architecture}, {len(runs)} settings", len(runs)) as advance:
+            rows = predict(frozen, [*runs.values()], measured_paces(reads, frozen), advance).rows
+        yield from ({"name": name, "architecture": architecture, **judged(row)} for name, row in zip(runs, rows, strict=True))
+
+
+def foretold() -> Iterator[Cell]:
+    """The settings of tuning.py that have no head, WiSE-FT's as settings of their own."""
+    for cell in tuning.candidates():
+        if not PRESETS[cell.method].has_head:
+            yield cell
+        for share in cell.interpolations:
+            yield Cell(f"wise_ft {share:g} of {cell.name}", "wise_ft", {**cell.changes, "strategy": {"interpolation": share}})
+
+
+def judged(row: Row) -> dict[str, float]:
+    return {name: round(across_runs.measure({"report": row}, name), 5) for name in across_runs.MEASURES}
+
+
+if __name__ == "__main__":
+    main()
