@@ -1,10 +1,11 @@
-"""Every strategy in the world of drawings, with the settings that tuning.py chose. Writes PART.json beside this file.
+"""Strategies in the world of drawings, with the settings that tuning.py chose. Writes PART.json beside this file.
 
-Parts: *strategies*, all of them on the first task; *tasks*, the leading ones on the other tasks, with the same settings. Each from
-every pretrained model, judged on the test suite.
+Parts: *strategies*, all of them on the first task; *tasks*, the leading ones on the other tasks, with the same settings; *pools*,
+replay on one pool of images after another; *horizons*, longer runs. Each from every pretrained model, judged on the test suite.
 """
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import cells
@@ -12,8 +13,14 @@ import tuning
 from cells import Cell, Start
 from world import TASKS
 
+from tracer.strategies import PRESETS
+
+Planned = tuple[list[Cell], list[str]]
+"""Cells, and the tasks that they are run on."""
 PRETRAINED = (0, 1, 2)
-LEADING = ("zero_shot", "flyp", "static_distillation", "ema_distillation, 0.99", "tracer", "replay, photographs", "tracer + replay")
+LONGER = (1000, 3000)  # steps
+DISTILLED = ("static_distillation", "ema_distillation, 0.99", "tracer")
+LEADING = ("zero_shot", "flyp", *DISTILLED, "replay, photographs", "replay, captions", "tracer + replay")
 CAROT = {"name": "carot", "strength": 1.5, "terms": {"crd": 2.0}, "update_every_steps": 6, "cross_projection_norm": 0.05}
 """CaRot's published settings: strength 1.5 on both directions of the KL, a teacher that moves every 2 % of the run."""
 
@@ -28,13 +35,13 @@ def main() -> None:
     for part in arguments.parts:
         lines = []
         for architecture in arguments.architectures:
-            planned, tasks = PARTS[part](choices[architecture])
+            planned, tasks = PARTS[part](choices[architecture], arguments)
             starts = [Start(task, architecture, seed) for task, seed in product(tasks, arguments.pretrained)]
             lines += cells.run(planned, starts, arguments.seeds, "test", arguments)
         cells.write(cells.HERE / f"{part}.json", lines)
 
 
-def strategies(chosen: dict[str, Any]) -> tuple[list[Cell], list[str]]:
+def strategies(chosen: dict[str, Any], _: Any) -> Planned:
     """Every strategy on the first task."""
     rates = {what: {"optimization": {"learning_rate": line["learning_rate"]}} for what, line in chosen.items()}
     share = chosen["wise_ft"]["interpolation"]
@@ -52,9 +59,9 @@ def strategies(chosen: dict[str, Any]) -> tuple[list[Cell], list[str]]:
     return planned + [tuned(what, chosen) for what in tuning.TRIED], [next(iter(TASKS))]
 
 
-def on_other_tasks(chosen: dict[str, Any]) -> tuple[list[Cell], list[str]]:
+def on_other_tasks(chosen: dict[str, Any], arguments: Any) -> Planned:
     """The leading strategies on the tasks that nothing was chosen on."""
-    known, (first,) = strategies(chosen)
+    known, (first,) = strategies(chosen, arguments)
     return [cell for cell in known if cell.name in LEADING], [task for task in TASKS if task != first]
 
 
@@ -63,7 +70,38 @@ def tuned(what: str, chosen: dict[str, Any]) -> Cell:
     return Cell(what, tuning.TRIED[what][0], tuning.changes(what, line["learning_rate"], line["strength"]))
 
 
-PARTS = {"strategies": strategies, "tasks": on_other_tasks}
+def pools(chosen: dict[str, Any], arguments: Any) -> Planned:
+    """Replay alone on one pool of images after another, as it was chosen for photographs."""
+    line = chosen["replay, photographs"]
+    planned = []
+    for name, images in pools_of(next(iter(TASKS)), arguments.world).items():
+        sections = tuning.changes("replay, photographs", line["learning_rate"], line["strength"])
+        sections["replay"] = {**sections["replay"], "images": images}
+        planned.append(Cell(f"pool, {name}", "replay_distillation", sections, told={"pool": name}))
+    return planned, [next(iter(TASKS))]
+
+
+def pools_of(task: str, world: Path) -> dict[str, dict[str, Any]]:
+    """Sections `replay.images`, by the pool's name; the drawings are of no concept that the test suite shows."""
+    folders = {"other drawings": world / "knowledge" / "validation", "the task's own images": world / "tasks" / task / "train"}
+    drawn = {kind: {"kind": kind} for kind in ("photographs", "noise")}
+    return drawn | {name: {"kind": "images", "path": str(folder.absolute())} for name, folder in folders.items()}
+
+
+def horizons(chosen: dict[str, Any], arguments: Any) -> Planned:
+    """Longer runs of the leading strategies, beside those of the length that settings were chosen at."""
+    known, tasks = strategies(chosen, arguments)
+    leading = [cell for cell in known if cell.name in LEADING and PRESETS[cell.method].trained]
+    longer = [(cell, steps) for steps in LONGER for cell in leading]
+    return [*leading, *(lengthened(cell, steps) for cell, steps in longer)], tasks
+
+
+def lengthened(cell: Cell, steps: int) -> Cell:
+    optimization = {**cell.changes["optimization"], "total_steps": steps}
+    return Cell(f"{cell.name}, {steps}", cell.method, {**cell.changes, "optimization": optimization}, told={"steps": steps})
+
+
+PARTS = {"strategies": strategies, "tasks": on_other_tasks, "pools": pools, "horizons": horizons}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ DRAWN = {
     "ema_distillation, 0.99": LOOKS["ema_distillation"],
     "tracer": LOOKS["tracer"],
     "replay, photographs": LOOKS["replay_distillation"],
+    "replay, captions": Look("#882255", "X", "replay, with captions"),
     "tracer + replay": Look("#AA4499", "P", "TRACER + replay"),
 }
 

@@ -14,6 +14,7 @@ import tuning
 from cells import Cell, Line, Start
 from world import TASKS
 
+from tracer.config.replay import ReplaySection
 from tracer.config.schema import RunConfig
 from tracer.evaluation import across_runs
 from tracer.last_layer.prediction import Row, listed, measured_paces, predict
@@ -35,12 +36,12 @@ def main() -> None:
 def predicted(architecture: str, arguments: Any) -> Iterator[Line]:
     """A line for each setting of one architecture."""
     start = Start(next(iter(TASKS)), architecture, 0)
-    pools: dict[str, dict[str, RunConfig]] = {}
+    alike: dict[str, dict[str, RunConfig]] = {}  # by what they replay, which is among the features
     for cell in foretold():
         run = cells.configuration(cell, start, tuning.SEED, "validation", arguments)
-        run = run.model_copy(update={"output": arguments.runs / "features"})
-        pools.setdefault(run.replay.images.kind if run.replay and run.replay.images else "photographs", {})[cell.name] = run
-    for runs in pools.values():
+        replayed = (run.replay or ReplaySection()).model_dump_json(include={"images", "texts"})
+        alike.setdefault(replayed, {})[cell.name] = run.model_copy(update={"output": arguments.runs / "features"})
+    for runs in alike.values():
         reads = listed(next(reversed(runs.values())), 10**6)
         frozen = reads.gather()
         with console.progress(f"{architecture}, {len(runs)} settings", len(runs)) as advance:

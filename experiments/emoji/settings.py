@@ -1,6 +1,6 @@
 """Runs in the world of drawings: pretraining of three architectures, and fine-tuning on its tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,15 @@ def fine_tuning(
     optimization: Mapping[str, Any] | None = None,
     strategy: Mapping[str, Any] | None = None,
     replay: Mapping[str, Any] | None = None,
+    freeze: Sequence[str] = (),
 ) -> RunConfig:
-    """The run of a strategy on a task from a pretrained model, judged on a split's suite."""
+    """The run of a strategy on a task from a pretrained model, judged on a split's suite; `freeze` is the model's."""
     terms = {"terms": TERMS} if "fd" in PRESETS[method].terms else {}
     return validate(
         {
             "output": str(output),
             "seed": seed,
-            "model": {"architecture": named(architecture), "pretrained": str(pretrained.absolute())},
+            "model": {"architecture": named(architecture), "pretrained": str(pretrained.absolute()), "freeze": [*freeze]},
             "data": {"kind": "folder", "path": str((place / "tasks" / task / "train").absolute()), "templates": TEMPLATES},
             "evaluation": suite(task, split, place),
             "strategy": {"name": method, **terms, **(strategy or {})},

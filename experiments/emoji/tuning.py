@@ -25,6 +25,7 @@ TOLERATED_LOSS = 0.01
 PUBLISHED = {"cross_projection_norm": 0.05}
 EMA = {"kernel": {"kind": "exponential", "momentum": 0.99}}
 NOISE = {"images": {"kind": "noise"}}
+CAPTIONS = {"texts": {"kind": "captions"}}
 TRIED: dict[str, tuple[str, tuple[float, ...], dict[str, Any], dict[str, Any] | None]] = {
     "l2_sp": ("l2_sp", (0.03, 0.3, 3.0), {}, None),
     "static_distillation": ("static_distillation", (0.1, 0.3, 0.9), PUBLISHED, None),
@@ -33,6 +34,7 @@ TRIED: dict[str, tuple[str, tuple[float, ...], dict[str, Any], dict[str, Any] | 
     "tracer": ("tracer", (0.3, 0.9, 3.0), PUBLISHED, None),
     "replay, photographs": ("replay_distillation", (1.0, 3.0), {}, {}),
     "replay, noise": ("replay_distillation", (1.0, 3.0), {}, NOISE),
+    "replay, captions": ("replay_distillation", (1.0, 3.0), {}, CAPTIONS),
     "tracer + replay": ("tracer", (1.0, 3.0), PUBLISHED, {}),
 }
 """By what is tuned: its strategy, strengths, further keys of the strategy, and of replay, whose strength it is if there is one."""

@@ -20,7 +20,7 @@ from tracer.runs.fine_tune import fine_tune
 CATEGORIES = {0: "smileys", 3: "animals", 4: "food", 5: "travel", 7: "objects"}
 EACH = 8  # concepts of a category
 MODULES = ("packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables")
-MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings")
+MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings", "coverage")
 SHORT = {"total_steps": 2, "batch_size": 8, "warmup_steps": 0}
 NPM = """#!/bin/sh
 # npm pack --silent --pack-destination FOLDER NAME@VERSION
@@ -152,17 +152,22 @@ def test_settings_are_foretold_and_last_maps_solved(emoji, tmp_path, monkeypatch
     monkeypatch.setattr("tracer.last_layer.features.MOST_REPLAYED", 80)
     emoji["make"].make(tmp_path / "emoji")
     pretrained(emoji["settings"], "resnet", tmp_path / "emoji", tmp_path)
-    known = ["flyp-0.0003", "l2_sp-0.001-3", "replay, noise-0.001-1", "linear_probe-0.001"]
+    known = ["flyp-0.0003", "l2_sp-0.001-3", "replay, noise-0.001-1", "replay, captions-0.001-1", "linear_probe-0.001"]
     monkeypatch.setattr(emoji["settings"], "STEPS", 2)
     tried = [cell for cell in tuning.candidates() if cell.name in known]
     monkeypatch.setattr(tuning, "candidates", lambda: tried)
     places = ["--world", str(tmp_path / "emoji"), "--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs")]
     arguments = tuning.options(None).parse_args(places)
     foretold = [*predict.predicted("resnet", arguments)]
-    assert {line["name"] for line in foretold} == {*known[:3], *(f"wise_ft {x:g} of {known[0]}" for x in tuning.INTERPOLATIONS)}
+    assert {line["name"] for line in foretold} == {*known[:4], *(f"wise_ft {x:g} of {known[0]}" for x in tuning.INTERPOLATIONS)}
     solved = [*solve.of_start(cells.Start("food-high-contrast", "resnet", 0), arguments)]
     assert [line["name"] for line in solved] == [*solve.METRICS]
-    assert all(0 <= line["OOD"] <= 1 for line in (*foretold, *solved))
+    covered = {
+        line["pool"]: line["coverage"]
+        for line in emoji["coverage"].of_start(cells.Start("food-high-contrast", "resnet", 0), arguments)
+    }
+    assert set(covered) == set(emoji["compare"].pools_of("food-high-contrast", tmp_path / "emoji"))
+    assert all(0 <= share <= 1 for share in (*covered.values(), *(line["OOD"] for line in (*foretold, *solved))))
 
 
 def test_finished_runs_keep_no_checkpoints(emoji, tmp_path):
@@ -263,7 +268,7 @@ def test_every_setting_is_a_run(emoji, tmp_path):
     tried = tuning.candidates()
     lines = [{**cell.told, "name": cell.name, "ID": 0.5, "OOD": 0.5} for cell in tried]
     lines.append({"what": "wise_ft", "learning_rate": 1e-3, "interpolation": 0.5, "ID": 0.5, "OOD": 0.5})
-    planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines))[0])]
+    planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines), arguments)[0])]
     names = [cell.name for cell in tried]
     assert len(set(names)) == len(names)
     runs = {cell.name: cells.configuration(cell, start, 0, "validation", arguments) for cell in planned}

@@ -5,10 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tracer.config.data import PHOTO, DataKinds, ReadData, Templates
-from tracer.config.fields import Count, Location, Section, Weight
+from tracer.config.fields import Count, Location, Section, Share, Weight
 from tracer.messages import shown
 
 NEEDS = {"fd": ("images",), "text_fd": ("texts",), "crd": ("images", "texts")}  # what each term compares
+
+
+Longest = Annotated[Count, Field(le=1000, description="words of the longest texts; the number of each text's is drawn too")]
 
 
 class NoisePool(Section):
@@ -41,9 +44,15 @@ class WordBank(Section):
     """Random words of the model's tokenizer one after another, as in Lipsum-FT (arXiv 2404.00860)."""
 
     kind: Literal["words"] = "words"
-    longest: Annotated[Count, Field(le=1000)] = Field(
-        6, description="words of the longest texts; the number of each text's is drawn too"
-    )
+    longest: Longest = 6
+
+
+class CaptionBank(Section):
+    """The captions that the run learns, drawn at random, and random words as `WordBank` has them between them."""
+
+    kind: Literal["captions"]
+    words: Share = Field(0.5, description="share of the texts that are random words")
+    longest: Longest = 6
 
 
 class FileBank(Section):
@@ -54,7 +63,7 @@ class FileBank(Section):
 
 
 AnyPool = Annotated[NoisePool | PhotographPool | ImagePool | DataKinds, Field(discriminator="kind")]
-AnyBank = Annotated[NameBank | WordBank | FileBank, Field(discriminator="kind")]
+AnyBank = Annotated[NameBank | WordBank | CaptionBank | FileBank, Field(discriminator="kind")]
 
 
 class ReplayTerms(Section):

@@ -1,4 +1,4 @@
-"""Banks of texts: lines of a file, class names in templates, random words."""
+"""Banks of texts: lines of a file, class names in templates, random words, captions between those."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from tracer.errors import UserError
 from tracer.storage import require_regular
 
 COUNT = 100_000  # texts of random words
+MIXING = 1  # a stream of randomness beside that of the random texts
 
 
 def lines(path: Path) -> dict[int, str]:
@@ -63,3 +64,24 @@ class RandomTexts(Sequence[str]):
         return " ".join(
             self.words[word] for word in rng.integers(len(self.words), size=rng.integers(1, self.longest, endpoint=True))
         )
+
+
+class Mixed(Sequence[str]):
+    """Captions in random order, and random texts in place of a share of them: as many as the latter, each as `RandomTexts` draws.
+
+    Args:
+        captions: what to draw from.
+        texts: the random texts.
+        share: of the random texts, in [0, 1].
+    """
+
+    def __init__(self, captions: Sequence[str], texts: RandomTexts, share: float):
+        self.captions, self.texts, self.share = captions, texts, share
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The text at a position; raises an IndexError beyond the last."""
+        rng = np.random.default_rng([self.texts.seed, self.texts.positions[index], MIXING])
+        return self.texts[index] if rng.random() < self.share else self.captions[int(rng.integers(len(self.captions)))]

@@ -34,6 +34,7 @@ TOLERATED_LOSS = 0.01
 """Accuracy on the task that is given for what is kept: a setting is feasible if it has that of the best, less this."""
 ENERGY = 0.99  # of the features' second moment, which their effective rank holds
 JUDGED_ON = "judged on"
+OWN, REPLAYED = "the task's own images", "what is replayed"
 BATCHES, LARGEST_BATCH = 3, 64  # that paces are measured on
 
 Row = dict[str, Any]
@@ -103,7 +104,7 @@ def predict(
     regression = Regression(frozen)
     task = {"features": len(regression.problem.eigenvalues), "effective": regression.problem.effective_rank(ENERGY)}
     means = {kind: before[kind] for kind in MEANS}
-    return Prediction(rows, means, taken, _reason(rows, taken), task, paced, _pools(frozen, regression))
+    return Prediction(rows, means, taken, _reason(rows, taken), task, paced, coverages(frozen, regression))
 
 
 def recommended(rows: Sequence[Row]) -> int:
@@ -120,6 +121,18 @@ def recommended(rows: Sequence[Row]) -> int:
         return feasible, row["ood"]["accuracy"] if row["ood"] else row["kept"]["pool"], row["id"]["accuracy"]
 
     return max(range(len(rows)), key=worth)
+
+
+def coverages(frozen: Frozen, regression: Regression) -> dict[str, dict[str, float]]:
+    """How much of the shifted and knowledge sets `OWN` and `REPLAYED` images hold: `coverage` and `kappa` (see `tracer.theory`)."""
+    suite = frozen.suites[JUDGED_ON]
+    sets = [second_moment(regression.inputs(images.images)) for images in (*suite.ood.values(), *suite.knowledge.values())]
+    if not sets:
+        return {}
+    keep: Array = np.mean(sets, axis=0)
+    pools: dict[str, Any] = {OWN: frozen.data.pairs.images} | ({REPLAYED: frozen.data.pool} if len(frozen.data.pool) else {})
+    moments: dict[str, Array] = {name: second_moment(regression.inputs(images)) for name, images in pools.items()}
+    return {name: {"coverage": float(coverage(each, keep)), "kappa": kappa(each, keep)} for name, each in moments.items()}
 
 
 def write(prediction: Prediction, runs: Sequence[RunConfig], output: Path) -> None:
@@ -164,20 +177,6 @@ def _cosine(student: Encoder, pretrained: Encoder, rows: Array) -> float:
         for encoder in (student, pretrained)
     )
     return F.cosine_similarity(new, old, dim=-1).mean().item()
-
-
-def _pools(frozen: Frozen, regression: Regression) -> dict[str, dict[str, float]]:
-    """How much of the shifted and knowledge sets the task's own images and the pool hold."""
-    suite = frozen.suites[JUDGED_ON]
-    sets = [second_moment(regression.inputs(images.images)) for images in (*suite.ood.values(), *suite.knowledge.values())]
-    if not sets:
-        return {}
-    keep: Array = np.mean(sets, axis=0)
-    pools: dict[str, Any] = {"the task's own images": frozen.data.pairs.images} | (
-        {"what is replayed": frozen.data.pool} if len(frozen.data.pool) else {}
-    )
-    moments: dict[str, Array] = {name: second_moment(regression.inputs(images)) for name, images in pools.items()}
-    return {name: {"coverage": float(coverage(each, keep)), "kappa": kappa(each, keep)} for name, each in moments.items()}
 
 
 def _reason(rows: Sequence[Row], taken: int) -> str:

@@ -20,7 +20,7 @@ from tracer.config.data import (
     WebDatasetData,
 )
 from tracer.config.fields import Section
-from tracer.config.replay import AnyBank, AnyPool, FileBank, ImagePool, NameBank, NoisePool, PhotographPool, WordBank
+from tracer.config.replay import AnyBank, AnyPool, CaptionBank, FileBank, ImagePool, NameBank, NoisePool, PhotographPool, WordBank
 from tracer.config.schema import AnySuite, FolderSuite, ImageNetSuite, IWildCamSuite, RunConfig
 from tracer.data import folder_suite, image_files, imagenet, iwildcam, label_tables, pools, shards, text_banks
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
@@ -141,7 +141,7 @@ def pool(section: AnyPool, size: int, seed: int, at_least: int = 1) -> Sequence[
     return list(images) if isinstance(images, np.ndarray) else images
 
 
-def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1) -> Sequence[str]:
+def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1, captions: Sequence[str] = ()) -> Sequence[str]:
     """The further texts that a configuration names.
 
     Args:
@@ -149,13 +149,17 @@ def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1) -> Se
         encoder: its tokenizer has the words of random texts, and says which texts fit.
         seed: of those that are drawn.
         at_least: texts of a step.
+        captions: the different ones that the run learns.
 
     Raises:
         UserError: if something of them is missing or wrong, they do not fill a step, or the model would not read one to its end.
     """
+    texts: Sequence[str]
     match section:
         case WordBank():
-            texts = _random_texts(section, encoder, seed)
+            texts = _random_texts(section.longest, encoder, seed)
+        case CaptionBank(words=share, longest=longest):
+            texts = text_banks.Mixed(captions, _random_texts(longest, encoder, seed), share)
         case NameBank():
             texts = text_banks.filled(templates(section.templates), label_tables.imagenet_class_names())
             _require_fit(encoder, texts, [f"{shown(text)} of replay.texts" for text in texts])
@@ -199,16 +203,14 @@ def require_toy_is_meant(run: RunConfig, section: str, data: CaptionedImages | L
         ) from error
 
 
-def _random_texts(section: WordBank, encoder: Encoder, seed: int) -> Sequence[str]:
+def _random_texts(most: int, encoder: Encoder, seed: int) -> text_banks.RandomTexts:
     words = tokenizers.vocabulary(encoder)
     if not words:
         raise UserError("the model's tokenizer has no whole words that replay.texts could draw: choose another kind of texts")
-    longest = [" ".join([words[position]] * section.longest) for position in _spread(len(words))]
+    longest = [" ".join([words[position]] * most) for position in _spread(len(words))]
     for _, tokens, room in tokenizers.overlong(encoder, longest):
-        raise UserError(
-            f"replay.texts.longest = {section.longest} makes texts of {tokens} tokens, of which the model reads {room}: lower it"
-        )
-    return text_banks.RandomTexts(words, section.longest, seed)
+        raise UserError(f"replay.texts.longest = {most} makes texts of {tokens} tokens, of which the model reads {room}: lower it")
+    return text_banks.RandomTexts(words, most, seed)
 
 
 def _require_fit(encoder: Encoder, texts: Sequence[str], places: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tracer.config.defaults import EMBEDDED
 from tracer.config.schema import RunConfig
+from tracer.data import text_banks
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
 from tracer.errors import UserError, nearest
 from tracer.evaluation.zero_shot import classifier
@@ -39,6 +40,13 @@ class TrainingData:
     def listed(self) -> CaptionedImages | LabelledImages:
         """All that is known of them."""
         return self.labelled or self.pairs
+
+    @property
+    def captions(self) -> list[str]:
+        """The different captions, of all classes where there are labels."""
+        if self.labelled:
+            return text_banks.filled(self.labelled.templates, self.labelled.class_names)
+        return [*dict.fromkeys(text for captions in self.pairs.captions for text in captions)]
 
     def zero_shot_head(self, encoder: Encoder) -> Head:
         """The zero-shot classifier of the classes and templates as a head."""

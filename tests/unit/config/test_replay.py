@@ -50,6 +50,12 @@ def test_images_and_texts_from_files():
     assert found.texts.path == Path("bank.txt")
 
 
+def test_captions_of_the_run_and_words_between_them():
+    assert section(texts={"kind": "captions"}).texts == replay.CaptionBank(kind="captions", words=0.5, longest=6)
+    with pytest.raises(UserError, match=r"texts\.captions\.words|texts.words"):
+        section(texts={"kind": "captions", "words": 1.5})
+
+
 def test_templates_may_be_one_text():
     assert section(texts={"kind": "names", "templates": "openai"}).texts.templates == ("openai",)
     assert section(texts={"kind": "names"}).texts.templates == ("a photo of a {}.",)

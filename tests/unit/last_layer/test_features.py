@@ -9,6 +9,7 @@ import torch
 from tests.tolerances import FLOAT32, POWER
 from tests.unit.last_layer.conftest import run_of
 from tracer.config import loading
+from tracer.config.replay import CaptionBank, NoisePool, ReplaySection
 from tracer.data.datasets import CaptionedImages
 from tracer.data.images import CorruptSample
 from tracer.errors import UserError
@@ -62,6 +63,13 @@ def test_pairs_are_drawn_by_the_seed(folder):
     drawn = [list(listed.pairs.captions) for listed in chosen]
     assert drawn[0] == drawn[1] != drawn[2]
     np.testing.assert_array_equal(chosen[0].labelled.labels, chosen[1].labelled.labels)
+
+
+def test_captions_to_replay_are_the_runs_own(folder):
+    replay = ReplaySection(images=NoisePool(), texts=CaptionBank(kind="captions", words=0.0))
+    bank = Listed.of(run_of(folder).model_copy(update={"replay": replay}), {}, most_pairs=40).gather().bank
+    task = world.task("train")
+    assert set(bank) == {template.format(name) for name in task.class_names for template in task.templates}
 
 
 class Damaged:

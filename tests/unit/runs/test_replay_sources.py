@@ -28,8 +28,8 @@ def pool(at_least=1, seed=0, **values):
     return sources.pool(TypeAdapter(AnyPool).validate_python(values), SIZE, seed, at_least)
 
 
-def bank(encoder=CLIP, at_least=1, seed=0, **values):
-    return sources.bank(TypeAdapter(AnyBank).validate_python(values), encoder, seed, at_least)
+def bank(encoder=CLIP, at_least=1, seed=0, captions=(), **values):
+    return sources.bank(TypeAdapter(AnyBank).validate_python(values), encoder, seed, at_least, captions)
 
 
 def picture(path, pixels):
@@ -247,6 +247,19 @@ class TestBank:
         assert {len(text.split()) for text in texts} == {*range(1, 9)}
         assert encoder.tokenize(texts).shape == (300, 10)
         assert texts[0] != sources.bank(WordBank(longest=8), encoder, 6)[0]
+
+    @pytest.mark.parametrize(("share", "fewest", "most"), [(0.0, 0, 0), (0.25, 60, 90), (1.0, 300, 300)])
+    def test_a_share_of_captions_is_random_words(self, share, fewest, most):
+        captions = ["a photo of a tench", "a photo of a goldfish", "an ant"]
+        found = bank(kind="captions", words=share, longest=8, seed=5, captions=captions, at_least=64)
+        texts = [found[place] for place in range(300)]
+        assert texts == [found[place] for place in range(300)]
+        random = sources.bank(WordBank(longest=8), CLIP, 5)
+        strange = [place for place, text in enumerate(texts) if text not in captions]
+        assert fewest <= len(strange) <= most
+        assert [texts[place] for place in strange] == [random[place] for place in strange]
+        assert set(texts) - {texts[place] for place in strange} == (set(captions) if share < 1 else set())
+        assert len(found) == COUNT
 
     def test_a_tokenizer_without_words_is_told(self, monkeypatch):
         monkeypatch.setattr(sources.tokenizers, "vocabulary", lambda encoder: [])

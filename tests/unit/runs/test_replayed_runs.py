@@ -126,7 +126,7 @@ class TestIdentity:
             running.fine_tune(run)
 
 
-@pytest.mark.parametrize("texts", [{"kind": "names"}, {"kind": "words", "longest": 9}])
+@pytest.mark.parametrize("texts", [{"kind": "names"}, {"kind": "words", "longest": 9}, {"kind": "captions"}])
 def test_open_clips_models_are_held_too(configured, architectures, tmp_path, texts):  # noqa: F811
     """With random crops of the training images, micro-batches of three, and captions cut to the longest text of a step."""
     torch.manual_seed(0)
