@@ -6,6 +6,7 @@ from typing import Any
 
 import foresight
 import frontiers
+import numpy as np
 import orderings
 import tuning
 from cells import HERE, Line
@@ -86,6 +87,18 @@ def foretold(lines: Sequence[Line]) -> Iterator[str]:
     yield from foresight.choices(found)
 
 
+def covered(lines: Sequence[Line]) -> Iterator[str]:
+    """How much each pool and each bank holds, before training: means with 95 % t intervals over pretrained models."""
+    yield from heading("architecture, pool or bank, of", ("coverage", "kappa (median)"))
+    told = [(line["architecture"], line.get("pool") or line["bank"], line["of"]) for line in lines]
+    for key in dict.fromkeys(told):
+        own = [line for line, each in zip(lines, told, strict=True) if each == key]
+        share = interval([line["coverage"] for line in own], [line["pretrained"] for line in own])
+        worst = float(np.median([line["kappa"] for line in own]))
+        cells = [f"{share.mean:.3f} ± {share.half_width:.3f}", f"{worst:.3g}" if np.isfinite(worst) else "infinite"]
+        yield row(", ".join(key), cells)
+
+
 assert set(MEASURES) <= set(SHOWN)
 TABLES: dict[tuple[str, str], Callable[[list[Line]], Iterator[str]]] = {
     ("pretraining", "Pretraining"): pretrained,
@@ -94,6 +107,7 @@ TABLES: dict[tuple[str, str], Callable[[list[Line]], Iterator[str]]] = {
     ("predictions", "Foretold"): foretold,
     **{(part, part.capitalize()): compared for part in PARTS},
     ("solved", "Solved"): compared,
+    ("coverage", "Coverage"): covered,
     ("strategies", "Beside the paper"): orderings.table,
 }
 """By file and title."""

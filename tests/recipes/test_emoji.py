@@ -162,12 +162,13 @@ def test_settings_are_foretold_and_last_maps_solved(emoji, tmp_path, monkeypatch
     assert {line["name"] for line in foretold} == {*known[:4], *(f"wise_ft {x:g} of {known[0]}" for x in tuning.INTERPOLATIONS)}
     solved = [*solve.of_start(cells.Start("food-high-contrast", "resnet", 0), arguments)]
     assert [line["name"] for line in solved] == [*solve.METRICS]
-    covered = {
-        line["pool"]: line["coverage"]
-        for line in emoji["coverage"].of_start(cells.Start("food-high-contrast", "resnet", 0), arguments)
-    }
-    assert set(covered) == set(emoji["compare"].pools_of("food-high-contrast", tmp_path / "emoji"))
-    assert all(0 <= share <= 1 for share in (*covered.values(), *(line["OOD"] for line in (*foretold, *solved))))
+    start = cells.Start("food-high-contrast", "resnet", 0)
+    of_pools, of_banks = ([*made(start, arguments)] for made in (emoji["coverage"].of_pools, emoji["coverage"].of_banks))
+    assert {line["pool"] for line in of_pools} == set(emoji["compare"].pools_of(start.task, tmp_path / "emoji"))
+    words, captions = (next(line["coverage"] for line in of_banks if line["bank"] == bank) for bank in emoji["coverage"].BANKS)
+    assert words < captions
+    told = [*(line["coverage"] for line in of_pools + of_banks), *(line["OOD"] for line in foretold + solved)]
+    assert all(0 <= share <= 1 for share in told)
 
 
 def test_finished_runs_keep_no_checkpoints(emoji, tmp_path):
