@@ -44,14 +44,14 @@ def main() -> None:
 def strategies(chosen: dict[str, Any], _: Any) -> Planned:
     """Every strategy on the first task."""
     rates = {what: {"optimization": {"learning_rate": line["learning_rate"]}} for what, line in chosen.items()}
-    share = chosen["wise_ft"]["interpolation"]
+    share = {"strategy": {"interpolation": chosen["wise_ft"]["interpolation"]}}
     planned = [
         Cell("zero_shot", "zero_shot"),
         Cell("linear_probe", "linear_probe", rates["linear_probe"]),
         Cell("ft", "ft", rates["ft"]),
         Cell("lp_ft", "lp_ft", rates["ft"]),
         Cell("flyp", "flyp", rates["flyp"]),
-        Cell("wise_ft", "flyp", rates["wise_ft"], (share,)),
+        Cell("wise_ft", "wise_ft", {**rates["wise_ft"], **share}),
         Cell("averaged", "averaged", rates["averaged"]),
         Cell("model_stock", "model_stock", rates["flyp"]),
         Cell("carot", "carot", {**rates["tracer"], "strategy": CAROT}),

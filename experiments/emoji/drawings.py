@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import resvg_py
 from packages import Package
 from PIL import Image
 
@@ -144,6 +143,8 @@ def drawings(folder: Path, known: Mapping[str, Concept]) -> dict[str, dict[str, 
 @cache
 def raster(svg: str) -> Image.Image:
     """A drawing as RGBA pixels, `DRAWN` along a side."""
+    import resvg_py  # training reads pictures that are there
+
     content = resvg_py.svg_to_bytes(svg_string=svg, width=DRAWN, height=DRAWN, skip_system_fonts=True)
     return Image.open(io.BytesIO(bytes(content))).convert("RGBA")
 

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from cells import HERE, Line
+from matplotlib.figure import Figure
 
 from tracer import plotting
 from tracer.looks import LOOKS, Look
@@ -19,15 +21,19 @@ DRAWN = {
     "ema_distillation, 0.99": LOOKS["ema_distillation"],
     "tracer": LOOKS["tracer"],
     "replay, photographs": LOOKS["replay_distillation"],
-    "replay, captions": Look("#882255", "X", "replay, with captions"),
+    "replay, captions": Look("#117733", "X", "replay, with captions"),
     "tracer + replay": Look("#AA4499", "P", "TRACER + replay"),
 }
 
 
 def main() -> None:
-    lines = json.loads((HERE / "tuning.json").read_text(encoding="utf-8"))
+    plotting.save(figure(json.loads((HERE / "tuning.json").read_text(encoding="utf-8"))), HERE / "frontiers")
+
+
+def figure(lines: Sequence[Line]) -> Figure:
+    """What is kept against ID accuracy, a column an architecture; lines connect what no setting of a strategy betters in both."""
     architectures = [*dict.fromkeys(line["architecture"] for line in lines)]
-    with plotting.canvas(PAGE_WIDTH, 6.2, rows=len(KEPT), columns=len(architectures), sharex=True, squeeze=False) as (figure, axes):
+    with plotting.canvas(PAGE_WIDTH, 6.2, rows=len(KEPT), columns=len(architectures), sharex=True, squeeze=False) as (drawn, axes):
         for row, measure in zip(axes, KEPT, strict=True):
             for axis, architecture in zip(row, architectures, strict=True):
                 for what, look in DRAWN.items():
@@ -41,8 +47,8 @@ def main() -> None:
             row[0].set_ylabel(f"{measure} (%)")
         for axis in axes[-1]:
             axis.set_xlabel("ID (%)")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    plotting.save(figure, HERE / "frontiers")
+        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return drawn
 
 
 def undominated(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -54,7 +60,8 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
     """The most that a strategy keeps with some ID accuracy or more: OOD / knowledge, percent, each by a setting of its own."""
     yield f"| architecture, strategy | {' | '.join(f'ID of {100 * least:g} or more' for least in REACHED)} |"
     yield f"|---|{'---|' * len(REACHED)}"
-    for architecture, what in dict.fromkeys((line["architecture"], line["what"]) for line in lines if line["what"] in DRAWN):
+    architectures = dict.fromkeys(line["architecture"] for line in lines)
+    for architecture, what in product(architectures, DRAWN):
         own = [line for line in lines if (line["architecture"], line["what"]) == (architecture, what)]
         cells = []
         for least in REACHED:

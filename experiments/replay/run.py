@@ -113,7 +113,8 @@ def amounts(_: argparse.Namespace) -> list[Cell]:
 
 def texts(_: argparse.Namespace) -> list[Cell]:
     """What holds the text tower: nothing, random words, being frozen; and similarities in place of embeddings."""
-    names = {"images alone": {"texts": None}, "images and words": {}, "words alone": {"images": None}}
+    names: dict[str, dict[str, Any]] = {"images alone": {"texts": None}, "images and words": {}, "words alone": {"images": None}}
+    names["images, captions and words"] = {"texts": {"kind": "captions"}}
     planned = [Cell(name, "replay_distillation", changes=held(**section)) for name, section in names.items()]
     frozen = {**held(texts=None), "freeze": FROZEN}
     similarities = held(strength=1.0)
