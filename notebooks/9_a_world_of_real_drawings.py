@@ -96,12 +96,13 @@ for architecture, bank in dict.fromkeys((line["architecture"], line["bank"]) for
     print(f"{architecture + ', ' + bank:40}{''.join(f'{kappa:20.1f}' for kappa in kappas)}")
 
 # %% [markdown]
-# What this is worth is the green line in the figure above: several points of OOD accuracy at the same accuracy on the task.
+# What this is worth is the green line in the figure above: several points of OOD accuracy at the same accuracy on the task, but
+# for the weakest hold of the ViT.
 #
 # ## Could one have known?
 #
-# Each setting was simulated on the model's last linear maps before it was trained
-# ([Predict, then train](8_predict_then_train.ipynb)). What that said, and what training then measured:
+# Each setting was also simulated on the pretrained model's last linear maps, without training it
+# ([Predict, then train](8_predict_then_train.ipynb)). What that says, and what training measured:
 
 # %%
 with plotting.canvas(9, 3.6, columns=len(foresight.SHOWN)) as (figure, axes):

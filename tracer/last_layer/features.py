@@ -141,8 +141,8 @@ class Listed:
         section = self.run.replay and self.run.replay.texts
         if not section:
             return []
-        captions = TrainingData(self.pairs, self.labelled).captions
-        texts = sources.bank(section, model, self.run.seed, self.run.texts_replayed, captions)
+        data = TrainingData(self.pairs, self.labelled)
+        texts = sources.bank(section, model, self.run.seed, self.run.texts_replayed, lambda: data.captions)
         return [texts[int(position)] for position in _drawn(len(texts), MOST_REPLAYED, self.run.seed)]
 
 

@@ -137,7 +137,7 @@ def _replay(run: RunConfig, encoder: Encoder, data: TrainingData) -> Replay | No
     section, images, texts = run.replay, run.images_replayed, run.texts_replayed
     if section is None:
         return None
-    bank = sources.bank(section.texts, encoder, run.seed, texts, data.captions) if section.texts else ()
+    bank = sources.bank(section.texts, encoder, run.seed, texts, lambda: data.captions) if section.texts else ()
     return Replay(data.pool, images, bank, texts, run.seed, corrupt_share(section.images))
 
 

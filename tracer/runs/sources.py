@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Literal
 
@@ -141,7 +141,9 @@ def pool(section: AnyPool, size: int, seed: int, at_least: int = 1) -> Sequence[
     return list(images) if isinstance(images, np.ndarray) else images
 
 
-def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1, captions: Sequence[str] = ()) -> Sequence[str]:
+def bank(
+    section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1, captions: Callable[[], Sequence[str]] = tuple
+) -> Sequence[str]:
     """The further texts that a configuration names.
 
     Args:
@@ -149,7 +151,7 @@ def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1, capti
         encoder: its tokenizer has the words of random texts, and says which texts fit.
         seed: of those that are drawn.
         at_least: texts of a step.
-        captions: the different ones that the run learns.
+        captions: gathers the different ones that the run learns; called where they are replayed.
 
     Raises:
         UserError: if something of them is missing or wrong, they do not fill a step, or the model would not read one to its end.
@@ -159,7 +161,7 @@ def bank(section: AnyBank, encoder: Encoder, seed: int, at_least: int = 1, capti
         case WordBank():
             texts = _random_texts(section.longest, encoder, seed)
         case CaptionBank(words=share, longest=longest):
-            texts = text_banks.Mixed(captions, _random_texts(longest, encoder, seed), share)
+            texts = text_banks.Mixed(captions(), _random_texts(longest, encoder, seed), share)
         case NameBank():
             texts = text_banks.filled(templates(section.templates), label_tables.imagenet_class_names())
             _require_fit(encoder, texts, [f"{shown(text)} of replay.texts" for text in texts])

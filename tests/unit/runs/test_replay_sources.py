@@ -29,7 +29,7 @@ def pool(at_least=1, seed=0, **values):
 
 
 def bank(encoder=CLIP, at_least=1, seed=0, captions=(), **values):
-    return sources.bank(TypeAdapter(AnyBank).validate_python(values), encoder, seed, at_least, captions)
+    return sources.bank(TypeAdapter(AnyBank).validate_python(values), encoder, seed, at_least, lambda: captions)
 
 
 def picture(path, pixels):
