@@ -71,11 +71,14 @@ print(predicted.reason)
 
 # %% [markdown]
 # The shaded region holds what is within a point of the best accuracy on the task. Which images could hold the rest is told by their
-# features: *coverage* is the share of the shifted and knowledge sets that they see.
+# features: *coverage* is the share of the shifted and knowledge sets that they see. Texts say as much of class names.
 
 # %%
 for name, pool in predicted.pools.items():
-    print(f"{name:24} coverage {pool['coverage']:.3f}, kappa {pool['kappa']:.3g}")
+    print(f"images, {name:32} coverage {pool['coverage']:.3f}, kappa {pool['kappa']:.3g}")
+for name, bank in predicted.banks.items():
+    for names, text in bank.items():
+        print(f"texts, {name + ', of ' + names:33} coverage {text['coverage']:.3f}, kappa {text['kappa']:.3g}")
 
 # %% [markdown]
 # ## Is it so?

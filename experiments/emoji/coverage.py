@@ -15,13 +15,10 @@ from cells import Cell, Line, Start
 from compare import PRETRAINED, pools_of
 from world import TASKS
 
-from tracer.data.datasets import LabelledImages
-from tracer.data.text_banks import filled
+from tracer.last_layer import held
 from tracer.last_layer.features import Frozen
-from tracer.last_layer.prediction import JUDGED_ON, REPLAYED, coverages, listed
+from tracer.last_layer.prediction import JUDGED_ON, listed
 from tracer.last_layer.regression import Regression
-from tracer.number_checks import Array
-from tracer.theory import coverage, kappa, second_moment
 
 BANKS: dict[str, dict[str, Any]] = {"random words": {}, "captions and random words": tuning.CAPTIONS}
 
@@ -43,35 +40,21 @@ def of_pools(start: Start, arguments: Any) -> Iterator[Line]:
     """A line for each pool of images."""
     for name, images in pools_of(start.task, arguments.world).items():
         frozen = features(start, {"images": images}, arguments)
-        held = coverages(frozen, Regression(frozen))[REPLAYED]
-        yield {**cells.begun(start, 0), "pool": name, "of": "shifted and knowledge sets", **held}
+        found = held.by_images(frozen, frozen.suites[JUDGED_ON], Regression(frozen))[held.REPLAYED]
+        yield {**cells.begun(start, 0), "pool": name, "of": "shifted and knowledge sets", **found}
 
 
 def of_banks(start: Start, arguments: Any) -> Iterator[Line]:
     """Two lines for each bank of texts: of the task's own names, and of the others."""
     for name, texts in BANKS.items():
         frozen = features(start, texts, arguments)
-        suite = frozen.suites[JUDGED_ON]
-        kept = {"the task's names": [suite.in_distribution], "other names": [*suite.knowledge.values()]}
-        bank = moment(frozen, frozen.bank)
-        for what, sets in kept.items():
-            keep = moment(frozen, [text for images in sets for text in names(images)])
-            held = {"coverage": float(coverage(bank, keep)), "kappa": kappa(bank, keep)}
-            yield {**cells.begun(start, 0), "bank": name, "of": what, **held}
+        for what, found in held.by_texts(frozen, frozen.suites[JUDGED_ON])[held.REPLAYED].items():
+            yield {**cells.begun(start, 0), "bank": name, "of": what, **found}
 
 
 def features(start: Start, replay: dict[str, Any], arguments: Any) -> Frozen:
     run = cells.configuration(Cell("features", "replay_distillation", {"replay": replay}), start, 0, "validation", arguments)
     return listed(run.model_copy(update={"output": arguments.runs / "features"}), 10**6).gather()
-
-
-def names(images: LabelledImages) -> list[str]:
-    return filled(images.templates, images.class_names)
-
-
-def moment(frozen: Frozen, texts: Any) -> Array:
-    """Second moment of the features that enter the text tower's last map."""
-    return second_moment(frozen.encoder.tokenize([*texts]).double().numpy())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from tracer.config.schema import RunConfig
 from tracer.data.datasets import Suite
 from tracer.evaluation.change import MEANS
 from tracer.evaluation.report import evaluate
+from tracer.last_layer import held
 from tracer.last_layer.features import Frozen, Listed
+from tracer.last_layer.held import Held
 from tracer.last_layer.pace import Paces, paces
 from tracer.last_layer.regression import Regression
 from tracer.last_layer.simulation import simulate
@@ -27,14 +29,12 @@ from tracer.number_checks import Array
 from tracer.runs import validation
 from tracer.runs.judging import write_json
 from tracer.storage import write_text
-from tracer.theory import coverage, kappa, second_moment
 from tracer.training.batches import Batches
 
 TOLERATED_LOSS = 0.01
 """Accuracy on the task that is given for what is kept: a setting is feasible if it has that of the best, less this."""
 ENERGY = 0.99  # of the features' second moment, which their effective rank holds
 JUDGED_ON = "judged on"
-OWN, REPLAYED = "the task's own images", "what is replayed"
 BATCHES, LARGEST_BATCH = 3, 64  # that paces are measured on
 
 Row = dict[str, Any]
@@ -52,7 +52,8 @@ class Prediction(NamedTuple):
         reason: why, in a sentence.
         task: `features`, how many there are, and `effective`, how many of their directions hold `ENERGY`.
         paces: what the simulated last maps were given of whole towers.
-        pools: for each pool of images `coverage` and `kappa` of the shifted and knowledge sets (see `tracer.theory`).
+        pools: `held.by_images` of the suite.
+        banks: `held.by_texts` of the suite.
     """
 
     rows: Sequence[Row]
@@ -61,7 +62,8 @@ class Prediction(NamedTuple):
     reason: str
     task: Mapping[str, int]
     paces: Paces
-    pools: Mapping[str, Mapping[str, float]]
+    pools: Mapping[str, Held]
+    banks: Mapping[str, Mapping[str, Held]]
 
 
 def listed(run: RunConfig, most_pairs: int) -> Listed:
@@ -104,7 +106,9 @@ def predict(
     regression = Regression(frozen)
     task = {"features": len(regression.problem.eigenvalues), "effective": regression.problem.effective_rank(ENERGY)}
     means = {kind: before[kind] for kind in MEANS}
-    return Prediction(rows, means, taken, _reason(rows, taken), task, paced, coverages(frozen, regression))
+    pools = held.by_images(frozen, frozen.suites[JUDGED_ON], regression)
+    banks = held.by_texts(frozen, frozen.suites[JUDGED_ON])
+    return Prediction(rows, means, taken, _reason(rows, taken), task, paced, pools, banks)
 
 
 def recommended(rows: Sequence[Row]) -> int:
@@ -121,18 +125,6 @@ def recommended(rows: Sequence[Row]) -> int:
         return feasible, row["ood"]["accuracy"] if row["ood"] else row["kept"]["pool"], row["id"]["accuracy"]
 
     return max(range(len(rows)), key=worth)
-
-
-def coverages(frozen: Frozen, regression: Regression) -> dict[str, dict[str, float]]:
-    """How much of the shifted and knowledge sets `OWN` and `REPLAYED` images hold: `coverage` and `kappa` (see `tracer.theory`)."""
-    suite = frozen.suites[JUDGED_ON]
-    sets = [second_moment(regression.inputs(images.images)) for images in (*suite.ood.values(), *suite.knowledge.values())]
-    if not sets:
-        return {}
-    keep: Array = np.mean(sets, axis=0)
-    pools: dict[str, Any] = {OWN: frozen.data.pairs.images} | ({REPLAYED: frozen.data.pool} if len(frozen.data.pool) else {})
-    moments: dict[str, Array] = {name: second_moment(regression.inputs(images)) for name, images in pools.items()}
-    return {name: {"coverage": float(coverage(each, keep)), "kappa": kappa(each, keep)} for name, each in moments.items()}
 
 
 def write(prediction: Prediction, runs: Sequence[RunConfig], output: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tracer.cli import main
 from tracer.config import loading
 from tracer.errors import UserError
-from tracer.last_layer import grid
+from tracer.last_layer import grid, held
 from tracer.last_layer.prediction import recommended
 
 
@@ -85,7 +85,8 @@ class TestCommand:
             assert 0 < each["kept"]["pool"] < 1
         assert told["paces"][0] > 2
         assert told["task"]["effective"] < told["task"]["features"] == 257
-        assert 0 < told["pools"]["the task's own images"]["coverage"] < told["pools"]["what is replayed"]["coverage"] <= 1
+        assert 0 < told["pools"][held.OWN]["coverage"] < told["pools"][held.REPLAYED]["coverage"] <= 1
+        assert told["banks"].keys() == {held.OWN, held.REPLAYED}
 
     def test_training_takes_what_is_recommended(self, predicted):
         told = json.loads((predicted / "prediction.json").read_text())
