@@ -75,10 +75,10 @@ print(predicted.reason)
 
 # %%
 for name, pool in predicted.pools.items():
-    print(f"images, {name:32} coverage {pool['coverage']:.3f}, kappa {pool['kappa']:.3g}")
+    print(f"images, {name:38} coverage {pool['coverage']:.3f}, kappa {pool['kappa']:.3g}")
 for name, bank in predicted.banks.items():
     for names, text in bank.items():
-        print(f"texts, {name + ', of ' + names:33} coverage {text['coverage']:.3f}, kappa {text['kappa']:.3g}")
+        print(f"texts, {name + ', of ' + names:39} coverage {text['coverage']:.3f}, kappa {text['kappa']:.3g}")
 
 # %% [markdown]
 # ## Is it so?
