@@ -22,7 +22,6 @@
 # %%
 # %matplotlib inline
 # %config InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "dpi": 100}
-import json
 import sys
 
 import numpy as np
@@ -36,12 +35,9 @@ sys.path.append("../experiments/emoji")
 import foresight
 import frontiers
 from cells import HERE as EMOJI
+from cells import read
 
 COLORS = {"resnet": "#0072B2", "vit": "#E69F00", "convnext": "#009E73"}
-
-
-def read(name):
-    return json.loads((EMOJI / f"{name}.json").read_text(encoding="utf-8"))
 
 
 # %% [markdown]
@@ -51,7 +47,7 @@ def read(name):
 # drawings that pretraining showed, but for *unseen*. Chance is one percent.
 
 # %%
-pretrained = read("pretraining")
+pretrained = read(EMOJI / "pretraining.json")
 sets = [*pretrained[0]["sets"]]
 with plotting.canvas(9, 3.4) as (figure, axis):
     for position, (architecture, color) in enumerate(COLORS.items()):
@@ -72,7 +68,7 @@ display(figure)
 # setting of the strategy betters in both. Validation suite, one model of each architecture.
 
 # %%
-tried = read("tuning")
+tried = read(EMOJI / "tuning.json")
 frontiers.figure(tried)
 
 # %% [markdown]
@@ -87,7 +83,7 @@ frontiers.figure(tried)
 # replayed does. Half random words and half captions of the task (`replay: {texts: {kind: captions}}`) leave little room.
 
 # %%
-held = [line for line in read("coverage") if "bank" in line]
+held = [line for line in read(EMOJI / "coverage.json") if "bank" in line]
 kept = [*dict.fromkeys(line["of"] for line in held)]
 print(f"{'kappa, median of three models':40}{''.join(f'{what:>20}' for what in kept)}")
 for architecture, bank in dict.fromkeys((line["architecture"], line["bank"]) for line in held):
@@ -107,7 +103,7 @@ for architecture, bank in dict.fromkeys((line["architecture"], line["bank"]) for
 # %%
 with plotting.canvas(9, 3.6, columns=len(foresight.SHOWN)) as (figure, axes):
     for axis, measure in zip(axes, foresight.SHOWN, strict=True):
-        for architecture, own in foresight.joined(read("predictions"), tried).items():
+        for architecture, own in foresight.joined(read(EMOJI / "predictions.json"), tried).items():
             points = [(100 * line[foresight.FORETOLD][measure], 100 * line[measure]) for line in own]
             label = f"{architecture}, {spearmanr(points).statistic:.2f}"
             axis.plot(*np.transpose(points), "o", markersize=4, alpha=0.7, color=COLORS[architecture], label=label)

@@ -13,6 +13,7 @@ import settings
 from tracer.config.schema import RunConfig
 from tracer.evaluation import across_runs
 from tracer.runs.jobs import Job, run_all
+from tracer.storage import write_text
 from tracer.terminal import console
 
 HERE = Path(__file__).parent
@@ -91,6 +92,14 @@ def measured(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def write(path: Path, lines: Sequence[Line]) -> None:
-    """Keep lines as JSON, one a line."""
-    text = ",\n ".join(json.dumps(line) for line in lines)
-    path.write_text(f"[\n {text}\n]\n", encoding="utf-8")
+    """Keep lines as JSON, one a line, in the place of those of the same architectures; those of others stay."""
+    told = {line["architecture"] for line in lines}
+    kept = [line for line in read(path) if line["architecture"] not in told] + [*lines]
+    kept.sort(key=lambda line: settings.ARCHITECTURES.index(line["architecture"]))
+    text = ",\n ".join(json.dumps(line) for line in kept)
+    write_text(path, f"[\n {text}\n]\n")
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a file, none where it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

@@ -31,14 +31,11 @@ def main() -> None:
     options.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
     options.add_argument("--seeds", type=int, nargs="+", default=[0], help="fine-tuning seeds")
     arguments = options.parse_args()
-    choices = tuning.choices()
-    for part in arguments.parts:
-        lines = []
-        for architecture in arguments.architectures:
-            planned, tasks = PARTS[part](choices[architecture], arguments)
-            starts = [Start(task, architecture, seed) for task, seed in product(tasks, arguments.pretrained)]
-            lines += cells.run(planned, starts, arguments.seeds, "test", arguments)
-        cells.write(cells.HERE / f"{part}.json", lines)
+    chosen = {architecture: tuning.choices(architecture) for architecture in arguments.architectures}
+    for part, architecture in product(arguments.parts, chosen):
+        planned, tasks = PARTS[part](chosen[architecture], arguments)
+        starts = [Start(task, architecture, seed) for task, seed in product(tasks, arguments.pretrained)]
+        cells.write(cells.HERE / f"{part}.json", cells.run(planned, starts, arguments.seeds, "test", arguments))
 
 
 def strategies(chosen: dict[str, Any], _: Any) -> Planned:

@@ -5,7 +5,6 @@ knowledge sets, and the names of its own classes and of the other categories' in
 """
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import cells
@@ -28,12 +27,11 @@ def main() -> None:
     options.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    lines: list[Line] = []
-    for architecture, pretrained in product(arguments.architectures, arguments.pretrained):
-        start = Start(next(iter(TASKS)), architecture, pretrained)
-        lines += [*of_pools(start, arguments), *of_banks(start, arguments)]
+    for architecture in arguments.architectures:
+        starts = [Start(next(iter(TASKS)), architecture, pretrained) for pretrained in arguments.pretrained]
+        lines = [line for start in starts for held_by in (of_pools, of_banks) for line in held_by(start, arguments)]
         cells.write(cells.HERE / "coverage.json", lines)
-        print(f"{architecture}, {pretrained}: {len(lines)} lines")
+        print(f"{architecture}: {len(lines)} lines")
 
 
 def of_pools(start: Start, arguments: Any) -> Iterator[Line]:

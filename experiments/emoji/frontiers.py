@@ -1,10 +1,9 @@
 """What each strategy keeps against what it learns, of all settings of tuning.py. Draws frontiers.png beside this file."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from cells import HERE, Line
+from cells import HERE, Line, read
 from matplotlib.figure import Figure
 
 from tracer import plotting
@@ -27,7 +26,7 @@ DRAWN = {
 
 
 def main() -> None:
-    plotting.save(figure(json.loads((HERE / "tuning.json").read_text(encoding="utf-8"))), HERE / "frontiers")
+    plotting.save(figure(read(HERE / "tuning.json")), HERE / "frontiers")
 
 
 def figure(lines: Sequence[Line]) -> Figure:

@@ -4,7 +4,6 @@ Nothing of the predictor was fitted to this world. It judges on the validation s
 head (the linear probe and FT) it cannot tell.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,12 +24,8 @@ from tracer.terminal import console
 def main() -> None:
     arguments = tuning.options(__doc__).parse_args()
     torch.set_num_threads(1)
-    kept = cells.HERE / "predictions.json"
-    lines = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
     for architecture in arguments.architectures:
-        lines = [line for line in lines if line["architecture"] != architecture]
-        lines += predicted(architecture, arguments)
-        cells.write(kept, lines)
+        cells.write(cells.HERE / "predictions.json", [*predicted(architecture, arguments)])
 
 
 def predicted(architecture: str, arguments: Any) -> Iterator[Line]:

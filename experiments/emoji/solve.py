@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import cells
@@ -29,12 +28,10 @@ def main() -> None:
     options.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    starts = [Start(next(iter(TASKS)), *each) for each in product(arguments.architectures, arguments.pretrained)]
-    lines: list[Line] = []
-    for start in starts:
-        lines += of_start(start, arguments)
-        cells.write(cells.HERE / "solved.json", lines)
-        print(f"{start.architecture}, {start.pretrained}: {len(METRICS)} metrics")
+    for architecture in arguments.architectures:
+        starts = [Start(next(iter(TASKS)), architecture, pretrained) for pretrained in arguments.pretrained]
+        cells.write(cells.HERE / "solved.json", [line for start in starts for line in of_start(start, arguments)])
+        print(f"{architecture}: {len(starts)} models, {len(METRICS)} metrics")
 
 
 def of_start(start: Start, arguments: Any) -> Iterator[Line]:

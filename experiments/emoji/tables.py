@@ -1,6 +1,5 @@
 """Tables of the JSON files beside this file. Writes tables.md there."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +8,8 @@ import frontiers
 import numpy as np
 import orderings
 import tuning
-from cells import HERE, Line
+import worlds
+from cells import HERE, Line, read
 from compare import PARTS
 
 from tracer.evaluation.across_runs import MEASURES
@@ -27,14 +27,9 @@ def text() -> list[str]:
     """All tables, a line each, of the files that there are."""
     found: list[str] = []
     for (name, title), table in TABLES.items():
-        if (HERE / f"{name}.json").exists():
-            found += [f"## {title}", "", *table(read(name)), ""]
-    return found
-
-
-def read(name: str) -> list[Line]:
-    lines: list[Line] = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-    return lines
+        if lines := read(HERE / f"{name}.json"):
+            found += [f"## {title}", "", *table(lines), ""]
+    return [*found, "## Two worlds", "", *worlds.table(worlds.everywhere()), ""]
 
 
 def pretrained(lines: list[Line]) -> Iterator[str]:
@@ -81,7 +76,7 @@ def row(first: str, cells: Sequence[Any]) -> str:
 
 def foretold(lines: Sequence[Line]) -> Iterator[str]:
     """How well settings were ordered before they were trained, and what would have been taken."""
-    found = foresight.joined(lines, read("tuning"))
+    found = foresight.joined(lines, read(HERE / "tuning.json"))
     yield from foresight.correlations(found)
     yield ""
     yield from foresight.choices(found)

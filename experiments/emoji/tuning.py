@@ -6,7 +6,6 @@ nothing of the knowledge sets. One pretrained model, and a fine-tuning seed that
 """
 
 import argparse
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import settings
 from cells import Cell, Line, Start
 from world import PLACE, TASKS
 
+from tracer.errors import UserError
 from tracer.strategies import PRESETS
 
 SEED = 100
@@ -83,11 +83,16 @@ def chosen(lines: list[Line]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def choices() -> dict[str, dict[str, dict[str, Any]]]:
-    """What was chosen, by architecture, from tuning.json."""
-    lines = json.loads((cells.HERE / "tuning.json").read_text(encoding="utf-8"))
-    architectures = dict.fromkeys(line["architecture"] for line in lines)
-    return {each: chosen([line for line in lines if line["architecture"] == each]) for each in architectures}
+def choices(architecture: str) -> dict[str, Line]:
+    """What tuning.json has chosen for an architecture.
+
+    Raises:
+        UserError: if nothing was tried.
+    """
+    lines = [line for line in cells.read(cells.HERE / "tuning.json") if line["architecture"] == architecture]
+    if not lines:
+        raise UserError(f"no setting is chosen for the {architecture}: run tuning.py --architectures {architecture} before")
+    return chosen(lines)
 
 
 def options(text: str | None) -> argparse.ArgumentParser:
@@ -104,10 +109,7 @@ def options(text: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     arguments = options(__doc__).parse_args()
     starts = [Start(next(iter(TASKS)), architecture, 0) for architecture in arguments.architectures]
-    kept = cells.HERE / "tuning.json"
-    others = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
-    others = [line for line in others if line["architecture"] not in arguments.architectures]
-    cells.write(kept, others + cells.run(candidates(), starts, [SEED], "validation", arguments))
+    cells.write(cells.HERE / "tuning.json", cells.run(candidates(), starts, [SEED], "validation", arguments))
 
 
 if __name__ == "__main__":

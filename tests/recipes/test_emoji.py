@@ -20,7 +20,7 @@ from tracer.runs.fine_tune import fine_tune
 CATEGORIES = {0: "smileys", 3: "animals", 4: "food", 5: "travel", 7: "objects"}
 EACH = 8  # concepts of a category
 MODULES = ("packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables")
-MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings", "coverage")
+MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings", "worlds", "coverage")
 SHORT = {"total_steps": 2, "batch_size": 8, "warmup_steps": 0}
 NPM = """#!/bin/sh
 # npm pack --silent --pack-destination FOLDER NAME@VERSION
@@ -203,6 +203,32 @@ def test_what_was_foretold_is_held_to_what_was_measured(emoji):
 def test_a_frontier_leaves_out_what_another_setting_betters_in_both(emoji):
     points = [(0.9, 0.2), (0.5, 0.6), (0.7, 0.1), (0.8, 0.4)]
     assert emoji["frontiers"].undominated(points) == [(0.5, 0.6), (0.8, 0.4), (0.9, 0.2)]
+
+
+def test_lines_take_the_place_of_their_architectures_own(emoji, tmp_path):
+    cells, path = emoji["cells"], tmp_path / "lines.json"
+    assert cells.read(path) == []
+    for architecture, values in (("vit", (1, 2)), ("resnet", (3,)), ("vit", (5, 4))):
+        cells.write(path, [{"architecture": architecture, "value": value} for value in values])
+    assert [(line["architecture"], line["value"]) for line in cells.read(path)] == [("resnet", 3), ("vit", 5), ("vit", 4)]
+
+
+def test_what_is_not_tuned_is_told(emoji, tmp_path, monkeypatch):
+    monkeypatch.setattr(emoji["cells"], "HERE", tmp_path)
+    with pytest.raises(UserError, match=r"no setting is chosen for the vit: run tuning.py --architectures vit before"):
+        emoji["tuning"].choices("vit")
+
+
+def test_worlds_are_compared_where_both_strategies_were_run(emoji):
+    worlds = emoji["worlds"]
+    lines = [
+        {"name": name, "pretrained": model, **dict.fromkeys(worlds.MEASURED, value + model)}
+        for name, value in (("flyp", 0.5), ("tracer", 0.52))
+        for model in range(3)
+    ]
+    rows = {line.split(" | ")[0]: line for line in worlds.table([("here", lines), ("there", lines[:3])])}
+    assert rows["| OOD, tracer less flyp"] == "| OOD, tracer less flyp | +2.0 ± 0.0 |  |"
+    assert rows["| OOD, flyp less zero_shot"] == "| OOD, flyp less zero_shot |  |  |"
 
 
 def test_published_differences_stand_beside_those_measured(emoji):

@@ -10,7 +10,7 @@ from tracer.data.text_banks import filled
 from tracer.last_layer import held
 from tracer.last_layer.regression import Regression
 
-# A second moment against itself: of its eigenvalues the smallest that count, 1e-12 of the largest, are known to a few digits, and weigh little.
+# A second moment against itself: its smallest eigenvalues that count, 1e-12 of the largest, are known to a few digits only.
 ITSELF = 1e-6
 
 
@@ -49,6 +49,5 @@ def test_captions_hold_the_task_better_than_random_words(frozen, suite):
 
 def test_without_replayed_texts_captions_alone_are_told(frozen, suite):
     alone = Suite(suite.in_distribution)
-    assert {name: [*each] for name, each in held.by_texts(dataclasses.replace(frozen, bank=[]), alone).items()} == {
-        held.OWN: [held.TASK]
-    }
+    found = held.by_texts(dataclasses.replace(frozen, bank=[]), alone)
+    assert {name: [*each] for name, each in found.items()} == {held.OWN: [held.TASK]}

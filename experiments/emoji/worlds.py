@@ -1,0 +1,112 @@
+"""What holds in two worlds: points by which one strategy is above another, of glyphs and of drawings. Draws worlds.png.
+
+Glyphs are those of experiments/replay, by a ResNet over five pretrained models; drawings those of compare.py. Each strategy has the
+setting that the one rule chose for it on its own world and architecture.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import orderings
+from cells import HERE, Line, read
+from matplotlib.figure import Figure
+
+from tracer import plotting
+from tracer.evaluation.intervals import Interval
+from tracer.plotting.style import PAGE_WIDTH
+
+Where = tuple[str, list[Line]]
+"""A world, architecture and task in words, and its lines."""
+REPLAY = HERE.parent / "replay"
+MEASURED = ("ID", "OOD", "knowledge", "OOD ECE")
+COMPARED = (
+    ("flyp", "zero_shot"),
+    ("wise_ft", "flyp"),
+    ("l2_sp", "flyp"),
+    ("static_distillation", "l2_sp"),
+    ("ema_distillation, 0.9", "static_distillation"),
+    ("tracer", "ema_distillation, 0.9"),
+    ("tracer", "ema_distillation, 0.99"),
+    ("tracer", "static_distillation"),
+    ("tracer", "flyp"),
+    ("replay, photographs", "static_distillation"),
+    ("replay, photographs", "tracer"),
+    ("replay, noise", "replay, photographs"),
+    ("replay, captions", "replay, photographs"),
+    ("tracer + replay", "replay, captions"),
+)
+"""What is compared, the first less the second."""
+AMONG_GLYPHS = {
+    "wise_ft 0.4 of flyp": "wise_ft",
+    "ema_distillation": "ema_distillation, 0.9",
+    "images, captions and words": "replay, captions",
+}
+"""Names of compare.py, by those that experiments/replay gives the same."""
+MARKERS = "osD^vPX"
+
+
+def main() -> None:
+    plotting.save(figure(everywhere()), HERE / "worlds")
+
+
+def everywhere() -> list[Where]:
+    """All that was measured, by where."""
+    glyphs = [*read(REPLAY / "strategies.json"), *read(REPLAY / "texts.json")]
+    renamed = [{**line, "name": AMONG_GLYPHS.get(line["name"], line["name"]), "pretrained": line["model"]} for line in glyphs]
+    drawings = [*read(HERE / "strategies.json"), *read(HERE / "tasks.json")]
+    places = dict.fromkeys((line["architecture"], line["task"]) for line in drawings)
+    return [
+        ("glyphs, resnet", renamed),
+        *(
+            (f"{task}, {architecture}", [line for line in drawings if (line["architecture"], line["task"]) == (architecture, task)])
+            for architecture, task in places
+        ),
+    ]
+
+
+def difference(lines: Sequence[Line], measure: str, pair: tuple[str, str]) -> Interval | None:
+    """Points by which the first of two strategies is above the second; None where one was not run."""
+    return orderings.difference(lines, measure, pair) if {*pair} <= {line["name"] for line in lines} else None
+
+
+def table(places: Sequence[Where]) -> Iterator[str]:
+    """Differences in points with 95 % t intervals, paired by pretrained model."""
+    yield f"| measure, strategies | {' | '.join(where for where, _ in places)} |"
+    yield f"|---|{'---|' * len(places)}"
+    for measure in MEASURED:
+        for pair in COMPARED:
+            found = [difference(lines, measure, pair) for _, lines in places]
+            cells = ["" if each is None else f"{each.mean:+.1f} ± {each.half_width:.1f}" for each in found]
+            yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
+
+
+def figure(places: Sequence[Where]) -> Figure:
+    """The same but what FLYP loses, a column a measure and a row a pair."""
+    drawn_pairs = COMPARED[1:]
+    with plotting.canvas(PAGE_WIDTH, 7.5, columns=len(MEASURED), sharey=True) as (drawn, axes):
+        for axis, measure in zip(axes, MEASURED, strict=True):
+            axis.axvline(0, color="0.6", linewidth=0.8)
+            for number, (where, lines) in enumerate(places):
+                rows, found = zip(
+                    *((row, each) for row, pair in enumerate(drawn_pairs) if (each := difference(lines, measure, pair))),
+                    strict=True,
+                )
+                shifted = np.array(rows) + 0.7 * ((number + 0.5) / len(places) - 0.5)
+                axis.errorbar(
+                    [each.mean for each in found],
+                    shifted,
+                    xerr=[each.half_width for each in found],
+                    fmt=MARKERS[number % len(MARKERS)],
+                    markersize=3.5,
+                    elinewidth=0.8,
+                    label=where,
+                )
+            axis.set(title=measure, xlabel="points")
+        axes[0].set_yticks(range(len(drawn_pairs)), [f"{one}\nless {other}" for one, other in drawn_pairs])
+        axes[0].invert_yaxis()
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return drawn
+
+
+if __name__ == "__main__":
+    main()
