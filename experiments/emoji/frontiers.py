@@ -22,6 +22,7 @@ DRAWN = {
     "replay, photographs": LOOKS["replay_distillation"],
     "replay, captions": Look("#117733", "X", "replay, with captions"),
     "tracer + replay": Look("#AA4499", "P", "TRACER + replay"),
+    "tracer + replay, captions": Look("#332288", "*", "TRACER + replay, with captions"),
 }
 
 

@@ -36,6 +36,7 @@ TRIED: dict[str, tuple[str, tuple[float, ...], dict[str, Any], dict[str, Any] | 
     "replay, noise": ("replay_distillation", (1.0, 3.0), {}, NOISE),
     "replay, captions": ("replay_distillation", (0.3, 1.0, 3.0), {}, CAPTIONS),
     "tracer + replay": ("tracer", (0.3, 1.0, 3.0), PUBLISHED, {}),
+    "tracer + replay, captions": ("tracer", (0.3, 1.0, 3.0), PUBLISHED, CAPTIONS),
 }
 """By what is tuned: its strategy, strengths, further keys of the strategy, and of replay, whose strength it is if there is one."""
 PLAIN = {"flyp": (1e-4, *RATES), "ft": (1e-4, *RATES), "linear_probe": (1e-3, 1e-2), "averaged": RATES}

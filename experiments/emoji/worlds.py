@@ -33,7 +33,9 @@ COMPARED = (
     ("replay, photographs", "tracer"),
     ("replay, noise", "replay, photographs"),
     ("replay, captions", "replay, photographs"),
-    ("tracer + replay", "replay, captions"),
+    ("replay, captions", "static_distillation"),
+    ("tracer + replay", "replay, photographs"),
+    ("tracer + replay, captions", "tracer + replay"),
 )
 """What is compared, the first less the second."""
 AMONG_GLYPHS = {

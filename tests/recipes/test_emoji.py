@@ -305,11 +305,14 @@ def test_every_setting_is_a_run(emoji, tmp_path):
         assert (runs[what].replay or runs[what].strategy).strength == strength
 
 
-def test_what_the_readme_shows_is_what_was_measured(emoji):
+def test_what_readme_and_page_show_is_what_was_measured(emoji):
     folder = Path(emoji["tables"].__file__).parent
     tables = (folder / "tables.md").read_text(encoding="utf-8")
     assert tables == "\n".join(emoji["tables"].text()) + "\n"
     readme = (folder / "README.md").read_text(encoding="utf-8").split("## The models")[1]
     shown = [line for line in readme.splitlines() if line.startswith("| ")]
+    page = (folder.parents[1] / "docs" / "two_worlds.md").read_text(encoding="utf-8").split("## The numbers")[1]
+    differences = [line for line in page.splitlines() if line.startswith("| ")]
     assert shown
-    assert [line for line in shown if line not in tables.splitlines()] == []
+    assert differences
+    assert [line for line in shown + differences if line not in tables.splitlines()] == []
