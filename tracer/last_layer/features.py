@@ -16,6 +16,7 @@ from tracer.config.schema import RunConfig
 from tracer.data.datasets import CaptionedImages, Images, LabelledImages, Suite
 from tracer.data.image_files import ImageFiles
 from tracer.data.images import CorruptSample
+from tracer.data.text_banks import filled
 from tracer.errors import UserError
 from tracer.evaluation.report_cache import state_of_images
 from tracer.models import clip
@@ -127,7 +128,8 @@ class Listed:
         pool = passing.images(self.pool, further)[0] if len(self.pool) else self.pool
         suites = {what: _of_suite(suite, lambda images: passing.images(images)[0]) for what, suite in self.suites.items()}
         bank = self._bank(model)
-        passing.remember([text for captions in pairs.captions for text in captions] + bank + _class_captions(self.suites.values()))
+        judged = class_captions(images for suite in self.suites.values() for images in suite.sets().values())
+        passing.remember([text for captions in pairs.captions for text in captions] + bank + judged)
         encoder = Encoder(LastMaps(clip.require_clip(model.model)).cpu(), stacked, stacked, passing.texts)
         return Frozen(run, model, encoder, TrainingData(pairs, labelled, pool), bank, suites)
 
@@ -292,6 +294,6 @@ def _of_suite(suite: Suite, features: Callable[[Images], np.ndarray]) -> Suite:
     return Suite(of(suite.in_distribution), ood, knowledge)
 
 
-def _class_captions(suites: Iterable[Suite]) -> list[str]:
-    sets = [images for suite in suites for images in suite.sets().values()]
-    return [template.format(name) for images in sets for name in images.class_names for template in images.templates]
+def class_captions(sets: Iterable[LabelledImages]) -> list[str]:
+    """The class names of sets in their templates."""
+    return [text for images in sets for text in filled(images.templates, images.class_names)]

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tracer.data.datasets import Images, LabelledImages, Suite
-from tracer.data.text_banks import filled
-from tracer.last_layer.features import Frozen
+from tracer.data.datasets import Images, Suite
+from tracer.last_layer.features import Frozen, class_captions
 from tracer.last_layer.regression import Regression
 from tracer.number_checks import Array
 from tracer.theory import coverage, kappa, second_moment
@@ -33,7 +32,7 @@ def by_texts(frozen: Frozen, suite: Suite) -> dict[str, dict[str, Held]]:
     `REPLAYED` texts.
     """
     sets = {TASK: [suite.in_distribution], OTHERS: [*suite.knowledge.values()]}
-    keep = {of: _of_texts(frozen, _class_texts(images)) for of, images in sets.items() if images}
+    keep = {of: _of_texts(frozen, class_captions(images)) for of, images in sets.items() if images}
     banks = {OWN: frozen.data.captions} | ({REPLAYED: frozen.bank} if frozen.bank else {})
     moments = {name: _of_texts(frozen, texts) for name, texts in banks.items()}
     return {name: {of: _held(moment, each) for of, each in keep.items()} for name, moment in moments.items()}
@@ -46,7 +45,3 @@ def _held(moment: Array, keep: Array) -> Held:
 def _of_texts(frozen: Frozen, texts: Sequence[str]) -> Array:
     """Second moment of what the text tower's last map is given."""
     return second_moment(frozen.encoder.tokenize(texts).double().numpy())
-
-
-def _class_texts(sets: Sequence[LabelledImages]) -> list[str]:
-    return [text for images in sets for text in filled(images.templates, images.class_names)]
