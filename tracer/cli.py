@@ -138,7 +138,10 @@ def _add_embedded(parsers: Any) -> None:
 
     pretrain = parsers.add_parser("pretrain", help="pretrain the embedded CLIP on captioned glyphs")
     pretrain.add_argument("--seed", type=int, default=0, help="seed of the world and of the weights")
-    pretrain.add_argument("--output", default=None, help="file to write (default: runs/glyphs-SEED.safetensors)")
+    pretrain.add_argument(
+        "--architecture", default="glyphs", help="glyphs (a ResNet), glyphs-vit or glyphs-convnext (default: glyphs)"
+    )
+    pretrain.add_argument("--output", default=None, help="file to write (default: runs/ARCHITECTURE-SEED.safetensors)")
     pretrain.set_defaults(command=commands.pretrain)
 
 

@@ -31,16 +31,16 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def pretrain(options: argparse.Namespace) -> None:
-    text = f"runs/glyphs-{options.seed}.safetensors" if options.output is None else options.output
+    text = f"runs/{options.architecture}-{options.seed}.safetensors" if options.output is None else options.output
     output = paths.given(text, "--output")
     paths.require_file(output, "--output")
     paths.require_folder(output.with_suffix(""), "the folder of checkpoints")
-    from tracer.demo.pretrain import STEPS, pretrain, require_sense
+    from tracer.demo.pretrain import RECIPES, pretrain, require_sense
     from tracer.terminal import console
 
-    require_sense(options.seed, output)
-    with console.progress(f"pretraining, seed {options.seed}", STEPS) as advance:
-        report = pretrain(options.seed, output, on_step=advance)
+    require_sense(options.architecture, options.seed, output)
+    with console.progress(f"pretraining, seed {options.seed}", RECIPES[options.architecture].steps) as advance:
+        report = pretrain(options.seed, output, on_step=advance, architecture=options.architecture)
     console.report(report, output)
 
 

@@ -37,6 +37,7 @@ DEMO = [
 PRETRAIN = [
     Case("pretraining from a negative seed", "pretrain --seed -1", "the seed is -1: choose 0 or more", ruins=("runs",)),
     Case("pretraining from a huge seed", f"pretrain --seed {2**70}", "less than 2\\^63", ruins=("runs",)),
+    Case("pretraining what there is not", "pretrain --architecture glyphs-vitt", "did you mean 'glyphs-vit'", ruins=("runs",)),
     Case("pretraining into another format", "pretrain --output x.pt", "x.pt must end in .safetensors.*rename it", ruins=("x",)),
     Case("pretraining into a folder", "pretrain --output photos", "--output is photos, which is no file but a folder"),
     Case("pretraining below a file", "pretrain --output taken/x.safetensors", "taken, but it is a file", TAKEN),

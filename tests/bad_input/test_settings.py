@@ -156,6 +156,8 @@ CASES = [
         "embedded toy would be used, and evaluation is not for it",
     ),
     Case("model without weights", "train model.architecture=ViT-B-16", "model.pretrained is missing for 'ViT-B-16': name a tag"),
+    Case("embedded model without weights", "train model.architecture=glyphs-vit", "the file that tracer pretrain --arch.* wrote"),
+    Case("embedded model misspelt", "train model.architecture=glyphs-vitt", "did you mean 'glyphs-vit'"),
     Case("misspelt toy", "train model.architecture=glyps", r"for 'glyps' \(did you mean 'glyphs'\?\)"),
     Case("suite without a path", f"evaluate {OWN} evaluation.kind=folder", "evaluation.id is missing"),
     Case("data without a path", f"train {OWN} data.kind=csv", "data.path is missing: give it a value"),

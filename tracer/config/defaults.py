@@ -9,10 +9,16 @@ from typing import Any
 
 from tracer.strategies import PRESETS
 
-EMBEDDED = "glyphs"  # the architecture of the embedded world
+EMBEDDED = "glyphs"
+EMBEDDED_ARCHITECTURES = (EMBEDDED, "glyphs-vit", "glyphs-convnext")
 RATE, HEAD_RATE = 1e-5, 1e-3
 WARMUP_STEPS, WARMUP_SHARE = 500, 0.1
 PRECISION = "bf16"
+
+
+def is_embedded(architecture: str) -> bool:
+    """Whether a model is one of the embedded world's."""
+    return architecture in EMBEDDED_ARCHITECTURES
 
 
 def of_optimization(strategy: str, schedule: str, steps: int) -> dict[str, Any]:

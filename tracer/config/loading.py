@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from tracer.averaging import Kernel
 from tracer.config import strict_yaml
 from tracer.config.average import AverageSection
-from tracer.config.defaults import EMBEDDED
+from tracer.config.defaults import is_embedded
 from tracer.config.fields import Section
 from tracer.config.overrides import merged
 from tracer.config.schema import AnySection, RunConfig
@@ -26,7 +26,7 @@ def remarks(run: RunConfig) -> list[str]:
         told.append(f"model.architecture is left out: the embedded toy gets {' and '.join(own)} of your own")
     if run.model.pretrained is None:
         told.append("model.pretrained is null: the model starts from random weights")
-    if run.model.architecture != EMBEDDED and "data" not in run.model_fields_set:
+    if not is_embedded(run.model.architecture) and "data" not in run.model_fields_set:
         told.append(f"data is left out: {run.model.architecture} is trained on the embedded task, handwritten digits")
     if run.evaluation is None and "evaluation" not in run.model_fields_set:
         told.append(f"evaluation is left out: what is learnt from {run.data.kind} data is not judged")

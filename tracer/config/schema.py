@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from tracer.config import defaults
 from tracer.config.average import AverageSection
 from tracer.config.data import AnyData, ClassNames, EmbeddedData, FolderData, IWildCam, Templates, embedded_by_default
-from tracer.config.defaults import EMBEDDED
+from tracer.config.defaults import EMBEDDED, EMBEDDED_ARCHITECTURES, is_embedded
 from tracer.config.fields import OWN_WEIGHTS, Count, HomeText, Location, Number, Positive, Section, Text, Weight, Whole
 from tracer.config.replay import ReplaySection
 from tracer.config.strategy import StrategySection
@@ -29,7 +29,8 @@ class Model(Section):
     """What is fine-tuned."""
 
     architecture: HomeText = Field(
-        EMBEDDED, description="'glyphs', the embedded model, or an open_clip name, hf-hub:organisation/name too"
+        EMBEDDED,
+        description="'glyphs', the embedded model, glyphs-vit, glyphs-convnext, or an open_clip name, hf-hub:organisation/name too",
     )
     pretrained: Annotated[HomeText, BeforeValidator(_seed_as_text)] | None = Field(
         "0",
@@ -57,7 +58,10 @@ class Model(Section):
             return values
         if architecture.startswith(OWN_WEIGHTS):
             return {"pretrained": architecture, **values}
-        near = nearest(architecture[:LONGEST_VALUE], [EMBEDDED])
+        if is_embedded(architecture):
+            made = f"name the file that tracer pretrain --architecture {architecture} wrote"
+            raise ValueError(f"model.pretrained is missing for {architecture}: {made}, or write null for random weights")
+        near = nearest(architecture[:LONGEST_VALUE], EMBEDDED_ARCHITECTURES)
         raise ValueError(
             f"model.pretrained is missing for {shown(architecture)}{near if 'did you mean' in near else ''}: name a tag of"
             " open_clip's or a file of weights, or write null for random ones"
@@ -202,7 +206,7 @@ class RunConfig(Section):
         # not by model_copy, after which these would count as written
         if self.data.kind != "embedded" and "evaluation" not in self.model_fields_set:
             self.__dict__["evaluation"] = None
-        if self.model.architecture == EMBEDDED:
+        if is_embedded(self.model.architecture):
             return self
         name, schedule = self.strategy.name, self.optimization.schedule
         self.__dict__["optimization"] = _filled(self.optimization, defaults.of_optimization(name, schedule, self.shortest_stage))

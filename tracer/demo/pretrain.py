@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from tracer import schedules
-from tracer.errors import UserError
+from tracer.errors import UserError, nearest
 from tracer.evaluation.report import evaluate
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
@@ -20,17 +20,30 @@ from tracer.training.objective import Objective
 from tracer.training.optimizer import parameter_groups
 from tracer.training.trainer import Loop, Trainer
 
+
+class Recipe(NamedTuple):
+    """What pretraining differs in from architecture to architecture."""
+
+    steps: int
+    learning_rate: float
+
+
+RECIPES = {"glyphs": Recipe(2500, 2e-3), "glyphs-vit": Recipe(8000, 1e-3), "glyphs-convnext": Recipe(6000, 2e-3)}
 PAIRS = 40_000
-STEPS = 2500
 BATCH_SIZE = 128
-LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 WARMUP_STEPS = 50
 # set before any checkpoint was made: a model that is not strong everywhere has nothing to lose
 LEAST_ACCURACY = {"id": 0.8, "ood": 0.8, "knowledge": 0.8}
 
 
-def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int], None] = lambda step: None) -> dict[str, Any]:
+def pretrain(
+    seed: int,
+    output: Path,
+    steps: int | None = None,
+    on_step: Callable[[int], None] = lambda step: None,
+    architecture: str = small_clip.ARCHITECTURE,
+) -> dict[str, Any]:
     """Pretrain one model on the embedded world and save it, in float16, if it is good enough zero-shot on the validation suite.
 
     An interrupted call goes on from its last checkpoint.
@@ -38,8 +51,9 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
     Args:
         seed: of the world's images and captions, of the weights and of the batches.
         output: the safetensors file to write.
-        steps: optimiser steps.
+        steps: optimiser steps; None for as many as the architecture's recipe has.
         on_step: called with the number of steps done.
+        architecture: one of `small_clip.IMAGE_TOWERS`.
 
     Returns:
         The evaluation of the saved weights on the validation suite.
@@ -47,17 +61,18 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
     Raises:
         UserError: if a mean zero-shot accuracy is below `LEAST_ACCURACY`; nothing is written then.
     """
-    require_sense(seed, output)
+    require_sense(architecture, seed, output)
+    steps = steps or RECIPES[architecture].steps
     torch.manual_seed(seed)
-    encoder = clip.create(small_clip.ARCHITECTURE, None, batch_norm="tracked")
-    folder = output.with_suffix("")
+    encoder = clip.create(architecture, None, batch_norm="tracked")
+    folder, rate = output.with_suffix(""), RECIPES[architecture].learning_rate
     trainer = Trainer(
         encoder.model,
         Batches(world.pretraining_pairs(PAIRS, seed), encoder, BATCH_SIZE, steps, seed),
         Objective({"contrastive": 1.0}),
-        torch.optim.AdamW(parameter_groups(encoder.model, WEIGHT_DECAY), lr=LEARNING_RATE, betas=(0.9, 0.98), fused=True),
+        torch.optim.AdamW(parameter_groups(encoder.model, WEIGHT_DECAY), lr=rate, betas=(0.9, 0.98), fused=True),
         Loop(steps, schedules.cosine(steps, min(WARMUP_STEPS, steps - 1)), max_gradient_norm=1.0, checkpoint_every_steps=500),
-        checkpoints=Checkpoints(folder, {"pretraining_seed": seed, "steps": steps}),
+        checkpoints=Checkpoints(folder, {"pretraining_seed": seed, "steps": steps, "architecture": architecture}),
         on_step=on_step,
     )
     trainer.fit()
@@ -74,8 +89,12 @@ def pretrain(seed: int, output: Path, steps: int = STEPS, on_step: Callable[[int
     return report
 
 
-def require_sense(seed: int, output: Path) -> None:
-    """Refuse a negative seed, one that torch cannot take, and a file that would not be known as weights."""
+def require_sense(architecture: str, seed: int, output: Path) -> None:
+    """Refuse an unknown architecture, a seed that torch cannot take, and a file that would not be known as weights."""
+    if architecture not in small_clip.IMAGE_TOWERS:
+        raise UserError(
+            f"--architecture is {architecture}, none of the embedded world's{nearest(architecture, small_clip.IMAGE_TOWERS)}"
+        )
     if output.suffix != ".safetensors":
         raise UserError(f"{output} must end in .safetensors, by which weights are told from tags: rename it")
     if not 0 <= seed < 2**63:

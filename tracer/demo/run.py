@@ -5,8 +5,7 @@ from typing import Any
 
 from tracer import plotting
 from tracer.demo import report, settings
-from tracer.demo.pretrain import STEPS as PRETRAINING_STEPS
-from tracer.demo.pretrain import pretrain
+from tracer.demo.pretrain import RECIPES, pretrain
 from tracer.demo.settings import CHOSEN
 from tracer.errors import UserError
 from tracer.evaluation import across_runs
@@ -16,7 +15,7 @@ from tracer.runs.jobs import Job, run_all
 from tracer.storage import json_text, write_text
 from tracer.terminal.console import console, progress, say
 from tracer.toy import world
-from tracer.toy.small_clip import shipped
+from tracer.toy.small_clip import ARCHITECTURE, shipped
 
 PROCESSES = 2
 
@@ -73,7 +72,7 @@ def _pretrained(output: Path, seeds: int) -> list[str]:
     paths = [output / f"glyphs-{seed}.safetensors" for seed in range(seeds)]
     for seed, path in enumerate(paths):
         if not path.exists():
-            with progress(f"pretraining, seed {seed}", PRETRAINING_STEPS) as advance:
+            with progress(f"pretraining, seed {seed}", RECIPES[ARCHITECTURE].steps) as advance:
                 pretrain(seed, path, on_step=advance)
     return [str(path) for path in paths]
 

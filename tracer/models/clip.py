@@ -141,8 +141,8 @@ def create(
     """A CLIP by name.
 
     Args:
-        architecture: "glyphs", the embedded model, or an open_clip model name such as "ViT-B-16", "hf-hub:organisation/name" or
-            "local-dir:folder".
+        architecture: one of `small_clip.IMAGE_TOWERS`, the embedded models, or an open_clip model name such as "ViT-B-16",
+            "hf-hub:organisation/name" or "local-dir:folder".
         pretrained: a file of weights (safetensors, a state dict or checkpoint in .pt or .bin, OpenAI's archive); else for "glyphs"
             the seed of a shipped checkpoint, for the others a tag of open_clip's, and where the architecture begins with "hf-hub:"
             or "local-dir:" that same name. None gives random weights. Of a file that `save` wrote the preprocessing holds too.
@@ -157,7 +157,7 @@ def create(
             preprocessing.
     """
     fine_tuned = read(weights, trust_archive) if weights else None
-    if architecture == small_clip.ARCHITECTURE:
+    if architecture in small_clip.IMAGE_TOWERS:
         encoder = _embedded(architecture, pretrained, batch_norm, trust_archive)
     else:
         encoder = _open_clip(architecture, pretrained, batch_norm, trust_archive, trust_remote_code, fine_tuned)
@@ -296,13 +296,14 @@ def require_clip(model: nn.Module) -> Clip:
 
 
 def _embedded(architecture: str, pretrained: str | None, batch_norm: BatchNorm, trust_archive: bool) -> Encoder:
-    model = open_clip.CLIP(**small_clip.CONFIGURATION)
+    configuration = small_clip.configuration(architecture)
+    model = open_clip.CLIP(**configuration)
     # wider than open_clip's 0.02, which suits 49,408 tokens: with 44 words it halves the steps to the same loss
     nn.init.normal_(model.token_embedding.weight, std=0.1)
     open_clip.set_model_preprocess_cfg(
         model, asdict(PreprocessCfg(size=renderer.SIZE, mean=(small_clip.MEAN,) * 3, std=(small_clip.DEVIATION,) * 3))
     )
-    clip = Clip(model, Blueprint(architecture, small_clip.CONFIGURATION), batch_norm)
+    clip = Clip(model, Blueprint(architecture, configuration), batch_norm)
     if pretrained is not None:
         start = read(Path(pretrained) if Path(pretrained).suffix else small_clip.checkpoint(pretrained), trust_archive)
         _fill(clip, start)

@@ -10,7 +10,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 from tracer import plotting
 from tracer.config.data import PHOTO
-from tracer.config.defaults import EMBEDDED
+from tracer.config.defaults import is_embedded
 from tracer.config.replay import ImagePool
 from tracer.config.schema import RunConfig
 from tracer.data import label_tables
@@ -123,7 +123,7 @@ def diagnose(
 
 def _data(run: RunConfig) -> LabelledImages | CaptionedImages | None:
     """What the task is trained on, if the configuration says so: of a model of open_clip's the embedded world is not the task."""
-    if "data" not in run.model_fields_set and run.model.architecture != EMBEDDED:
+    if "data" not in run.model_fields_set and not is_embedded(run.model.architecture):
         return None
     listed = sources.labelled_images(run.data) or sources.training_pairs(run.data)
     sources.require_toy_is_meant(run, "data", listed)

@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tracer import __version__
-from tracer.config.defaults import EMBEDDED
+from tracer.config.defaults import is_embedded
 from tracer.config.fields import OWN_WEIGHTS, Section
 from tracer.config.schema import RunConfig
 from tracer.evaluation.change import verdict
@@ -77,7 +77,7 @@ class ModelCard:
             columns=_columns(report) if report else (),
             rows=_rows(report) if report else (),
             verdict=verdict(report) if report else "",
-            embedded=model.architecture == EMBEDDED,
+            embedded=is_embedded(model.architecture),
             named=not model.architecture.startswith(OWN_WEIGHTS),
         )
 

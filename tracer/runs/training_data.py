@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.config.defaults import EMBEDDED
+from tracer.config.defaults import is_embedded
 from tracer.config.schema import RunConfig
 from tracer.data import text_banks
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
@@ -88,7 +88,7 @@ def pool(run: RunConfig) -> Sequence[np.ndarray]:
     """The further images that a run replays, none if it does not; raises as `sources.pool` does."""
     if run.replay is None or run.replay.images is None:
         return ()
-    size = renderer.SIZE if run.model.architecture == EMBEDDED else DRAWN_SIZE
+    size = renderer.SIZE if is_embedded(run.model.architecture) else DRAWN_SIZE
     return sources.pool(run.replay.images, size, run.seed, run.images_replayed)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,18 +17,19 @@ from tracer.toy.world import CONTEXT_LENGTH, WORDS
 ARCHITECTURE = "glyphs"
 TOKENIZER = WordTokenizer(WORDS, CONTEXT_LENGTH)
 MEAN, DEVIATION = 0.5, 0.25  # of what pixels in [0, 1] are brought to mean 0 and deviation 1 with
-CONFIGURATION = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
-    "text_cfg": {
-        "context_length": CONTEXT_LENGTH,
-        "vocab_size": TOKENIZER.vocab_size,
-        "width": 64,
-        "heads": 2,
-        "layers": 1,
-    },
+IMAGE_TOWERS: dict[str, dict[str, Any]] = {
+    ARCHITECTURE: {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
+    f"{ARCHITECTURE}-vit": {"image_size": 32, "layers": 4, "width": 96, "head_width": 32, "patch_size": 8},
+    f"{ARCHITECTURE}-convnext": {"image_size": 32, "timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear"},
 }
+"""open_clip's vision_cfg of each architecture: a ModifiedResNet, a ViT, a ConvNeXt of timm's."""
 CHECKPOINTS = files("tracer.toy") / "checkpoints"
+
+
+def configuration(architecture: str) -> dict[str, Any]:
+    """What open_clip calls model_cfg, of one of `IMAGE_TOWERS`."""
+    text = {"context_length": CONTEXT_LENGTH, "vocab_size": TOKENIZER.vocab_size, "width": 64, "heads": 2, "layers": 1}
+    return {"embed_dim": 64, "vision_cfg": IMAGE_TOWERS[architecture], "text_cfg": text}
 
 
 def shipped() -> list[str]:

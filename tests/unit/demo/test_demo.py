@@ -7,12 +7,14 @@ import shutil
 import pytest
 
 from tracer.cli import main
+from tracer.config.loading import validate
 from tracer.demo.pretrain import pretrain
 from tracer.demo.settings import CHOSEN
 from tracer.errors import UserError
 from tracer.models import clip
+from tracer.runs.fine_tune import fine_tune
 from tracer.tensor_files import load_tensors
-from tracer.toy.small_clip import checkpoint, shipped
+from tracer.toy.small_clip import IMAGE_TOWERS, checkpoint, shipped
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,19 @@ def test_a_weak_model_is_not_saved(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="too weak zero-shot on validation"):
         pretrain(0, output, steps=2)
     assert not output.exists()
+
+
+@pytest.mark.parametrize("architecture", IMAGE_TOWERS)
+def test_every_architecture_is_pretrained_and_fine_tuned(architecture, tmp_path, monkeypatch):
+    monkeypatch.setattr("tracer.demo.pretrain.PAIRS", 1000)
+    monkeypatch.setattr("tracer.demo.pretrain.LEAST_ACCURACY", {})
+    output = tmp_path / "model.safetensors"
+    pretrain(0, output, steps=2, architecture=architecture)
+    model = {"architecture": architecture, "pretrained": str(output)}
+    steps = {"total_steps": 2, "batch_size": 8}
+    run = validate({"output": str(tmp_path / "run"), "model": model, "strategy": {"name": "tracer"}, "optimization": steps}, "test")
+    assert run.optimization.precision == "fp32"  # as for all models of the embedded world
+    assert fine_tune(run).report["knowledge"]["accuracy"] < 0.5
 
 
 @pytest.mark.parametrize("seed", shipped())

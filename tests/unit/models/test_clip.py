@@ -23,9 +23,9 @@ def batch():
     return small_clip.preprocess(images), small_clip.TOKENIZER(CAPTIONS)
 
 
-@pytest.fixture
-def model():
-    return clip.create(small_clip.ARCHITECTURE, None).model.eval()
+@pytest.fixture(params=small_clip.IMAGE_TOWERS)
+def model(request):
+    return clip.create(request.param, None).model.eval()
 
 
 def statistics(model):
@@ -46,7 +46,7 @@ class TestEmbedded:
 
     def test_export_gives_open_clip_the_same_logits(self, model, batch, tmp_path):
         clip.save(model, tmp_path / "student.safetensors")
-        theirs = open_clip.CLIP(**small_clip.CONFIGURATION)
+        theirs = open_clip.CLIP(**small_clip.configuration(model.blueprint.architecture))
         theirs.load_state_dict(load_tensors(tmp_path / "student.safetensors"))
         with torch.no_grad():
             image, text, scale = theirs.eval()(*batch)
@@ -55,12 +55,12 @@ class TestEmbedded:
 
     def test_saved_weights_load_again(self, model, batch, tmp_path):
         clip.save(model, tmp_path / "student.safetensors")
-        again = clip.create(small_clip.ARCHITECTURE, str(tmp_path / "student.safetensors")).model.eval()
+        again = clip.create(model.blueprint.architecture, str(tmp_path / "student.safetensors")).model.eval()
         assert torch.equal(again(*batch).image, model(*batch).image)
 
     def test_weights_load_from_pt(self, model, batch, tmp_path):
         torch.save(model.clip.state_dict(), tmp_path / "student.pt")
-        again = clip.create(small_clip.ARCHITECTURE, str(tmp_path / "student.pt")).model.eval()
+        again = clip.create(model.blueprint.architecture, str(tmp_path / "student.pt")).model.eval()
         assert torch.equal(again(*batch).image, model(*batch).image)
 
     @pytest.mark.parametrize("seed", small_clip.shipped())

@@ -72,7 +72,7 @@ class TestTowers:
     def test_the_embedded_model(self):
         """Its text tower has one block, and what follows is deeper than that."""
         expected = {f"visual.layer{number}.": (number - 1) / 3 for number in range(1, 5)}
-        model = open_clip.CLIP(**small_clip.CONFIGURATION)
+        model = open_clip.CLIP(**small_clip.configuration(small_clip.ARCHITECTURE))
         assert_depths(model, {**expected, "visual.attnpool.": LATE, "transformer.resblocks.0.": EARLY, "ln_final": LATE})
 
     def test_convnext_of_timm(self):

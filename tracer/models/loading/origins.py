@@ -48,7 +48,7 @@ def find(architecture: str, pretrained: str | None) -> Origin:
     """
     brings_weights = architecture.startswith(SCHEMES)
     if not brings_weights and architecture not in open_clip.list_models():
-        known = [*open_clip.list_models(), small_clip.ARCHITECTURE]
+        known = [*open_clip.list_models(), *small_clip.IMAGE_TOWERS]
         raise UserError(f"there is no architecture {architecture!r}{nearest(architecture, known)}")
     if pretrained is None:
         return Origin()
