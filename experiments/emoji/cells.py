@@ -88,14 +88,15 @@ def begun(start: Start, seed: int) -> Line:
 def measured(report: Mapping[str, Any]) -> dict[str, float]:
     """What a line tells of a report."""
     found = {name: across_runs.measure({"report": report}, name) for name in across_runs.MEASURES}
-    return {name: round(each, 5) for name, each in (found | {"unseen": report["sets"]["unseen"]["accuracy"]}).items()}
+    unseen = {"unseen": report["sets"]["unseen"]["accuracy"]} if "unseen" in report["sets"] else {}
+    return {name: round(each, 5) for name, each in (found | unseen).items()}
 
 
 def write(path: Path, lines: Sequence[Line]) -> None:
     """Keep lines as JSON, one a line, in the place of those of the same architectures; those of others stay."""
     told = {line["architecture"] for line in lines}
     kept = [line for line in read(path) if line["architecture"] not in told] + [*lines]
-    kept.sort(key=lambda line: settings.ARCHITECTURES.index(line["architecture"]))
+    kept.sort(key=lambda line: [*settings.ARCHITECTURES, *settings.AMONG_GLYPHS].index(line["architecture"]))
     text = ",\n ".join(json.dumps(line) for line in kept)
     write_text(path, f"[\n {text}\n]\n")
 

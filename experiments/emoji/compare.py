@@ -4,42 +4,48 @@ Parts: *strategies*, all of them on the first task; *tasks*, the leading ones on
 replay on one pool of images after another; *horizons*, longer runs. Each from every pretrained model, judged on the test suite.
 """
 
+from argparse import ArgumentParser
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import cells
+import settings
 import tuning
 from cells import Cell, Start
 from world import TASKS
 
-from tracer.strategies import PRESETS
-
-Planned = tuple[list[Cell], list[str]]
-"""Cells, and the tasks that they are run on."""
 PRETRAINED = (0, 1, 2)
-LONGER = (1000, 3000)  # steps
 DISTILLED = ("static_distillation", "ema_distillation, 0.99", "tracer")
 LEADING = ("zero_shot", "flyp", *DISTILLED, "replay, photographs", "replay, captions", "tracer + replay")
+PROLONGED = ("flyp", *DISTILLED, "replay, photographs")
 CAROT = {"name": "carot", "strength": 1.5, "terms": {"crd": 2.0}, "update_every_steps": 6, "cross_projection_norm": 0.05}
 """CaRot's published settings: strength 1.5 on both directions of the KL, a teacher that moves every 2 % of the run."""
 
 
 def main() -> None:
-    options = tuning.options(__doc__)
-    options.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}")
-    options.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
-    options.add_argument("--seeds", type=int, nargs="+", default=[0], help="fine-tuning seeds")
-    arguments = options.parse_args()
+    arguments = options().parse_args()
     chosen = {architecture: tuning.choices(architecture) for architecture in arguments.architectures}
     for part, architecture in product(arguments.parts, chosen):
-        planned, tasks = PARTS[part](chosen[architecture], arguments)
+        first, *others = settings.tasks(architecture)
+        tasks = others if part == "tasks" else [first]
         starts = [Start(task, architecture, seed) for task, seed in product(tasks, arguments.pretrained)]
+        planned = PARTS[part](chosen[architecture], arguments)
         cells.write(cells.HERE / f"{part}.json", cells.run(planned, starts, arguments.seeds, "test", arguments))
 
 
-def strategies(chosen: dict[str, Any], _: Any) -> Planned:
-    """Every strategy on the first task."""
+def options() -> ArgumentParser:
+    """Those of the tuning, and what is run."""
+    known = tuning.options(__doc__)
+    known.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}")
+    known.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
+    known.add_argument("--seeds", type=int, nargs="+", default=[0], help="fine-tuning seeds")
+    known.add_argument("--longer", type=int, nargs="+", default=(1000, 3000), help="steps of the longer runs")
+    return known
+
+
+def strategies(chosen: dict[str, Any], _: Any) -> list[Cell]:
+    """Every strategy."""
     rates = {what: {"optimization": {"learning_rate": line["learning_rate"]}} for what, line in chosen.items()}
     share = {"strategy": {"interpolation": chosen["wise_ft"]["interpolation"]}}
     planned = [
@@ -53,13 +59,12 @@ def strategies(chosen: dict[str, Any], _: Any) -> Planned:
         Cell("model_stock", "model_stock", rates["flyp"]),
         Cell("carot", "carot", {**rates["tracer"], "strategy": CAROT}),
     ]
-    return planned + [tuned(what, chosen) for what in tuning.TRIED], [next(iter(TASKS))]
+    return planned + [tuned(what, chosen) for what in tuning.TRIED]
 
 
-def on_other_tasks(chosen: dict[str, Any], arguments: Any) -> Planned:
-    """The leading strategies on the tasks that nothing was chosen on."""
-    known, (first,) = strategies(chosen, arguments)
-    return [cell for cell in known if cell.name in LEADING], [task for task in TASKS if task != first]
+def leading(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
+    """The leading strategies, for the tasks that nothing was chosen on."""
+    return [cell for cell in strategies(chosen, arguments) if cell.name in LEADING]
 
 
 def tuned(what: str, chosen: dict[str, Any]) -> Cell:
@@ -67,7 +72,7 @@ def tuned(what: str, chosen: dict[str, Any]) -> Cell:
     return Cell(what, tuning.TRIED[what][0], tuning.changes(what, line["learning_rate"], line["strength"]))
 
 
-def pools(chosen: dict[str, Any], arguments: Any) -> Planned:
+def pools(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
     """Replay alone on one pool of images after another, as it was chosen for photographs."""
     line = chosen["replay, photographs"]
     planned = []
@@ -75,7 +80,7 @@ def pools(chosen: dict[str, Any], arguments: Any) -> Planned:
         sections = tuning.changes("replay, photographs", line["learning_rate"], line["strength"])
         sections["replay"] = {**sections["replay"], "images": images}
         planned.append(Cell(f"pool, {name}", "replay_distillation", sections, told={"pool": name}))
-    return planned, [next(iter(TASKS))]
+    return planned
 
 
 def pools_of(task: str, world: Path) -> dict[str, dict[str, Any]]:
@@ -85,12 +90,10 @@ def pools_of(task: str, world: Path) -> dict[str, dict[str, Any]]:
     return drawn | {name: {"kind": "images", "path": str(folder.absolute())} for name, folder in folders.items()}
 
 
-def horizons(chosen: dict[str, Any], arguments: Any) -> Planned:
-    """Longer runs of the leading strategies, beside those of the length that settings were chosen at."""
-    known, tasks = strategies(chosen, arguments)
-    leading = [cell for cell in known if cell.name in LEADING and PRESETS[cell.method].trained]
-    longer = [(cell, steps) for steps in LONGER for cell in leading]
-    return [*leading, *(lengthened(cell, steps) for cell, steps in longer)], tasks
+def horizons(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
+    """Longer runs of some strategies, beside those of the length that settings were chosen at."""
+    kept = [cell for cell in strategies(chosen, arguments) if cell.name in PROLONGED]
+    return [*kept, *(lengthened(cell, steps) for steps in arguments.longer for cell in kept)]
 
 
 def lengthened(cell: Cell, steps: int) -> Cell:
@@ -98,7 +101,7 @@ def lengthened(cell: Cell, steps: int) -> Cell:
     return Cell(f"{cell.name}, {steps}", cell.method, {**cell.changes, "optimization": optimization}, told={"steps": steps})
 
 
-PARTS = {"strategies": strategies, "tasks": on_other_tasks, "pools": pools, "horizons": horizons}
+PARTS = {"strategies": strategies, "tasks": leading, "pools": pools, "horizons": horizons}
 
 
 if __name__ == "__main__":

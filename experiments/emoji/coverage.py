@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import cells
+import settings
 import torch
 import tuning
 from cells import Cell, Line, Start
 from compare import PRETRAINED, pools_of
-from world import TASKS
 
 from tracer.last_layer import held
 from tracer.last_layer.features import Frozen
@@ -28,7 +28,7 @@ def main() -> None:
     arguments = options.parse_args()
     torch.set_num_threads(1)
     for architecture in arguments.architectures:
-        starts = [Start(next(iter(TASKS)), architecture, pretrained) for pretrained in arguments.pretrained]
+        starts = [Start(settings.tasks(architecture)[0], architecture, pretrained) for pretrained in arguments.pretrained]
         lines = [line for start in starts for held_by in (of_pools, of_banks) for line in held_by(start, arguments)]
         cells.write(cells.HERE / "coverage.json", lines)
         print(f"{architecture}: {len(lines)} lines")

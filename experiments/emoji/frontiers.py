@@ -5,6 +5,7 @@ from itertools import product
 
 from cells import HERE, Line, read
 from matplotlib.figure import Figure
+from settings import ARCHITECTURES
 
 from tracer import plotting
 from tracer.looks import LOOKS, Look
@@ -32,7 +33,7 @@ def main() -> None:
 
 def figure(lines: Sequence[Line]) -> Figure:
     """What is kept against ID accuracy, a column an architecture; lines connect what no setting of a strategy betters in both."""
-    architectures = [*dict.fromkeys(line["architecture"] for line in lines)]
+    architectures = [each for each in ARCHITECTURES if each in {line["architecture"] for line in lines}]
     with plotting.canvas(PAGE_WIDTH, 6.2, rows=len(KEPT), columns=len(architectures), sharex=True, squeeze=False) as (drawn, axes):
         for row, measure in zip(axes, KEPT, strict=True):
             for axis, architecture in zip(row, architectures, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from cells import HERE, Line
+from settings import ARCHITECTURES
 
 from tracer.evaluation.intervals import Interval, interval
 
@@ -30,7 +31,7 @@ COMPARED = (
 
 def table(lines: Sequence[Line]) -> Iterator[str]:
     """Points by which one strategy is above another: published, and here, paired by pretrained model with 95 % t intervals."""
-    architectures = [*dict.fromkeys(line["architecture"] for line in lines)]
+    architectures = [each for each in ARCHITECTURES if each in {line["architecture"] for line in lines}]
     yield f"| measure, strategies | {' | '.join([*BACKBONES, *architectures])} |"
     yield f"|---|{'---|' * (len(BACKBONES) + len(architectures))}"
     for measure in MEASURED:

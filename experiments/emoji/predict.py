@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import cells
+import settings
 import torch
 import tuning
 from cells import Cell, Line, Start
-from world import TASKS
 
 from tracer.config.replay import ReplaySection
 from tracer.config.schema import RunConfig
@@ -30,7 +30,7 @@ def main() -> None:
 
 def predicted(architecture: str, arguments: Any) -> Iterator[Line]:
     """A line for each setting of one architecture."""
-    start = Start(next(iter(TASKS)), architecture, 0)
+    start = Start(settings.tasks(architecture)[0], architecture, 0)
     alike: dict[str, dict[str, RunConfig]] = {}  # by what they replay, which is among the features
     for cell in foretold():
         run = cells.configuration(cell, start, tuning.SEED, "validation", arguments)

@@ -1,4 +1,7 @@
-"""Runs in the world of drawings: pretraining of three architectures, and fine-tuning on its tasks."""
+"""Runs in the world of drawings: pretraining of three architectures, and fine-tuning on its tasks.
+
+The ViT and the ConvNeXt of the embedded world's glyphs are fine-tuned alike, on the digits.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +15,7 @@ from tracer.strategies import PRESETS
 
 HERE = Path(__file__).parent
 ARCHITECTURES = ("resnet", "vit", "convnext")
+AMONG_GLYPHS = ("glyphs-vit", "glyphs-convnext")  # of the embedded world, whose ResNet experiments/replay has
 LEARNING_RATES = {"resnet": 2e-3, "vit": 1e-3, "convnext": 1e-3}  # of pretraining
 TEMPLATES = ("{}", "a drawing of {}", "an emoji of {}")
 STEPS = 300
@@ -47,6 +51,11 @@ def pretraining(architecture: str, seed: int, place: Path, output: Path) -> RunC
         },
         "pretraining",
     )
+
+
+def tasks(architecture: str) -> list[str]:
+    """What an architecture is fine-tuned on; settings are chosen on the first."""
+    return ["digits"] if architecture in AMONG_GLYPHS else [*TASKS]
 
 
 def weights(architecture: str, seed: int, models: Path) -> Path:
@@ -89,8 +98,7 @@ def fine_tuning(
             "output": str(output),
             "seed": seed,
             "model": {"architecture": named(architecture), "pretrained": str(pretrained.absolute()), "freeze": [*freeze]},
-            "data": {"kind": "folder", "path": str((place / "tasks" / task / "train").absolute()), "templates": TEMPLATES},
-            "evaluation": suite(task, split, place),
+            **(drawings(task, split, place) if task in TASKS else {"evaluation": {"split": split}}),
             "strategy": {"name": method, **terms, **(strategy or {})},
             "replay": replay,
             "optimization": {
@@ -108,6 +116,12 @@ def fine_tuning(
     )
 
 
+def drawings(task: str, split: str, place: Path) -> dict[str, Any]:
+    """The sections of a task among drawings."""
+    train = str((place / "tasks" / task / "train").absolute())
+    return {"data": {"kind": "folder", "path": train, "templates": TEMPLATES}, "evaluation": suite(task, split, place)}
+
+
 def named(architecture: str) -> str:
-    """How a configuration names one of the models that are described beside this file."""
-    return f"local-dir:{(HERE / architecture).absolute()}"
+    """How a configuration names a model: one described beside this file, or one of the embedded world's."""
+    return architecture if architecture in AMONG_GLYPHS else f"local-dir:{(HERE / architecture).absolute()}"

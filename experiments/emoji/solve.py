@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import cells
+import settings
 import torch
 import tuning
 from cells import Cell, Line, Start
 from compare import PRETRAINED
-from world import TASKS
 
 from tracer.config.schema import RunConfig
 from tracer.last_layer.solve import plan, solve
@@ -29,7 +29,7 @@ def main() -> None:
     arguments = options.parse_args()
     torch.set_num_threads(1)
     for architecture in arguments.architectures:
-        starts = [Start(next(iter(TASKS)), architecture, pretrained) for pretrained in arguments.pretrained]
+        starts = [Start(settings.tasks(architecture)[0], architecture, pretrained) for pretrained in arguments.pretrained]
         cells.write(cells.HERE / "solved.json", [line for start in starts for line in of_start(start, arguments)])
         print(f"{architecture}: {len(starts)} models, {len(METRICS)} metrics")
 

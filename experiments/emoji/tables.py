@@ -50,7 +50,7 @@ def tuned(lines: list[Line]) -> Iterator[str]:
             cells = [
                 f"{line['learning_rate']:g}",
                 f"{strength:g}" if strength else "",
-                *(f"{100 * line[name]:.1f}" for name in SHOWN),
+                *(f"{100 * line[name]:.1f}" if name in line else "" for name in SHOWN),
             ]
             yield row(f"{architecture}, {what}", cells)
 
@@ -61,8 +61,10 @@ def compared(lines: list[Line]) -> Iterator[str]:
     for key in dict.fromkeys((line["architecture"], line["task"], line["name"]) for line in lines):
         own = [line for line in lines if (line["architecture"], line["task"], line["name"]) == key]
         models = [line["pretrained"] for line in own]
-        found = [interval([100 * line[name] for line in own], models) for name in SHOWN]
-        yield row(", ".join(key), [f"{each.mean:.1f} ± {each.half_width:.1f}" for each in found])
+        shown = [name for name in SHOWN if name in own[0]]
+        found = {name: interval([100 * line[name] for line in own], models) for name in shown}
+        cells = [f"{found[name].mean:.1f} ± {found[name].half_width:.1f}" if name in found else "" for name in SHOWN]
+        yield row(", ".join(key), cells)
 
 
 def heading(first: str, names: Sequence[Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import cells
 import settings
 from cells import Cell, Line, Start
-from world import PLACE, TASKS
+from world import PLACE
 
 from tracer.errors import UserError
 from tracer.strategies import PRESETS
@@ -102,14 +102,16 @@ def options(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--world", type=Path, default=PLACE)
     parser.add_argument("--models", type=Path, default=Path("runs/emoji/models"), help="folder of the pretrained models")
     parser.add_argument("--runs", type=Path, default=Path("runs/emoji/runs"), help="folder of the single runs")
-    parser.add_argument("--architectures", nargs="+", default=settings.ARCHITECTURES, choices=settings.ARCHITECTURES)
+    parser.add_argument(
+        "--architectures", nargs="+", default=settings.ARCHITECTURES, choices=[*settings.ARCHITECTURES, *settings.AMONG_GLYPHS]
+    )
     parser.add_argument("--processes", type=int, default=2)
     return parser
 
 
 def main() -> None:
     arguments = options(__doc__).parse_args()
-    starts = [Start(next(iter(TASKS)), architecture, 0) for architecture in arguments.architectures]
+    starts = [Start(settings.tasks(architecture)[0], architecture, 0) for architecture in arguments.architectures]
     cells.write(cells.HERE / "tuning.json", cells.run(candidates(), starts, [SEED], "validation", arguments))
 
 

@@ -1,6 +1,6 @@
 """What holds in two worlds: points by which one strategy is above another, of glyphs and of drawings. Draws worlds.png.
 
-Glyphs are those of experiments/replay, by a ResNet over five pretrained models; drawings those of compare.py. Each strategy has the
+Glyphs by a ResNet are those of experiments/replay, over five pretrained models; all else is compare.py's. Each strategy has the
 setting that the one rule chose for it on its own world and architecture.
 """
 
@@ -10,6 +10,7 @@ import numpy as np
 import orderings
 from cells import HERE, Line, read
 from matplotlib.figure import Figure
+from settings import AMONG_GLYPHS
 
 from tracer import plotting
 from tracer.evaluation.intervals import Interval
@@ -38,7 +39,7 @@ COMPARED = (
     ("tracer + replay, captions", "tracer + replay"),
 )
 """What is compared, the first less the second."""
-AMONG_GLYPHS = {
+NAMES = {
     "wise_ft 0.4 of flyp": "wise_ft",
     "ema_distillation": "ema_distillation, 0.9",
     "images, captions and words": "replay, captions",
@@ -54,14 +55,17 @@ def main() -> None:
 def everywhere() -> list[Where]:
     """All that was measured, by where."""
     glyphs = [*read(REPLAY / "strategies.json"), *read(REPLAY / "texts.json")]
-    renamed = [{**line, "name": AMONG_GLYPHS.get(line["name"], line["name"]), "pretrained": line["model"]} for line in glyphs]
-    drawings = [*read(HERE / "strategies.json"), *read(HERE / "tasks.json")]
-    places = dict.fromkeys((line["architecture"], line["task"]) for line in drawings)
+    renamed = [{**line, "name": NAMES.get(line["name"], line["name"]), "pretrained": line["model"]} for line in glyphs]
+    measured = [*read(HERE / "strategies.json"), *read(HERE / "tasks.json")]
+    places = dict.fromkeys((line["architecture"], line["task"]) for line in measured)
     return [
         ("glyphs, resnet", renamed),
         *(
-            (f"{task}, {architecture}", [line for line in drawings if (line["architecture"], line["task"]) == (architecture, task)])
-            for architecture, task in places
+            (
+                architecture.replace("-", ", ") if architecture in AMONG_GLYPHS else f"{task}, {architecture}",
+                [line for line in measured if (line["architecture"], line["task"]) == (architecture, task)],
+            )
+            for architecture, task in sorted(places, key=lambda place: place[0] not in AMONG_GLYPHS)
         ),
     ]
 

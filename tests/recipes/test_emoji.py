@@ -287,15 +287,17 @@ def test_the_rule_takes_the_best_shifted_accuracy_at_the_tasks_own(emoji):
     assert found == {"flyp": flyp, "tracer": best, "l2_sp": weak[1]}
 
 
-def test_every_setting_is_a_run(emoji, tmp_path):
+@pytest.mark.parametrize(("task", "architecture"), [("animals-flat", "vit"), ("digits", "glyphs-vit")])
+def test_every_setting_is_a_run(task, architecture, emoji, tmp_path):
     emoji["make"].make(tmp_path / "emoji")
     tuning, cells, compare = emoji["tuning"], emoji["cells"], emoji["compare"]
-    arguments = tuning.options(None).parse_args(["--world", str(tmp_path / "emoji")])
-    start = cells.Start("animals-flat", "vit", 0)
+    arguments = compare.options().parse_args(["--world", str(tmp_path / "emoji")])
+    assert task in emoji["settings"].tasks(architecture)
+    start = cells.Start(task, architecture, 0)
     tried = tuning.candidates()
     lines = [{**cell.told, "name": cell.name, "ID": 0.5, "OOD": 0.5} for cell in tried]
     lines.append({"what": "wise_ft", "learning_rate": 1e-3, "interpolation": 0.5, "ID": 0.5, "OOD": 0.5})
-    planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines), arguments)[0])]
+    planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines), arguments))]
     names = [cell.name for cell in tried]
     assert len(set(names)) == len(names)
     runs = {cell.name: cells.configuration(cell, start, 0, "validation", arguments) for cell in planned}
