@@ -18,6 +18,8 @@ from tracer.terminal import console
 
 HERE = Path(__file__).parent
 Line = dict[str, Any]
+RUN = ("architecture", "task", "name", "pool", "bank", "of", "pretrained", "seed")
+"""By what lines are told apart, as far as they have it."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,16 @@ def measured(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def write(path: Path, lines: Sequence[Line]) -> None:
-    """Keep lines as JSON, one a line, in the place of those of the same architectures; those of others stay."""
-    told = {line["architecture"] for line in lines}
-    kept = [line for line in read(path) if line["architecture"] not in told] + [*lines]
-    kept.sort(key=lambda line: [*settings.ARCHITECTURES, *settings.AMONG_GLYPHS].index(line["architecture"]))
+    """Keep lines as JSON, one a line, in the place of those of the same runs; those of others stay."""
+    lines = [*{tuple(map(line.get, RUN)): line for line in [*read(path), *lines]}.values()]
+    names = [line.get("name") for line in lines]
+    kept = sorted(
+        lines,
+        key=lambda line: (
+            [*settings.ARCHITECTURES, *settings.AMONG_GLYPHS].index(line["architecture"]),
+            *(line.get("task", ""), names.index(line.get("name")), line.get("pretrained", 0), line.get("seed", 0)),
+        ),
+    )
     text = ",\n ".join(json.dumps(line) for line in kept)
     write_text(path, f"[\n {text}\n]\n")
 

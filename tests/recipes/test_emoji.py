@@ -205,12 +205,18 @@ def test_a_frontier_leaves_out_what_another_setting_betters_in_both(emoji):
     assert emoji["frontiers"].undominated(points) == [(0.5, 0.6), (0.8, 0.4), (0.9, 0.2)]
 
 
-def test_lines_take_the_place_of_their_architectures_own(emoji, tmp_path):
+def test_lines_take_the_place_of_their_own_run(emoji, tmp_path):
     cells, path = emoji["cells"], tmp_path / "lines.json"
     assert cells.read(path) == []
-    for architecture, values in (("vit", (1, 2)), ("resnet", (3,)), ("vit", (5, 4))):
-        cells.write(path, [{"architecture": architecture, "value": value} for value in values])
-    assert [(line["architecture"], line["value"]) for line in cells.read(path)] == [("resnet", 3), ("vit", 5), ("vit", 4)]
+    for architecture, name, seed, value in (
+        ("vit", "flyp", 1, 0),
+        ("vit", "tracer", 1, 1),
+        ("resnet", "flyp", 0, 2),
+        ("vit", "flyp", 0, 3),
+    ):
+        cells.write(path, [{"architecture": architecture, "name": name, "seed": seed, "value": value}])
+    cells.write(path, [{"architecture": "vit", "name": "flyp", "seed": 1, "value": 4}])
+    assert [line["value"] for line in cells.read(path)] == [2, 3, 4, 1]
 
 
 def test_what_is_not_tuned_is_told(emoji, tmp_path, monkeypatch):
