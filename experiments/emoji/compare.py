@@ -91,9 +91,9 @@ def pools_of(task: str, world: Path) -> dict[str, dict[str, Any]]:
 
 
 def horizons(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
-    """Longer runs of some strategies, beside those of the length that settings were chosen at."""
+    """Longer runs of some strategies, as they were chosen at 300 steps."""
     kept = [cell for cell in strategies(chosen, arguments) if cell.name in PROLONGED]
-    return [*kept, *(lengthened(cell, steps) for steps in arguments.longer for cell in kept)]
+    return [lengthened(cell, steps) for steps in arguments.longer for cell in kept]
 
 
 def lengthened(cell: Cell, steps: int) -> Cell:
