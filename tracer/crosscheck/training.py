@@ -157,7 +157,7 @@ def _precondition(optimizer: torch.optim.SGD, matrix: Array | None) -> None:
 
     def multiply(*_: object) -> None:
         for weight in group["params"]:
-            weight.grad = (weight.grad + decay * weight.detach()) @ factor
+            weight.grad = (weight.grad + decay * weight.detach()) @ factor.to(weight.device)
 
     optimizer.register_step_pre_hook(multiply)
 
