@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,16 @@ def main() -> None:
     parts: dict[str, Callable[[], Any]] = {
         "card": lambda: card(arguments.size),
         "eager": lambda: steps(arguments, found["card"], compiled=False),
-        "compiled": lambda: steps(arguments, found["card"], compiled=True),
-        "profile": lambda: {name: profiled(arguments, *told) for name, told in STRATEGIES.items()},
+        "profile": lambda: {name: profiled(arguments, *STRATEGIES[name]) for name in ("flyp", "tracer")},
         "from files": lambda: decoded(arguments),
+        "compiled": lambda: steps(arguments, found["card"], compiled=True),
     }
     for name, part in parts.items():
         start = time.perf_counter()
-        found[name] = part()
+        try:
+            found[name] = part()
+        except Exception as error:  # what comes after it is worth its minutes
+            found[name] = {"failed": repr(error)}
         print(f"{name}, {time.perf_counter() - start:.0f} s: {json.dumps(found[name], indent=1)}", flush=True)
         (arguments.output / "speed.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -88,29 +92,44 @@ def card(size: int) -> dict[str, float]:
 
 
 def steps(arguments: argparse.Namespace, rates: dict[str, float], compiled: bool) -> dict[str, Any]:
-    """Each strategy's pace, memory and share of the card's rate; and the teacher's update beside a copy."""
-    found: dict[str, Any] = {}
-    for name, (strategy, replayed) in STRATEGIES.items():
+    """Each strategy's steps, and how much longer TRACER's is than FLYP's."""
+    found = {
+        name: within_memory(arguments, partial(step, strategy=strategy, replayed=replayed, rates=rates, compiled=compiled))
+        for name, (strategy, replayed) in STRATEGIES.items()
+    }
+    return {**found, "tracer / flyp": found["tracer"]["seconds a step"] / found["flyp"]["seconds a step"]}
+
+
+def within_memory(arguments: argparse.Namespace, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> dict[str, Any]:
+    """A measurement in the largest micro-batches that the card has room for."""
+    while True:
         release()
-        contestant = Resident(arguments, strategy, replayed * arguments.batch_size, compiled)
-        per_pair = operations(contestant)
-        contestant.steps(WARM_UP)
-        seconds = timed(lambda contestant=contestant: contestant.steps(arguments.steps), 1, warm_up=0) / arguments.steps
-        rate = passes(arguments, strategy, replayed) * per_pair * arguments.batch_size / seconds / 1e12
-        found[name] = {
-            "images/s": arguments.batch_size / seconds,
-            "seconds a step": seconds,
-            "peak memory, GiB": torch.cuda.max_memory_allocated() / 2**30,
-            "TFLOP/s": rate,
-            "share of the card's rate": rate / rates["matmul, TFLOP/s"],
-        }
-        if contestant.teacher:
-            weights = sum(p.numel() for p in contestant.teacher.module.parameters())
-            moved = 3 * 4 * weights / timed(contestant.teacher.update, 10) / 1e9  # two are read, one is written
-            found[name] |= {"update, GB/s": moved, "update, share of the copy": moved / rates["copy, GB/s"]}
-        del contestant
-    found["tracer / flyp"] = found["tracer"]["seconds a step"] / found["flyp"]["seconds a step"]
-    return found
+        try:
+            return {"micro-batch": arguments.micro_batch_size, **measure(arguments)}
+        except torch.OutOfMemoryError:
+            half = (arguments.micro_batch_size or arguments.batch_size) // 2
+        arguments = argparse.Namespace(**{**vars(arguments), "micro_batch_size": half})
+
+
+def step(arguments: argparse.Namespace, strategy: str, replayed: int, rates: dict[str, float], compiled: bool) -> dict[str, float]:
+    """A strategy's pace, memory and share of the card's rate; and the teacher's update beside a copy."""
+    contestant = Resident(arguments, strategy, replayed * arguments.batch_size, compiled)
+    per_pair = operations(contestant)
+    contestant.steps(WARM_UP)
+    seconds = timed(lambda: contestant.steps(arguments.steps), 1, warm_up=0) / arguments.steps
+    rate = passes(arguments, strategy, replayed) * per_pair * arguments.batch_size / seconds / 1e12
+    found = {
+        "images/s": arguments.batch_size / seconds,
+        "seconds a step": seconds,
+        "peak memory, GiB": torch.cuda.max_memory_allocated() / 2**30,
+        "TFLOP/s": rate,
+        "share of the card's rate": rate / rates["matmul, TFLOP/s"],
+    }
+    if contestant.teacher is None:
+        return found
+    weights = sum(p.numel() for p in contestant.teacher.module.parameters())
+    moved = 3 * 4 * weights / timed(contestant.teacher.update, 10) / 1e9  # two are read, one is written
+    return {**found, "update, GB/s": moved, "update, share of the copy": moved / rates["copy, GB/s"]}
 
 
 def passes(arguments: argparse.Namespace, strategy: str, replayed: int) -> int:

@@ -15,7 +15,7 @@ part() {  # NAME SECONDS COMMAND...
 }
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
-part tests 120 python3 -m pytest -q -o addopts= -p no:cacheprovider -m gpu tests/unit/training/test_gpu.py
-part speed 240 python3 experiments/step_cost/gpu.py --output "$folder"
+part tests 100 python3 -m pytest -q -o addopts= -p no:cacheprovider -m gpu tests/unit/training/test_gpu.py
+part speed 280 python3 experiments/step_cost/gpu.py --output "$folder"
 part demo 150 python3 -m tracer demo --output "$folder/demo"
 part table 30 python3 experiments/step_cost/same_table.py "$folder/demo/results.json"
