@@ -10,7 +10,7 @@ import orderings
 import tuning
 import worlds
 from cells import HERE, Line, read
-from compare import PARTS
+from compare import PARTS, PROLONGED
 
 from tracer.evaluation.across_runs import MEASURES
 from tracer.evaluation.intervals import interval
@@ -76,6 +76,21 @@ def row(first: str, cells: Sequence[Any]) -> str:
     return f"| {first} | {' | '.join(cells)} |"
 
 
+def longer(lines: list[Line]) -> Iterator[str]:
+    """Points by which a longer run of a strategy is above its own of 300 steps, and TRACER's above the others' of its length."""
+    yield from heading("architecture, strategies", worlds.MEASURED)
+    for architecture in dict.fromkeys(line["architecture"] for line in lines):
+        own = [line for line in [*lines, *read(HERE / "strategies.json")] if line["architecture"] == architecture]
+        for steps in dict.fromkeys(line["steps"] for line in lines if line["architecture"] == architecture):
+            pairs = [(f"{name}, {steps}", name) for name in PROLONGED]
+            pairs += [(f"tracer, {steps}", f"{name}, {steps}") for name in PROLONGED if name != "tracer"]
+            for pair in pairs:
+                found = [orderings.difference(own, measure, pair) for measure in worlds.MEASURED]
+                yield row(
+                    f"{architecture}, {pair[0]} less {pair[1]}", [f"{each.mean:+.1f} ± {each.half_width:.1f}" for each in found]
+                )
+
+
 def foretold(lines: Sequence[Line]) -> Iterator[str]:
     """How well settings were ordered before they were trained, and what would have been taken."""
     found = foresight.joined(lines, read(HERE / "tuning.json"))
@@ -103,6 +118,7 @@ TABLES: dict[tuple[str, str], Callable[[list[Line]], Iterator[str]]] = {
     ("tuning", "Frontiers"): frontiers.table,
     ("predictions", "Foretold"): foretold,
     **{(part, part.capitalize()): compared for part in PARTS},
+    ("horizons", "Longer"): longer,
     ("solved", "Solved"): compared,
     ("coverage", "Coverage"): covered,
     ("strategies", "Beside the paper"): orderings.table,
