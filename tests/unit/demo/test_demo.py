@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from tracer.cli import main
+from tracer.config.defaults import EMBEDDED_ARCHITECTURES
 from tracer.config.loading import validate
-from tracer.demo.pretrain import pretrain
+from tracer.demo.pretrain import RECIPES, pretrain
 from tracer.demo.settings import CHOSEN
 from tracer.errors import UserError
 from tracer.models import clip
@@ -79,6 +80,10 @@ def test_a_weak_model_is_not_saved(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="too weak zero-shot on validation"):
         pretrain(0, output, steps=2)
     assert not output.exists()
+
+
+def test_every_architecture_is_known_everywhere():
+    assert tuple(IMAGE_TOWERS) == EMBEDDED_ARCHITECTURES == tuple(RECIPES)
 
 
 @pytest.mark.parametrize("architecture", IMAGE_TOWERS)
