@@ -97,15 +97,14 @@ def measured(report: Mapping[str, Any]) -> dict[str, float]:
 def write(path: Path, lines: Sequence[Line]) -> None:
     """Keep lines as JSON, one a line, in the place of those of the same runs; those of others stay."""
     lines = [*{tuple(map(line.get, RUN)): line for line in [*read(path), *lines]}.values()]
+    architectures = [*settings.ARCHITECTURES, *settings.AMONG_GLYPHS]
     names = [line.get("name") for line in lines]
-    kept = sorted(
-        lines,
-        key=lambda line: (
-            [*settings.ARCHITECTURES, *settings.AMONG_GLYPHS].index(line["architecture"]),
-            *(line.get("task", ""), names.index(line.get("name")), line.get("pretrained", 0), line.get("seed", 0)),
-        ),
-    )
-    text = ",\n ".join(json.dumps(line) for line in kept)
+
+    def place(line: Line) -> tuple[Any, ...]:
+        which = architectures.index(line["architecture"]), line.get("task", ""), names.index(line.get("name"))
+        return *which, line.get("pretrained", 0), line.get("seed", 0)
+
+    text = ",\n ".join(json.dumps(line) for line in sorted(lines, key=place))
     write_text(path, f"[\n {text}\n]\n")
 
 

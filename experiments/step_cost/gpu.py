@@ -34,13 +34,15 @@ STRATEGIES = {"flyp": ("flyp", 0), "tracer": ("tracer", 0), "tracer with replay"
 class Resident(Contestant):
     """A strategy's trainer whose batch lies on the device."""
 
-    def __init__(self, arguments: argparse.Namespace, strategy: str, replay: int, compiled: bool):
+    def __init__(self, arguments: argparse.Namespace, strategy: str, replay: int):
         super().__init__(arguments, strategy, replay=replay)
         self.batch: Batch = self.trainer.batches[0].to(distributed.device(), torch.float32)
         self.trainer._remaining = self._again
-        for module in (self.trainer.student, self.teacher and self.teacher.module) if compiled else ():
-            if module:
-                module.compile()
+
+    def compile(self) -> None:
+        self.trainer.student.compile()
+        if self.teacher:
+            self.teacher.module.compile()
 
     def _again(self) -> Iterator[Batch]:
         while self.trainer.progress.step < self.trainer.loop.total_steps:
@@ -113,8 +115,10 @@ def within_memory(arguments: argparse.Namespace, measure: Callable[[argparse.Nam
 
 def step(arguments: argparse.Namespace, strategy: str, replayed: int, rates: dict[str, float], compiled: bool) -> dict[str, float]:
     """A strategy's pace, memory and share of the card's rate; and the teacher's update beside a copy."""
-    contestant = Resident(arguments, strategy, replayed * arguments.batch_size, compiled)
+    contestant = Resident(arguments, strategy, replayed * arguments.batch_size)
     per_pair = operations(contestant)
+    if compiled:  # only now: after a batch of another size torch would compile for any size
+        contestant.compile()
     contestant.steps(WARM_UP)
     seconds = timed(lambda: contestant.steps(arguments.steps), 1, warm_up=0) / arguments.steps
     rate = passes(arguments, strategy, replayed) * per_pair * arguments.batch_size / seconds / 1e12
@@ -149,7 +153,7 @@ def operations(contestant: Resident) -> float:
 def profiled(arguments: argparse.Namespace, strategy: str, replayed: int) -> list[dict[str, Any]]:
     """What takes the most of the device's time, eager."""
     release()
-    contestant = Resident(arguments, strategy, replayed * arguments.batch_size, compiled=False)
+    contestant = Resident(arguments, strategy, replayed * arguments.batch_size)
     contestant.steps(1)
     on = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     with profile(activities=on, acc_events=True) as record:

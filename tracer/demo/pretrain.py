@@ -62,7 +62,7 @@ def pretrain(
         UserError: if a mean zero-shot accuracy is below `LEAST_ACCURACY`; nothing is written then.
     """
     require_sense(architecture, seed, output)
-    steps = steps or RECIPES[architecture].steps
+    steps = RECIPES[architecture].steps if steps is None else steps
     torch.manual_seed(seed)
     encoder = clip.create(architecture, None, batch_norm="tracked")
     folder, rate = output.with_suffix(""), RECIPES[architecture].learning_rate
