@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,7 @@ CATEGORIES = {0: "smileys", 3: "animals", 4: "food", 5: "travel", 7: "objects"}
 EACH = 8  # concepts of a category
 MODULES = ("packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables")
 MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings", "worlds", "coverage")
+INTERVAL = re.compile(r"\d+\.\d+ ± \d+\.\d+")
 SHORT = {"total_steps": 2, "batch_size": 8, "warmup_steps": 0}
 NPM = """#!/bin/sh
 # npm pack --silent --pack-destination FOLDER NAME@VERSION
@@ -318,9 +320,13 @@ def test_what_readme_and_page_show_is_what_was_measured(emoji):
     tables = (folder / "tables.md").read_text(encoding="utf-8")
     assert tables == "\n".join(emoji["tables"].text()) + "\n"
     readme = (folder / "README.md").read_text(encoding="utf-8").split("## The models")[1]
-    shown = [line for line in readme.splitlines() if line.startswith("| ")]
-    page = (folder.parents[1] / "docs" / "two_worlds.md").read_text(encoding="utf-8").split("## The numbers")[1]
-    differences = [line for line in page.splitlines() if line.startswith("| ")]
+    page = (folder.parents[1] / "docs" / "two_worlds.md").read_text(encoding="utf-8")
+    shown, differences = (
+        [line for line in text.splitlines() if line.startswith("| ")] for text in (readme, page.split("## The numbers")[1])
+    )
     assert shown
     assert differences
     assert [line for line in shown + differences if line not in tables.splitlines()] == []
+    told = [*INTERVAL.findall(readme), *INTERVAL.findall(page)]
+    assert len(told) > 100
+    assert set(told) <= set(INTERVAL.findall(tables))
