@@ -38,15 +38,24 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
         for pair in COMPARED:
             published = [f"{each:+.1f}" if each is not None else "" for each in _published(measure, pair)]
             here = [difference([line for line in lines if line["architecture"] == each], measure, pair) for each in architectures]
-            cells = [*published, *(f"{each.mean:+.1f} ± {each.half_width:.1f}" for each in here)]
+            cells = [*published, *map(shown, here)]
             yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
 
 
-def difference(lines: Sequence[Line], measure: str, pair: tuple[str, str]) -> Interval:
-    """Points by which the first of two strategies is above the second, over pretrained models."""
-    one, other = ([line for line in lines if line["name"] == name] for name in pair)
-    gaps = [100 * (mine[measure] - theirs[measure]) for mine, theirs in zip(one, other, strict=True)]
-    return interval(gaps, [line["pretrained"] for line in one])
+def difference(lines: Sequence[Line], measure: str, pair: tuple[str, str]) -> Interval | None:
+    """Points by which the first of two strategies is above the second, over the pretrained models and seeds that both ran from.
+
+    None where there are none.
+    """
+    one, other = ({(line["pretrained"], line["seed"]): line for line in lines if line["name"] == name} for name in pair)
+    shared = [run for run in one if run in other]
+    gaps = [100 * (one[run][measure] - other[run][measure]) for run in shared]
+    return interval(gaps, [pretrained for pretrained, _ in shared]) if shared else None
+
+
+def shown(found: Interval | None) -> str:
+    """Points for a table."""
+    return "" if found is None else f"{found.mean:+.1f} ± {found.half_width:.1f}"
 
 
 def _published(measure: str, pair: tuple[str, str]) -> Iterator[float | None]:

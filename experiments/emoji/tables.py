@@ -29,7 +29,8 @@ def text() -> list[str]:
     for (name, title), table in TABLES.items():
         if lines := read(HERE / f"{name}.json"):
             found += [f"## {title}", "", *table(lines), ""]
-    return [*found, "## Two worlds", "", *worlds.table(worlds.everywhere()), ""]
+    places = worlds.everywhere()
+    return [*found, "## Two worlds", "", *worlds.table(places), "", "## Two worlds, in short", "", *worlds.summary(places), ""]
 
 
 def pretrained(lines: list[Line]) -> Iterator[str]:
@@ -86,9 +87,7 @@ def longer(lines: list[Line]) -> Iterator[str]:
             pairs += [(f"tracer, {steps}", f"{name}, {steps}") for name in PROLONGED if name != "tracer"]
             for pair in pairs:
                 found = [orderings.difference(own, measure, pair) for measure in worlds.MEASURED]
-                yield row(
-                    f"{architecture}, {pair[0]} less {pair[1]}", [f"{each.mean:+.1f} ± {each.half_width:.1f}" for each in found]
-                )
+                yield row(f"{architecture}, {pair[0]} less {pair[1]}", [*map(orderings.shown, found)])
 
 
 def foretold(lines: Sequence[Line]) -> Iterator[str]:

@@ -7,13 +7,12 @@ setting that the one rule chose for it on its own world and architecture.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import orderings
 from cells import HERE, Line, read
 from matplotlib.figure import Figure
+from orderings import difference, shown
 from settings import AMONG_GLYPHS
 
 from tracer import plotting
-from tracer.evaluation.intervals import Interval
 from tracer.plotting.style import PAGE_WIDTH
 
 Where = tuple[str, list[Line]]
@@ -45,7 +44,9 @@ NAMES = {
     "images, captions and words": "replay, captions",
 }
 """Names of compare.py, by those that experiments/replay gives the same."""
-MARKERS = "osD^vPX"
+GLYPHS = "glyphs"
+MARKERS = {GLYPHS: "o", "animals-silhouettes": "s", "animals-flat": "^", "food-high-contrast": "X"}
+COLORS = {"resnet": "#4477AA", "vit": "#EE6677", "convnext": "#228833"}
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def everywhere() -> list[Where]:
     measured = [*read(HERE / "strategies.json"), *read(HERE / "tasks.json")]
     places = dict.fromkeys((line["architecture"], line["task"]) for line in measured)
     return [
-        ("glyphs, resnet", renamed),
+        (f"{GLYPHS}, resnet", renamed),
         *(
             (
                 architecture.replace("-", ", ") if architecture in AMONG_GLYPHS else f"{task}, {architecture}",
@@ -70,47 +71,65 @@ def everywhere() -> list[Where]:
     ]
 
 
-def difference(lines: Sequence[Line], measure: str, pair: tuple[str, str]) -> Interval | None:
-    """Points by which the first of two strategies is above the second; None where one was not run."""
-    return orderings.difference(lines, measure, pair) if {*pair} <= {line["name"] for line in lines} else None
-
-
 def table(places: Sequence[Where]) -> Iterator[str]:
     """Differences in points with 95 % t intervals, paired by pretrained model."""
     yield f"| measure, strategies | {' | '.join(where for where, _ in places)} |"
     yield f"|---|{'---|' * len(places)}"
     for measure in MEASURED:
         for pair in COMPARED:
-            found = [difference(lines, measure, pair) for _, lines in places]
-            cells = ["" if each is None else f"{each.mean:+.1f} ± {each.half_width:.1f}" for each in found]
+            cells = [shown(difference(lines, measure, pair)) for _, lines in places]
             yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
 
 
+def summary(places: Sequence[Where]) -> Iterator[str]:
+    """Of each world the least and the most of those differences, and in how many places the interval is above 0, and below."""
+    glyphs = [lines for where, lines in places if where.startswith(GLYPHS)]
+    drawings = [lines for where, lines in places if not where.startswith(GLYPHS)]
+    yield "| measure, strategies | glyphs | above 0, below | drawings | above 0, below |"
+    yield "|---|---|---|---|---|"
+    for measure in MEASURED:
+        for pair in COMPARED:
+            cells = [cell for world in (glyphs, drawings) for cell in spread(world, measure, pair)]
+            yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
+
+
+def spread(world: Sequence[Sequence[Line]], measure: str, pair: tuple[str, str]) -> tuple[str, str]:
+    """The two cells of a world."""
+    found = [each for lines in world if (each := difference(lines, measure, pair))]
+    if not found:
+        return "", ""
+    means = [each.mean for each in found]
+    above, below = (sum(sign * each.mean > each.half_width for each in found) for sign in (1, -1))
+    return f"{min(means):+.1f} to {max(means):+.1f}", f"{above}, {below} of {len(found)}"
+
+
 def figure(places: Sequence[Where]) -> Figure:
-    """The same but what FLYP loses, a column a measure and a row a pair."""
+    """The same but what FLYP loses, a column a measure and a row a pair; colours are architectures, shapes are tasks."""
     drawn_pairs = COMPARED[1:]
-    with plotting.canvas(PAGE_WIDTH, 7.5, columns=len(MEASURED), sharey=True) as (drawn, axes):
+    with plotting.canvas(PAGE_WIDTH, 12, columns=len(MEASURED), sharey=True) as (drawn, axes):
         for axis, measure in zip(axes, MEASURED, strict=True):
             axis.axvline(0, color="0.6", linewidth=0.8)
             for number, (where, lines) in enumerate(places):
+                task, architecture = where.split(", ")
                 rows, found = zip(
                     *((row, each) for row, pair in enumerate(drawn_pairs) if (each := difference(lines, measure, pair))),
                     strict=True,
                 )
-                shifted = np.array(rows) + 0.7 * ((number + 0.5) / len(places) - 0.5)
+                shifted = np.array(rows) + 0.8 * ((number + 0.5) / len(places) - 0.5)
                 axis.errorbar(
                     [each.mean for each in found],
                     shifted,
                     xerr=[each.half_width for each in found],
-                    fmt=MARKERS[number % len(MARKERS)],
+                    fmt=MARKERS[task],
+                    color=COLORS[architecture],
                     markersize=3.5,
                     elinewidth=0.8,
                     label=where,
                 )
             axis.set(title=measure, xlabel="points")
         axes[0].set_yticks(range(len(drawn_pairs)), [f"{one}\nless {other}" for one, other in drawn_pairs])
-        axes[0].invert_yaxis()
-        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        axes[0].set_ylim(len(drawn_pairs) - 0.4, -0.6)
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawn
 
 

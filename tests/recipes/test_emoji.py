@@ -230,19 +230,41 @@ def test_what_is_not_tuned_is_told(emoji, tmp_path, monkeypatch):
 def test_worlds_are_compared_where_both_strategies_were_run(emoji):
     worlds = emoji["worlds"]
     lines = [
-        {"name": name, "pretrained": model, **dict.fromkeys(worlds.MEASURED, value + model)}
+        {"name": name, "pretrained": model, "seed": 0, **dict.fromkeys(worlds.MEASURED, value + model)}
         for name, value in (("flyp", 0.5), ("tracer", 0.52))
         for model in range(3)
     ]
-    rows = {line.split(" | ")[0]: line for line in worlds.table([("here", lines), ("there", lines[:3])])}
+    places = [("here", lines), ("there", lines[:3])]
+    rows = {line.split(" | ")[0]: line for line in worlds.table(places)}
     assert rows["| OOD, tracer less flyp"] == "| OOD, tracer less flyp | +2.0 ± 0.0 |  |"
     assert rows["| OOD, flyp less zero_shot"] == "| OOD, flyp less zero_shot |  |  |"
+    worse = [{**line, "OOD": -line["OOD"]} for line in lines]
+    wide = [{**line, "OOD": line["OOD"] + 0.1 * line["pretrained"] * (line["name"] == "tracer")} for line in lines]
+    rows = {line.split(" | ")[0]: line for line in worlds.summary([*places, ("glyphs, vit", worse), ("elsewhere", wide)])}
+    assert rows["| OOD, tracer less flyp"] == "| OOD, tracer less flyp | -2.0 to -2.0 | 0, 1 of 1 | +2.0 to +12.0 | 1, 0 of 2 |"
+    assert rows["| OOD, flyp less zero_shot"] == "| OOD, flyp less zero_shot |  |  |  |  |"
+
+
+def test_strategies_are_compared_over_the_runs_that_both_have(emoji):
+    runs = [("flyp", 0, 0), ("flyp", 1, 0), ("tracer", 1, 0), ("tracer", 0, 0), ("tracer", 0, 1)]
+    lines = [
+        {"name": name, "pretrained": model, "seed": seed, "OOD": model / 10 + 0.02 * (name == "tracer") + seed}
+        for name, model, seed in runs
+    ]
+    found = emoji["orderings"].difference(lines, "OOD", ("tracer", "flyp"))
+    assert emoji["orderings"].shown(found) == "+2.0 ± 0.0"
 
 
 def test_published_differences_stand_beside_those_measured(emoji):
     names = {name for pair in emoji["orderings"].COMPARED for name in pair}
     lines = [
-        {"name": name, "architecture": "vit", "pretrained": model, **dict.fromkeys(("ID", "OOD", "OOD ECE"), rank / 10 + model)}
+        {
+            "name": name,
+            "architecture": "vit",
+            "pretrained": model,
+            "seed": 0,
+            **dict.fromkeys(("ID", "OOD", "OOD ECE"), rank / 10 + model),
+        }
         for rank, name in enumerate(sorted(names))
         for model in range(3)
     ]
