@@ -36,8 +36,7 @@ import foresight
 import frontiers
 from cells import HERE as EMOJI
 from cells import read
-
-COLORS = {"resnet": "#0072B2", "vit": "#E69F00", "convnext": "#009E73"}
+from worlds import COLORS
 
 
 # %% [markdown]

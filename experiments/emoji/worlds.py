@@ -46,7 +46,7 @@ NAMES = {
 """Names of compare.py, by those that experiments/replay gives the same."""
 GLYPHS = "glyphs"
 MARKERS = {GLYPHS: "o", "animals-silhouettes": "s", "animals-flat": "^", "food-high-contrast": "X"}
-COLORS = {"resnet": "#4477AA", "vit": "#EE6677", "convnext": "#228833"}
+COLORS = {"resnet": "#0072B2", "vit": "#E69F00", "convnext": "#009E73"}
 
 
 def main() -> None:

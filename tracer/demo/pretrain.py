@@ -28,7 +28,7 @@ class Recipe(NamedTuple):
     learning_rate: float
 
 
-RECIPES = {"glyphs": Recipe(2500, 2e-3), "glyphs-vit": Recipe(8000, 1e-3), "glyphs-convnext": Recipe(6000, 2e-3)}
+RECIPES = {"glyphs": Recipe(2500, 2e-3), "glyphs-vit": Recipe(8000, 1e-3), "glyphs-convnext": Recipe(8000, 2e-3)}
 PAIRS = 40_000
 BATCH_SIZE = 128
 WEIGHT_DECAY = 0.05

@@ -20,7 +20,7 @@ MEAN, DEVIATION = 0.5, 0.25  # of what pixels in [0, 1] are brought to mean 0 an
 IMAGE_TOWERS: dict[str, dict[str, Any]] = {
     ARCHITECTURE: {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
     f"{ARCHITECTURE}-vit": {"image_size": 32, "layers": 4, "width": 96, "head_width": 32, "patch_size": 8},
-    f"{ARCHITECTURE}-convnext": {"image_size": 32, "timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear"},
+    f"{ARCHITECTURE}-convnext": {"image_size": 32, "timm_model_name": "test_convnext2", "timm_pool": "avg", "timm_proj": "linear"},
 }
 """open_clip's vision_cfg of each architecture: a ModifiedResNet, a ViT, a ConvNeXt of timm's."""
 CHECKPOINTS = files("tracer.toy") / "checkpoints"
