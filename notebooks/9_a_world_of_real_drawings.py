@@ -38,7 +38,6 @@ from cells import HERE as EMOJI
 from cells import read
 from worlds import COLORS
 
-
 # %% [markdown]
 # ## What the models know
 #

@@ -61,11 +61,23 @@ def compared(lines: list[Line]) -> Iterator[str]:
     yield from heading("architecture, task, strategy", SHOWN)
     for key in dict.fromkeys((line["architecture"], line["task"], line["name"]) for line in lines):
         own = [line for line in lines if (line["architecture"], line["task"], line["name"]) == key]
-        models = [line["pretrained"] for line in own]
-        shown = [name for name in SHOWN if name in own[0]]
-        found = {name: interval([100 * line[name] for line in own], models) for name in shown}
-        cells = [f"{found[name].mean:.1f} ± {found[name].half_width:.1f}" if name in found else "" for name in SHOWN]
-        yield row(", ".join(key), cells)
+        yield row(", ".join(key), [mean(own, name) if name in own[0] else "" for name in SHOWN])
+
+
+def aside(lines: list[Line]) -> Iterator[str]:
+    """The same, a column a strategy."""
+    names = [*dict.fromkeys(line["name"] for line in lines)]
+    yield from heading("measure, architecture, task", names)
+    for measure in ("ID", "OOD", "knowledge", "OOD ECE"):
+        for architecture, task in dict.fromkeys((line["architecture"], line["task"]) for line in lines):
+            own = [line for line in lines if (line["architecture"], line["task"]) == (architecture, task)]
+            cells = [mean([line for line in own if line["name"] == name], measure) for name in names]
+            yield row(f"{measure}, {architecture}, {task}", cells)
+
+
+def mean(lines: Sequence[Line], measure: str) -> str:
+    found = interval([100 * line[measure] for line in lines], [line["pretrained"] for line in lines])
+    return f"{found.mean:.1f} ± {found.half_width:.1f}"
 
 
 def heading(first: str, names: Sequence[Any]) -> Iterator[str]:
@@ -117,6 +129,7 @@ TABLES: dict[tuple[str, str], Callable[[list[Line]], Iterator[str]]] = {
     ("tuning", "Frontiers"): frontiers.table,
     ("predictions", "Foretold"): foretold,
     **{(part, part.capitalize()): compared for part in PARTS},
+    ("tasks", "Tasks, side by side"): aside,
     ("horizons", "Longer"): longer,
     ("solved", "Solved"): compared,
     ("coverage", "Coverage"): covered,
