@@ -30,7 +30,11 @@ def text() -> list[str]:
         if lines := read(HERE / f"{name}.json"):
             found += [f"## {title}", "", *table(lines), ""]
     places = worlds.everywhere()
-    return [*found, "## Two worlds", "", *worlds.table(places), "", "## Two worlds, in short", "", *worlds.summary(places), ""]
+    found += ["## Two worlds", "", *worlds.table(places), ""]
+    for world in ("glyphs", "drawings"):
+        own = [place for place in places if place[0].startswith(worlds.GLYPHS) == (world == "glyphs")]
+        found += [f"## {world.capitalize()}, in short", "", *worlds.summary(own), ""]
+    return found
 
 
 def pretrained(lines: list[Line]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from cells import HERE, Line, read
 from matplotlib.figure import Figure
 from orderings import difference, shown
-from settings import AMONG_GLYPHS
+from settings import AMONG_GLYPHS, ARCHITECTURES
 
 from tracer import plotting
 from tracer.plotting.style import PAGE_WIDTH
@@ -66,7 +66,7 @@ def everywhere() -> list[Where]:
                 architecture.replace("-", ", ") if architecture in AMONG_GLYPHS else f"{task}, {architecture}",
                 [line for line in measured if (line["architecture"], line["task"]) == (architecture, task)],
             )
-            for architecture, task in sorted(places, key=lambda place: place[0] not in AMONG_GLYPHS)
+            for architecture, task in sorted(places, key=lambda place: [*AMONG_GLYPHS, *ARCHITECTURES].index(place[0]))
         ),
     ]
 
@@ -82,25 +82,20 @@ def table(places: Sequence[Where]) -> Iterator[str]:
 
 
 def summary(places: Sequence[Where]) -> Iterator[str]:
-    """Of each world the least and the most of those differences, and in how many places the interval is above 0, and below."""
-    glyphs = [lines for where, lines in places if where.startswith(GLYPHS)]
-    drawings = [lines for where, lines in places if not where.startswith(GLYPHS)]
-    yield "| measure, strategies | glyphs | above 0, below | drawings | above 0, below |"
-    yield "|---|---|---|---|---|"
-    for measure in MEASURED:
-        for pair in COMPARED:
-            cells = [cell for world in (glyphs, drawings) for cell in spread(world, measure, pair)]
-            yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
+    """The least and the most of those differences, and in how many places the interval is above 0 and in how many below."""
+    yield f"| strategies | {' | '.join(MEASURED)} |"
+    yield f"|---|{'---|' * len(MEASURED)}"
+    for pair in COMPARED:
+        yield f"| {pair[0]} less {pair[1]} | {' | '.join(spread(places, measure, pair) for measure in MEASURED)} |"
 
 
-def spread(world: Sequence[Sequence[Line]], measure: str, pair: tuple[str, str]) -> tuple[str, str]:
-    """The two cells of a world."""
-    found = [each for lines in world if (each := difference(lines, measure, pair))]
+def spread(places: Sequence[Where], measure: str, pair: tuple[str, str]) -> str:
+    found = [each for _, lines in places if (each := difference(lines, measure, pair))]
     if not found:
-        return "", ""
+        return ""
     means = [each.mean for each in found]
     above, below = (sum(sign * each.mean > each.half_width for each in found) for sign in (1, -1))
-    return f"{min(means):+.1f} to {max(means):+.1f}", f"{above}, {below} of {len(found)}"
+    return f"{min(means):+.1f} to {max(means):+.1f} ({above}, {below} of {len(found)})"
 
 
 def figure(places: Sequence[Where]) -> Figure:
