@@ -124,7 +124,7 @@ def figure(places: Sequence[Where]) -> Figure:
             axis.set(title=measure, xlabel="points")
         axes[0].set_yticks(range(len(drawn_pairs)), [f"{one}\nless {other}" for one, other in drawn_pairs])
         axes[0].set_ylim(len(drawn_pairs) - 0.4, -0.6)
-        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn
 
 
