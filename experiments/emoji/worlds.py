@@ -82,7 +82,7 @@ def table(places: Sequence[Where]) -> Iterator[str]:
 
 
 def summary(places: Sequence[Where]) -> Iterator[str]:
-    """The least and the most of those differences, and in how many places the interval is above 0 and in how many below."""
+    """The least and the most of those differences, and in how many places the interval is above 0 (↑) and below (↓)."""
     yield f"| strategies | {' | '.join(MEASURED)} |"
     yield f"|---|{'---|' * len(MEASURED)}"
     for pair in COMPARED:
@@ -95,7 +95,8 @@ def spread(places: Sequence[Where], measure: str, pair: tuple[str, str]) -> str:
         return ""
     means = [each.mean for each in found]
     above, below = (sum(sign * each.mean > each.half_width for each in found) for sign in (1, -1))
-    return f"{min(means):+.1f} to {max(means):+.1f} ({above}, {below} of {len(found)})"
+    clear = f"({above}↑ {below}↓ of {len(found)})".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{min(means):+.1f} to {max(means):+.1f} {clear}"
 
 
 def figure(places: Sequence[Where]) -> Figure:

@@ -241,7 +241,10 @@ def test_worlds_are_compared_where_both_strategies_were_run(emoji):
     worse = [{**line, "OOD": -line["OOD"]} for line in lines]
     wide = [{**line, "OOD": line["OOD"] + 0.1 * line["pretrained"] * (line["name"] == "tracer")} for line in lines]
     rows = {line.split(" | ")[0]: line for line in worlds.summary([*places, ("there", worse), ("elsewhere", wide)])}
-    assert rows["| tracer less flyp"].split(" | ")[2] == "-2.0 to +12.0 (1, 1 of 3)"
+    assert (
+        rows["| tracer less flyp"].split(" | ")[2]
+        == "-2.0 to +12.0 (1↑\N{NO-BREAK SPACE}1↓\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}3)"
+    )
     assert rows["| flyp less zero_shot"] == "| flyp less zero_shot |  |  |  |  |"
 
 
