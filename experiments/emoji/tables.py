@@ -31,9 +31,9 @@ def text() -> list[str]:
             found += [f"## {title}", "", *table(lines), ""]
     places = worlds.everywhere()
     found += ["## Two worlds", "", *worlds.table(places), ""]
-    for world in ("glyphs", "drawings"):
-        own = [place for place in places if place[0].startswith(worlds.GLYPHS) == (world == "glyphs")]
-        found += [f"## {world.capitalize()}, in short", "", *worlds.summary(own), ""]
+    for world, of_glyphs in (("Glyphs", True), ("Drawings", False)):
+        own = [place for place in places if place[0].startswith(worlds.GLYPHS) == of_glyphs]
+        found += [f"## {world}, in short", "", *worlds.summary(own), ""]
     return found
 
 
