@@ -31,7 +31,7 @@ class Cell:
         method: its strategy.
         changes: sections that replace defaults: optimization, strategy, replay.
         interpolations: coefficients of WiSE-FT at which the result is judged too.
-        told: what the cell varies, for tables and choices.
+        told: what its lines tell besides; `setting`, the name of a line of the tuning, is told where one was chosen.
     """
 
     name: str
@@ -59,14 +59,16 @@ def run(cells: Iterable[Cell], starts: Sequence[Start], seeds: Sequence[int], sp
     jobs = [Job(configuration(*each, split, arguments), each[0].interpolations) for each in planned]
     with console.progress(f"{len(jobs)} runs", sum(job.steps for job in jobs)) as advance:
         rows = iter(run_all(jobs, arguments.processes, advance))
-    for job in jobs:  # four times as large as the weights, and read by nothing once a run is judged
-        shutil.rmtree(job.run.output / "checkpoints", ignore_errors=True)
+    for job in jobs:  # four times as large as the weights; where the files of the world are touched, the run is made again
+        for checkpoints in [*job.run.output.rglob("checkpoints")]:
+            shutil.rmtree(checkpoints)
     return [line for each in planned for line in _lines(*each, rows)]
 
 
 def configuration(cell: Cell, start: Start, seed: int, split: str, arguments: Any) -> RunConfig:
     """The run of a cell from a start, in a folder of its own below `arguments.runs`."""
-    place = arguments.runs / split / start.task / f"{start.architecture}-{start.pretrained}" / f"{cell.name}-{seed}"
+    called = ", ".join(each for each in (cell.name, cell.told.get("setting")) if each)
+    place = arguments.runs / split / start.task / f"{start.architecture}-{start.pretrained}" / f"{called}-{seed}"
     weights = settings.weights(start.architecture, start.pretrained, arguments.models)
     return settings.fine_tuning(
         cell.method, start.task, start.architecture, weights, seed, arguments.world, place, split=split, **cell.changes

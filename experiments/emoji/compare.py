@@ -15,16 +15,19 @@ import tuning
 from cells import Cell, Start
 from world import TASKS
 
+from tracer.demo.settings import CAROT
+
 PRETRAINED = (0, 1, 2)
 DISTILLED = ("static_distillation", "ema_distillation, 0.99", "tracer")
 LEADING = ("zero_shot", "flyp", *DISTILLED, "replay, photographs", "replay, captions", "tracer + replay")
 PROLONGED = ("flyp", *DISTILLED, "replay, photographs")
-CAROT = {"name": "carot", "strength": 1.5, "terms": {"crd": 2.0}, "update_every_steps": 6, "cross_projection_norm": 0.05}
-"""CaRot's published settings: strength 1.5 on both directions of the KL, a teacher that moves every 2 % of the run."""
 
 
 def main() -> None:
-    arguments = options().parse_args()
+    parser = options()
+    arguments = parser.parse_args()
+    if {"tasks", "pools"} & {*arguments.parts} and {*settings.AMONG_GLYPHS} & {*arguments.architectures}:
+        parser.error("glyphs are one task, and have no pools of drawings: name the parts strategies or horizons for them")
     chosen = {architecture: tuning.choices(architecture) for architecture in arguments.architectures}
     for part, architecture in product(arguments.parts, chosen):
         first, *others = settings.tasks(architecture)
@@ -46,20 +49,25 @@ def options() -> ArgumentParser:
 
 def strategies(chosen: dict[str, Any], _: Any) -> list[Cell]:
     """Every strategy."""
-    rates = {what: {"optimization": {"learning_rate": line["learning_rate"]}} for what, line in chosen.items()}
     share = {"strategy": {"interpolation": chosen["wise_ft"]["interpolation"]}}
     planned = [
         Cell("zero_shot", "zero_shot"),
-        Cell("linear_probe", "linear_probe", rates["linear_probe"]),
-        Cell("ft", "ft", rates["ft"]),
-        Cell("lp_ft", "lp_ft", rates["ft"]),
-        Cell("flyp", "flyp", rates["flyp"]),
-        Cell("wise_ft", "wise_ft", {**rates["wise_ft"], **share}),
-        Cell("averaged", "averaged", rates["averaged"]),
-        Cell("model_stock", "model_stock", rates["flyp"]),
-        Cell("carot", "carot", {**rates["tracer"], "strategy": CAROT}),
+        paced("linear_probe", chosen["linear_probe"]),
+        paced("ft", chosen["ft"]),
+        paced("lp_ft", chosen["ft"]),
+        paced("flyp", chosen["flyp"]),
+        paced("wise_ft", chosen["wise_ft"], share),
+        paced("averaged", chosen["averaged"]),
+        paced("model_stock", chosen["flyp"]),
+        paced("carot", chosen["tracer"], {"strategy": CAROT}),
     ]
-    return planned + [tuned(what, chosen) for what in tuning.TRIED]
+    return planned + [tuned(what, chosen[what]) for what in tuning.TRIED]
+
+
+def paced(method: str, line: dict[str, Any], changes: dict[str, Any] | None = None) -> Cell:
+    """A strategy at the learning rate of a line of the tuning."""
+    rate = {"optimization": {"learning_rate": line["learning_rate"]}}
+    return Cell(method, method, {**rate, **(changes or {})}, told={"setting": line["name"]})
 
 
 def leading(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
@@ -67,24 +75,28 @@ def leading(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
     return [cell for cell in strategies(chosen, arguments) if cell.name in LEADING]
 
 
-def tuned(what: str, chosen: dict[str, Any]) -> Cell:
-    line = chosen[what]
-    return Cell(what, tuning.TRIED[what][0], tuning.changes(what, line["learning_rate"], line["strength"]))
+def tuned(what: str, line: dict[str, Any]) -> Cell:
+    """A strategy at the rate and strength of a line of the tuning."""
+    sections = tuning.changes(what, line["learning_rate"], line["strength"])
+    return Cell(what, tuning.TRIED[what][0], sections, told={"setting": line["name"]})
 
 
 def pools(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
     """Replay alone on one pool of images after another, as it was chosen for photographs."""
-    line = chosen["replay, photographs"]
-    planned = []
-    for name, images in pools_of(next(iter(TASKS)), arguments.world).items():
-        sections = tuning.changes("replay, photographs", line["learning_rate"], line["strength"])
-        sections["replay"] = {**sections["replay"], "images": images}
-        planned.append(Cell(f"pool, {name}", "replay_distillation", sections, told={"pool": name}))
-    return planned
+    cell = tuned("replay, photographs", chosen["replay, photographs"])
+    return [
+        Cell(
+            f"pool, {name}",
+            cell.method,
+            {**cell.changes, "replay": {**cell.changes["replay"], "images": images}},
+            told={**cell.told, "pool": name},
+        )
+        for name, images in pools_of(next(iter(TASKS)), arguments.world).items()
+    ]
 
 
 def pools_of(task: str, world: Path) -> dict[str, dict[str, Any]]:
-    """Sections `replay.images`, by the pool's name; the drawings are of no concept that the test suite shows."""
+    """Sections `replay.images`, by the pool's name; no concept among the drawings is in a shifted or knowledge set of test."""
     folders = {"other drawings": world / "knowledge" / "validation", "the task's own images": world / "tasks" / task / "train"}
     drawn = {kind: {"kind": kind} for kind in ("photographs", "noise")}
     return drawn | {name: {"kind": "images", "path": str(folder.absolute())} for name, folder in folders.items()}
@@ -98,7 +110,9 @@ def horizons(chosen: dict[str, Any], arguments: Any) -> list[Cell]:
 
 def lengthened(cell: Cell, steps: int) -> Cell:
     optimization = {**cell.changes["optimization"], "total_steps": steps}
-    return Cell(f"{cell.name}, {steps}", cell.method, {**cell.changes, "optimization": optimization}, told={"steps": steps})
+    return Cell(
+        f"{cell.name}, {steps}", cell.method, {**cell.changes, "optimization": optimization}, told={**cell.told, "steps": steps}
+    )
 
 
 PARTS = {"strategies": strategies, "tasks": leading, "pools": pools, "horizons": horizons}

@@ -1,7 +1,7 @@
 """How much of what is to be kept each pool of images and each bank of texts holds, told before training. Writes coverage.json.
 
-Of every pretrained model, from features of the first task's validation suite, whose labels are not used: images of its shifted and
-knowledge sets, and the names of its own classes and of the other categories' in templates.
+Of every pretrained model, from features of the first task's test suite, whose labels are not used: images of its shifted and
+knowledge sets, none of which is in a pool, and the names of its own classes and of the other categories' in templates.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def of_banks(start: Start, arguments: Any) -> Iterator[Line]:
 
 
 def features(start: Start, replay: dict[str, Any], arguments: Any) -> Frozen:
-    run = cells.configuration(Cell("features", "replay_distillation", {"replay": replay}), start, 0, "validation", arguments)
+    run = cells.configuration(Cell("features", "replay_distillation", {"replay": replay}), start, 0, "test", arguments)
     return listed(run.model_copy(update={"output": arguments.runs / "features"}), 10**6).gather()
 
 

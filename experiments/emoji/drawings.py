@@ -38,14 +38,12 @@ class Concept:
     """What is drawn.
 
     Attributes:
-        code: its Unicode code points, without variation selectors.
         name: what it is called.
         category: one of `GROUPS`.
         kind: Unicode's name of its subgroup, in words.
         tags: further words for it.
     """
 
-    code: str
     name: str
     category: str
     kind: str
@@ -108,7 +106,7 @@ def concepts(folder: Path) -> dict[str, Concept]:
         if each.get("group") in GROUPS and "gender" not in each:
             code = _code(each["hexcode"])
             name = each["label"].replace("/", " ")
-            found[code] = Concept(code, name, GROUPS[each["group"]], words[each["subgroup"]], tuple(each.get("tags", ())))
+            found[code] = Concept(name, GROUPS[each["group"]], words[each["subgroup"]], tuple(each.get("tags", ())))
     return found
 
 

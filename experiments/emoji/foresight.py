@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cells import Line
+from rows import heading, row
 from scipy.stats import kendalltau, spearmanr
 from tuning import TOLERATED_LOSS
 
@@ -29,15 +30,14 @@ def correlations(lines: Mapping[str, Sequence[Line]]) -> Iterator[str]:
         "foretold": lambda line, measure: line[FORETOLD][measure],
         "the rate alone": lambda line, measure: line["learning_rate"] * (1 if measure in RISING else -1),
     }
-    yield f"| architecture (settings), predictor | {' | '.join(MEASURES)} |"
-    yield f"|---|{'---|' * len(MEASURES)}"
+    yield from heading("architecture (settings), predictor", MEASURES)
     for architecture, own in lines.items():
         for name, predictor in predictors.items():
             cells = []
             for measure in MEASURES:
                 pair = [predictor(line, measure) for line in own], [line[measure] for line in own]
                 cells.append(f"{spearmanr(*pair).statistic:.2f} ({kendalltau(*pair).statistic:.2f})")
-            yield f"| {architecture} ({len(own)}), {name} | {' | '.join(cells)} |"
+            yield row(f"{architecture} ({len(own)}), {name}", cells)
 
 
 def choices(lines: Mapping[str, Sequence[Line]]) -> Iterator[str]:
@@ -50,14 +50,13 @@ def choices(lines: Mapping[str, Sequence[Line]]) -> Iterator[str]:
         "the published default, TRACER 0.9": lambda own: next(line for line in own if line["name"] == "tracer-0.0003-0.9"),
         "as measured": lambda own: chosen(own, own),
     }
-    yield f"| architecture, taken | {' | '.join(SHOWN)} | regret | setting |"
-    yield f"|---|{'---|' * (len(SHOWN) + 2)}"
+    yield from heading("architecture, taken", (*SHOWN, "regret", "setting"))
     for architecture, own in lines.items():
         for name, take in ways.items():
             taken = take(own)
             regret = max(line["OOD"] for line in own if line["ID"] >= taken["ID"]) - taken["OOD"]
             cells = [f"{100 * value:.1f}" for value in [*(taken[measure] for measure in SHOWN), regret]]
-            yield f"| {architecture}, {name} | {' | '.join(cells)} | {taken['name']} |"
+            yield row(f"{architecture}, {name}", [*cells, taken["name"]])
 
 
 def chosen(lines: Sequence[Line], judged: Sequence[Line]) -> Line:

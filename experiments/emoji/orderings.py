@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from cells import HERE, Line
+from rows import heading, row
 from settings import ARCHITECTURES
 
 from tracer.evaluation.intervals import Interval, interval
@@ -32,14 +33,17 @@ COMPARED = (
 def table(lines: Sequence[Line]) -> Iterator[str]:
     """Points by which one strategy is above another: published, and here, paired by pretrained model with 95 % t intervals."""
     architectures = [each for each in ARCHITECTURES if each in {line["architecture"] for line in lines}]
-    yield f"| measure, strategies | {' | '.join([*BACKBONES, *architectures])} |"
-    yield f"|---|{'---|' * (len(BACKBONES) + len(architectures))}"
+    yield from heading("measure, strategies", [*BACKBONES, *architectures])
     for measure in MEASURED:
         for pair in COMPARED:
             published = [f"{each:+.1f}" if each is not None else "" for each in _published(measure, pair)]
             here = [difference([line for line in lines if line["architecture"] == each], measure, pair) for each in architectures]
-            cells = [*published, *map(shown, here)]
-            yield f"| {measure}, {pair[0]} less {pair[1]} | {' | '.join(cells)} |"
+            yield row(f"{measure}, {named(pair)}", [*published, *map(shown, here)])
+
+
+def named(pair: tuple[str, str]) -> str:
+    """What a table calls a difference."""
+    return " - ".join(pair)
 
 
 def difference(lines: Sequence[Line], measure: str, pair: tuple[str, str]) -> Interval | None:

@@ -15,8 +15,7 @@ from cells import Cell, Line, Start
 
 from tracer.config.replay import ReplaySection
 from tracer.config.schema import RunConfig
-from tracer.evaluation import across_runs
-from tracer.last_layer.prediction import Row, listed, measured_paces, predict
+from tracer.last_layer.prediction import listed, measured_paces, predict
 from tracer.strategies import PRESETS
 from tracer.terminal import console
 
@@ -37,11 +36,13 @@ def predicted(architecture: str, arguments: Any) -> Iterator[Line]:
         replayed = (run.replay or ReplaySection()).model_dump_json(include={"images", "texts"})
         alike.setdefault(replayed, {})[cell.name] = run.model_copy(update={"output": arguments.runs / "features"})
     for runs in alike.values():
-        reads = listed(next(reversed(runs.values())), 10**6)
+        reads = listed(next(iter(runs.values())), 10**6)
         frozen = reads.gather()
         with console.progress(f"{architecture}, {len(runs)} settings", len(runs)) as advance:
             rows = predict(frozen, [*runs.values()], measured_paces(reads, frozen), advance).rows
-        yield from ({"name": name, "architecture": architecture, **judged(row)} for name, row in zip(runs, rows, strict=True))
+        yield from (
+            {"name": name, "architecture": architecture, **cells.measured(row)} for name, row in zip(runs, rows, strict=True)
+        )
 
 
 def foretold() -> Iterator[Cell]:
@@ -51,10 +52,6 @@ def foretold() -> Iterator[Cell]:
             yield cell
         for share in cell.interpolations:
             yield Cell(f"wise_ft {share:g} of {cell.name}", "wise_ft", {**cell.changes, "strategy": {"interpolation": share}})
-
-
-def judged(row: Row) -> dict[str, float]:
-    return {name: round(across_runs.measure({"report": row}, name), 5) for name in across_runs.MEASURES}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The ViT and the ConvNeXt of the embedded world's glyphs are fine-tuned alike, on the digits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from world import JUDGED, SHARDS, TASKS
 
 from tracer.config.loading import validate
 from tracer.config.schema import RunConfig
+from tracer.demo.settings import COMMON
 from tracer.strategies import PRESETS
 
 HERE = Path(__file__).parent
@@ -19,9 +20,6 @@ AMONG_GLYPHS = ("glyphs-vit", "glyphs-convnext")  # of the embedded world, whose
 LEARNING_RATES = {"resnet": 2e-3, "vit": 1e-3, "convnext": 1e-3}  # of pretraining
 TEMPLATES = ("{}", "a drawing of {}", "an emoji of {}")
 STEPS = 300
-# The published weight of the feature term, 2000, belongs to 512 dimensions; here there are 64.
-TERMS = {"fd": 250.0}
-REPLAY_TERMS = {"fd": 250.0, "text_fd": 250.0}
 
 
 def pretraining(architecture: str, seed: int, place: Path, output: Path) -> RunConfig:
@@ -89,15 +87,14 @@ def fine_tuning(
     optimization: Mapping[str, Any] | None = None,
     strategy: Mapping[str, Any] | None = None,
     replay: Mapping[str, Any] | None = None,
-    freeze: Sequence[str] = (),
 ) -> RunConfig:
-    """The run of a strategy on a task from a pretrained model, judged on a split's suite; `freeze` is the model's."""
-    terms = {"terms": TERMS} if "fd" in PRESETS[method].terms else {}
+    """The run of a strategy on a task from a pretrained model, judged on a split's suite."""
+    terms = COMMON["strategy"] if "fd" in PRESETS[method].terms else {}
     return validate(
         {
             "output": str(output),
             "seed": seed,
-            "model": {"architecture": named(architecture), "pretrained": str(pretrained.absolute()), "freeze": [*freeze]},
+            "model": {"architecture": named(architecture), "pretrained": str(pretrained.absolute())},
             **(drawings(task, split, place) if task in TASKS else {"evaluation": {"split": split}}),
             "strategy": {"name": method, **terms, **(strategy or {})},
             "replay": replay,

@@ -37,7 +37,10 @@ def main() -> None:
 def of_start(start: Start, arguments: Any) -> Iterator[Line]:
     """A line for each metric."""
     for name, (metric, replay) in METRICS.items():
-        told = solve(plan(configuration(name, replay, start, arguments), metric, 10**6), arguments.runs / "solved" / name)
+        told = solve(
+            plan(configuration(name, replay, start, arguments), metric, 10**6),
+            arguments.runs / "solved" / f"{start.architecture}-{start.pretrained}" / name,
+        )
         yield {"name": name, "method": "solve", **cells.begun(start, 0), **cells.measured(told["report"])}
 
 

@@ -1,8 +1,9 @@
 """Tables of the JSON files beside this file. Writes tables.md there."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from itertools import product
 
+import calibration
 import foresight
 import frontiers
 import numpy as np
@@ -11,6 +12,7 @@ import tuning
 import worlds
 from cells import HERE, Line, read
 from compare import PARTS, PROLONGED
+from rows import heading, row
 
 from tracer.evaluation.across_runs import MEASURES
 from tracer.evaluation.intervals import interval
@@ -31,9 +33,8 @@ def text() -> list[str]:
             found += [f"## {title}", "", *table(lines), ""]
     places = worlds.everywhere()
     found += ["## Two worlds", "", *worlds.table(places), ""]
-    for world, of_glyphs in (("Glyphs", True), ("Drawings", False)):
-        own = [place for place in places if place[0].startswith(worlds.GLYPHS) == of_glyphs]
-        found += [f"## {world}, in short", "", *worlds.summary(own), ""]
+    for measures in (("OOD", "knowledge"), ("ID", "ID ECE", "OOD ECE")):
+        found += [f"## {', '.join(measures)}, in short", "", *worlds.summary(places, measures), ""]
     return found
 
 
@@ -46,18 +47,20 @@ def pretrained(lines: list[Line]) -> Iterator[str]:
 
 
 def tuned(lines: list[Line]) -> Iterator[str]:
-    """What was chosen on validation, and what it measures there, percent."""
+    """What was chosen on validation, and what it measures there, percent; a star, where the rule takes the best ID accuracy."""
     yield from heading("architecture, strategy", ("rate", "strength", *SHOWN))
     for architecture in dict.fromkeys(line["architecture"] for line in lines):
         own = [line for line in lines if line["architecture"] == architecture]
-        for what, line in tuning.chosen(own).items():
+        chosen = tuning.chosen(own)
+        for what, line in chosen.items():
+            star = "" if tuning.is_fit(line, chosen["flyp"]) else " *"
             strength = line.get("strength", line.get("interpolation", ""))
             cells = [
                 f"{line['learning_rate']:g}",
                 f"{strength:g}" if strength else "",
                 *(f"{100 * line[name]:.1f}" if name in line else "" for name in SHOWN),
             ]
-            yield row(f"{architecture}, {what}", cells)
+            yield row(f"{architecture}, {what}{star}", cells)
 
 
 def compared(lines: list[Line]) -> Iterator[str]:
@@ -84,15 +87,6 @@ def mean(lines: Sequence[Line], measure: str) -> str:
     return f"{found.mean:.1f} ± {found.half_width:.1f}"
 
 
-def heading(first: str, names: Sequence[Any]) -> Iterator[str]:
-    yield row(first, names)
-    yield f"|---|{'---|' * len(names)}"
-
-
-def row(first: str, cells: Sequence[Any]) -> str:
-    return f"| {first} | {' | '.join(cells)} |"
-
-
 def longer(lines: list[Line]) -> Iterator[str]:
     """Points by which a longer run of a strategy is above its own of 300 steps, and TRACER's above the others' of its length."""
     yield from heading("architecture, strategies", worlds.MEASURED)
@@ -103,7 +97,17 @@ def longer(lines: list[Line]) -> Iterator[str]:
             pairs += [(f"tracer, {steps}", f"{name}, {steps}") for name in PROLONGED if name != "tracer"]
             for pair in pairs:
                 found = [orderings.difference(own, measure, pair) for measure in worlds.MEASURED]
-                yield row(f"{architecture}, {pair[0]} less {pair[1]}", [*map(orderings.shown, found)])
+                yield row(f"{architecture}, {orderings.named(pair)}", [*map(orderings.shown, found)])
+
+
+def calibrated(lines: list[Line]) -> Iterator[str]:
+    """Calibration errors before and after a temperature was fitted on the task, percent, with 95 % t intervals."""
+    errors = [f"{name} {moment}" for name, moment in product(calibration.KINDS, calibration.MOMENTS)]
+    yield from heading("architecture, strategy", ["temperature (median)", *errors])
+    for architecture, name in dict.fromkeys((line["architecture"], line["name"]) for line in lines):
+        own = [line for line in lines if (line["architecture"], line["name"]) == (architecture, name)]
+        middle = np.median([line["temperature"] for line in own])
+        yield row(f"{architecture}, {name}", [f"{middle:.2f}", *(mean(own, error) for error in errors)])
 
 
 def foretold(lines: Sequence[Line]) -> Iterator[str]:
@@ -121,8 +125,8 @@ def covered(lines: Sequence[Line]) -> Iterator[str]:
     for key in dict.fromkeys(told):
         own = [line for line, each in zip(lines, told, strict=True) if each == key]
         share = interval([line["coverage"] for line in own], [line["pretrained"] for line in own])
-        worst = float(np.median([line["kappa"] for line in own]))
-        cells = [f"{share.mean:.3f} ± {share.half_width:.3f}", f"{worst:.3g}" if np.isfinite(worst) else "infinite"]
+        middle = float(np.median([line["kappa"] for line in own]))
+        cells = [f"{share.mean:.3f} ± {share.half_width:.3f}", f"{middle:.3g}" if np.isfinite(middle) else "infinite"]
         yield row(", ".join(key), cells)
 
 
@@ -136,6 +140,7 @@ TABLES: dict[tuple[str, str], Callable[[list[Line]], Iterator[str]]] = {
     ("tasks", "Tasks, side by side"): aside,
     ("horizons", "Longer"): longer,
     ("solved", "Solved"): compared,
+    ("calibrated", "A temperature"): calibrated,
     ("coverage", "Coverage"): covered,
     ("strategies", "Beside the paper"): orderings.table,
 }

@@ -15,13 +15,14 @@ import pytest
 
 from tests.experiments import imported
 from tracer.data.shards import webdataset
+from tracer.demo.settings import REPLAY
 from tracer.errors import UserError
 from tracer.runs.fine_tune import fine_tune
 
 CATEGORIES = {0: "smileys", 3: "animals", 4: "food", 5: "travel", 7: "objects"}
 EACH = 8  # concepts of a category
 MODULES = ("packages", "drawings", "world", "settings", "make", "compare", "tuning", "cells", "tables")
-MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings", "worlds", "coverage")
+MODULES = (*MODULES, "predict", "solve", "foresight", "frontiers", "orderings", "worlds", "coverage", "calibration")
 INTERVAL = re.compile(r"\d+\.\d+ ± \d+\.\d+")
 SHORT = {"total_steps": 2, "batch_size": 8, "warmup_steps": 0}
 NPM = """#!/bin/sh
@@ -132,7 +133,7 @@ def test_the_world_is_split_as_it_says_and_trains(emoji, tmp_path):
 
     for architecture in settings.ARCHITECTURES:
         weights = pretrained(settings, architecture, place, tmp_path)
-        told = {"optimization": SHORT, "replay": {"terms": settings.REPLAY_TERMS}}
+        told = {"optimization": SHORT, "replay": REPLAY}
         tuned = settings.fine_tuning(
             "tracer", "food-high-contrast", architecture, weights, 0, place, tmp_path / f"{architecture}-t", **told
         )
@@ -173,19 +174,33 @@ def test_settings_are_foretold_and_last_maps_solved(emoji, tmp_path, monkeypatch
     assert all(0 <= share <= 1 for share in told)
 
 
-def test_finished_runs_keep_no_checkpoints(emoji, tmp_path):
+def test_finished_runs_keep_their_weights_and_no_checkpoints(emoji, tmp_path, monkeypatch):
     cells, tuning = emoji["cells"], emoji["tuning"]
     emoji["make"].make(tmp_path / "emoji")
     pretrained(emoji["settings"], "resnet", tmp_path / "emoji", tmp_path)
     places = ["--world", str(tmp_path / "emoji"), "--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs")]
     arguments = tuning.options(None).parse_args([*places, "--processes", "1"])
-    cell = cells.Cell("short", "flyp", {"optimization": SHORT}, (0.5,))
-    lines = cells.run([cell], [cells.Start("animals-flat", "resnet", 0)], [3], "test", arguments)
-    assert [line["name"] for line in lines] == ["short", "wise_ft 0.5 of short"]
-    (run,) = (tmp_path / "runs").rglob("short-3")
-    assert (run / "student.safetensors").exists()
-    assert not (run / "checkpoints").exists()
-    assert cells.run([cell], [cells.Start("animals-flat", "resnet", 0)], [3], "test", arguments) == lines
+    short = cells.Cell("short", "flyp", {"optimization": SHORT}, (0.5,), {"setting": "best"})
+    in_two = cells.Cell("in two", "lp_ft", {"optimization": SHORT})
+    start = cells.Start("animals-flat", "resnet", 0)
+    lines = cells.run([short, in_two], [start], [3], "test", arguments)
+    assert [line["name"] for line in lines] == ["short", "wise_ft 0.5 of short", "in two"]
+    folders = [next((tmp_path / "runs").rglob(name)) for name in ("short, best-3", "in two-3")]
+    assert all((folder / "student.safetensors").exists() for folder in folders)
+    assert [*(tmp_path / "runs").rglob("checkpoints")] == []
+    arguments.seed = 3
+    monkeypatch.setattr("tracer.evaluation.temperature.fit", lambda logits, labels: 2.0)  # two steps teach too little to fit one
+    (line,) = emoji["calibration"].of_start([short], start, arguments)
+    assert line["setting"] == "best"
+    assert line["ID ECE before"] == pytest.approx(lines[0]["ID ECE"], abs=1e-5)
+    assert line["OOD ECE after"] != line["OOD ECE before"]
+    with pytest.raises(UserError, match=r"student.safetensors is missing: run compare.py strategies --seeds 3 before"):
+        [*emoji["calibration"].of_start([cells.Cell("other", "flyp")], start, arguments)]
+    rows = folders[0] / "rows.json"
+    kept = json.loads(rows.read_text())
+    kept["rows"][0]["report"]["id"]["accuracy"] = 2
+    rows.write_text(json.dumps(kept))
+    assert cells.run([short], [start], [3], "test", arguments)[0]["ID"] == 2
 
 
 def test_what_was_foretold_is_held_to_what_was_measured(emoji):
@@ -204,7 +219,12 @@ def test_what_was_foretold_is_held_to_what_was_measured(emoji):
 
 def test_a_frontier_leaves_out_what_another_setting_betters_in_both(emoji):
     points = [(0.9, 0.2), (0.5, 0.6), (0.7, 0.1), (0.8, 0.4)]
-    assert emoji["frontiers"].undominated(points) == [(0.5, 0.6), (0.8, 0.4), (0.9, 0.2)]
+    frontiers = emoji["frontiers"]
+    assert frontiers.undominated(points) == [(0.5, 0.6), (0.8, 0.4), (0.9, 0.2)]
+    assert frontiers.along(points, 0.85) == pytest.approx(0.3)
+    assert frontiers.along(points, 0.9) == 0.2
+    assert frontiers.along(points, 0.4) == 0.6
+    assert frontiers.along(points, 0.91) is None
 
 
 def test_lines_take_the_place_of_their_own_run(emoji, tmp_path):
@@ -227,6 +247,27 @@ def test_what_is_not_tuned_is_told(emoji, tmp_path, monkeypatch):
         emoji["tuning"].choices("vit")
 
 
+def test_glyphs_have_no_further_tasks_and_no_pools(emoji, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["compare.py", "pools", "--architectures", "glyphs-vit"])
+    with pytest.raises(SystemExit) as stopped:
+        emoji["compare"].main()
+    assert stopped.value.code == 2
+    assert "glyphs are one task, and have no pools of drawings" in capsys.readouterr().err
+
+
+def test_every_line_is_of_the_setting_that_was_chosen(emoji):
+    cells, compare, tuning = emoji["cells"], emoji["compare"], emoji["tuning"]
+    arguments = compare.options().parse_args([])
+    for part, planned in compare.PARTS.items():
+        lines = cells.read(cells.HERE / f"{part}.json")
+        assert lines
+        for architecture in {line["architecture"] for line in lines}:
+            told = {cell.name: cell.told.get("setting") for cell in planned(tuning.choices(architecture), arguments)}
+            own = [line for line in lines if line["architecture"] == architecture]
+            assert {line["name"]: line.get("setting") for line in own}.items() <= told.items()
+            assert len({(line["name"], line.get("setting")) for line in own}) == len({line["name"] for line in own})
+
+
 def test_worlds_are_compared_where_both_strategies_were_run(emoji):
     worlds = emoji["worlds"]
     lines = [
@@ -234,18 +275,19 @@ def test_worlds_are_compared_where_both_strategies_were_run(emoji):
         for name, value in (("flyp", 0.5), ("tracer", 0.52))
         for model in range(3)
     ]
-    places = [("here", lines), ("there", lines[:3])]
+    places = [worlds.Place("drawings", "animals-flat", "vit", each) for each in (lines, lines[:3])]
     rows = {line.split(" | ")[0]: line for line in worlds.table(places)}
-    assert rows["| OOD, tracer less flyp"] == "| OOD, tracer less flyp | +2.0 ± 0.0 |  |"
-    assert rows["| OOD, flyp less zero_shot"] == "| OOD, flyp less zero_shot |  |  |"
+    assert rows["| OOD, tracer - flyp"] == "| OOD, tracer - flyp | +2.0 ± 0.0 |  |"
+    assert rows["| OOD, flyp - zero_shot"] == "| OOD, flyp - zero_shot |  |  |"
     worse = [{**line, "OOD": -line["OOD"]} for line in lines]
     wide = [{**line, "OOD": line["OOD"] + 0.1 * line["pretrained"] * (line["name"] == "tracer")} for line in lines]
-    rows = {line.split(" | ")[0]: line for line in worlds.summary([*places, ("there", worse), ("elsewhere", wide)])}
+    further = [places[0]._replace(lines=each) for each in (worse, wide)]
+    rows = {line.split(" | ")[0]: line for line in worlds.summary([*places, *further], ["ID", "OOD"])}
     assert (
-        rows["| tracer less flyp"].split(" | ")[2]
+        rows["| tracer - flyp"].split(" | ")[2].rstrip(" |")
         == "-2.0 to +12.0 (1↑\N{NO-BREAK SPACE}1↓\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}3)"
     )
-    assert rows["| flyp less zero_shot"] == "| flyp less zero_shot |  |  |  |  |"
+    assert rows["| flyp - zero_shot"] == "| flyp - zero_shot |  |  |"
 
 
 def test_strategies_are_compared_over_the_runs_that_both_have(emoji):
@@ -272,9 +314,9 @@ def test_published_differences_stand_beside_those_measured(emoji):
         for model in range(3)
     ]
     rows = {line.split(" | ")[0]: line for line in emoji["orderings"].table(lines)}
-    # 42.73 less 42.52, 64.07 less 58.39, 75.32 less 70.93 (Tables 6, 1 and 7)
-    assert rows["| OOD, tracer less zero_shot"] == "| OOD, tracer less zero_shot | +0.2 | +5.7 | +4.4 | -10.0 ± 0.0 |"
-    assert rows["| OOD, static_distillation less l2_sp"].startswith("| OOD, static_distillation less l2_sp |  | +2.2 |  |")
+    # 42.73 - 42.52, 64.07 - 58.39, 75.32 - 70.93 (Tables 6, 1 and 7)
+    assert rows["| OOD, tracer - zero_shot"] == "| OOD, tracer - zero_shot | +0.2 | +5.7 | +4.4 | -10.0 ± 0.0 |"
+    assert rows["| OOD, static_distillation - l2_sp"].startswith("| OOD, static_distillation - l2_sp |  | +2.2 |  |")
 
 
 def test_the_same_drawings_make_the_same_world(emoji, tmp_path):
@@ -328,16 +370,17 @@ def test_every_setting_is_a_run(task, architecture, emoji, tmp_path):
     assert task in emoji["settings"].tasks(architecture)
     start = cells.Start(task, architecture, 0)
     tried = tuning.candidates()
-    lines = [{**cell.told, "name": cell.name, "ID": 0.5, "OOD": 0.5} for cell in tried]
-    lines.append({"what": "wise_ft", "learning_rate": 1e-3, "interpolation": 0.5, "ID": 0.5, "OOD": 0.5})
-    planned = [*tried, *(cell for part in compare.PARTS.values() for cell in part(tuning.chosen(lines), arguments))]
-    names = [cell.name for cell in tried]
-    assert len(set(names)) == len(names)
+    lines = [{**cell.told, "name": cell.name, "ID": 0.5, "OOD": place / 1000} for place, cell in enumerate(tried)]
+    lines.append({"what": "wise_ft", "name": "half", "learning_rate": 1e-3, "interpolation": 0.5, "ID": 0.5, "OOD": 0.5})
+    chosen = tuning.chosen(lines)
+    planned = [*tried, *(cell for part in (compare.strategies, compare.horizons) for cell in part(chosen, arguments))]
+    planned += compare.pools(chosen, arguments) if task in emoji["world"].TASKS else []
+    assert len({cell.name for cell in planned}) == len(planned)
     runs = {cell.name: cells.configuration(cell, start, 0, "validation", arguments) for cell in planned}
+    assert len({run.output for run in runs.values()}) == len(planned)
     for what in tuning.TRIED:
-        ((rate, strength),) = {(line["learning_rate"], line["strength"]) for line in [tuning.chosen(lines)[what]]}
-        assert runs[what].optimization.learning_rate == rate
-        assert (runs[what].replay or runs[what].strategy).strength == strength
+        assert runs[what].optimization.learning_rate == chosen[what]["learning_rate"] == tuning.RATES[-1]
+        assert (runs[what].replay or runs[what].strategy).strength == chosen[what]["strength"] == tuning.TRIED[what][1][-1]
 
 
 def test_what_readme_and_page_show_is_what_was_measured(emoji):
@@ -346,12 +389,10 @@ def test_what_readme_and_page_show_is_what_was_measured(emoji):
     assert tables == "\n".join(emoji["tables"].text()) + "\n"
     readme = (folder / "README.md").read_text(encoding="utf-8").split("## The models")[1]
     page = (folder.parents[1] / "docs" / "two_worlds.md").read_text(encoding="utf-8")
-    shown, differences = (
-        [line for line in text.splitlines() if line.startswith("| ")] for text in (readme, page.split("## The numbers")[1])
-    )
-    assert shown
-    assert differences
-    assert [line for line in shown + differences if line not in tables.splitlines()] == []
+    for text in (readme, page.split("## The numbers")[1]):
+        shown = [line for line in text.splitlines() if line.startswith("| ")]
+        assert len(shown) > 20
+        assert [line for line in shown if line not in tables.splitlines()] == []
     told = [*INTERVAL.findall(readme), *INTERVAL.findall(page)]
     assert len(told) > 100
     assert set(told) <= set(INTERVAL.findall(tables))

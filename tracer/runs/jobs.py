@@ -1,4 +1,4 @@
-"""Studies: many runs of the embedded world, several processes at once, each run resumable, gathered into rows."""
+"""Studies: many runs, several processes at once, each run resumable, gathered into rows."""
 
 import functools
 import json
@@ -47,7 +47,7 @@ def run_all(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], No
         on_step: called now and then with the number of steps done in all, those of earlier calls included.
 
     Returns:
-        Rows with `method`, `pretrained`, `seed`, `steps`, `strength`, `report` (of `evaluate`) and `metrics` (of the
+        Rows with `method`, `pretrained`, `seed`, `steps`, `strength`, `kernel`, `report` (of `evaluate`) and `metrics` (of the
         run, but for its pace, so that equal runs have equal rows).
 
     Raises:
@@ -63,7 +63,7 @@ def run_all(jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], No
 def try_all(
     jobs: Sequence[Job], processes: int = 2, on_step: Callable[[int], None] = lambda step: None
 ) -> list[list[Row] | Failure]:
-    """As `study`, with the rows of each job, or why it has none."""
+    """As `run_all`, with the rows of each job, or why it has none."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tracer.runs.fine_tune"])
     counter = context.Value("l", 0)
