@@ -1,8 +1,8 @@
 """What holds in two worlds: points by which one strategy is above another, of glyphs and of drawings. Draws worlds.png.
 
 Glyphs by a ResNet are those of experiments/replay, over five pretrained models; all else is compare.py's. Each strategy has the
-setting that one rule chose for it on its own world and architecture, and of drawings on the first task; there alone, replay with
-captions has that of replay on photographs.
+setting that one rule chose for it on its own world and architecture, among drawings on the first task. Replay with captions, of
+glyphs by a ResNet, has that of replay on photographs.
 """
 
 from collections.abc import Iterator, Sequence
