@@ -9,7 +9,6 @@ from typing import Any
 
 import cells
 import compare
-import settings
 import torch
 import tuning
 from cells import Cell, Line, Start
@@ -26,14 +25,13 @@ KINDS = {"ID ECE": "id", "OOD ECE": "ood", "knowledge ECE": "knowledge"}
 
 
 def main() -> None:
-    options = tuning.options(__doc__)
-    options.add_argument("--pretrained", type=int, nargs="+", default=compare.PRETRAINED, help="seeds of the pretrained models")
+    options = compare.options_of_models(__doc__)
     options.add_argument("--seed", type=int, default=0, help="fine-tuning seed")
     arguments = options.parse_args()
     torch.set_num_threads(1)
     for architecture in arguments.architectures:
         leading = compare.leading(tuning.choices(architecture), arguments)
-        starts = [Start(settings.tasks(architecture)[0], architecture, pretrained) for pretrained in arguments.pretrained]
+        starts = compare.starts_on_first_task(architecture, arguments)
         cells.write(cells.HERE / "calibrated.json", [line for start in starts for line in of_start(leading, start, arguments)])
         print(f"{architecture}: {len(starts)} models, {len(leading)} strategies")
 

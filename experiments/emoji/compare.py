@@ -39,12 +39,23 @@ def main() -> None:
 
 def options() -> ArgumentParser:
     """Those of the tuning, and what is run."""
-    known = tuning.options(__doc__)
+    known = options_of_models(__doc__)
     known.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}")
-    known.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
     known.add_argument("--seeds", type=int, nargs="+", default=[0], help="fine-tuning seeds")
     known.add_argument("--longer", type=int, nargs="+", default=(1000, 3000), help="steps of the longer runs")
     return known
+
+
+def options_of_models(text: str | None) -> ArgumentParser:
+    """Those of the tuning, and which pretrained models are taken."""
+    known = tuning.options(text)
+    known.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
+    return known
+
+
+def starts_on_first_task(architecture: str, arguments: Any) -> list[Start]:
+    """One from each pretrained model."""
+    return [Start(settings.tasks(architecture)[0], architecture, pretrained) for pretrained in arguments.pretrained]
 
 
 def strategies(chosen: dict[str, Any], _: Any) -> list[Cell]:

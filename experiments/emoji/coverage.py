@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import cells
-import settings
 import torch
 import tuning
 from cells import Cell, Line, Start
-from compare import PRETRAINED, pools_of
+from compare import options_of_models, pools_of, starts_on_first_task
 
 from tracer.last_layer import held
 from tracer.last_layer.features import Frozen
@@ -23,12 +22,10 @@ BANKS: dict[str, dict[str, Any]] = {"random words": {}, "captions and random wor
 
 
 def main() -> None:
-    options = tuning.options(__doc__)
-    options.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
-    arguments = options.parse_args()
+    arguments = options_of_models(__doc__).parse_args()
     torch.set_num_threads(1)
     for architecture in arguments.architectures:
-        starts = [Start(settings.tasks(architecture)[0], architecture, pretrained) for pretrained in arguments.pretrained]
+        starts = starts_on_first_task(architecture, arguments)
         lines = [line for start in starts for held_by in (of_pools, of_banks) for line in held_by(start, arguments)]
         cells.write(cells.HERE / "coverage.json", lines)
         print(f"{architecture}: {len(lines)} lines")

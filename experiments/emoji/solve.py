@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import cells
-import settings
 import torch
 import tuning
 from cells import Cell, Line, Start
-from compare import PRETRAINED
+from compare import options_of_models, starts_on_first_task
 
 from tracer.config.schema import RunConfig
 from tracer.last_layer.solve import plan, solve
@@ -24,12 +23,10 @@ METRICS = {
 
 
 def main() -> None:
-    options = tuning.options(__doc__)
-    options.add_argument("--pretrained", type=int, nargs="+", default=PRETRAINED, help="seeds of the pretrained models")
-    arguments = options.parse_args()
+    arguments = options_of_models(__doc__).parse_args()
     torch.set_num_threads(1)
     for architecture in arguments.architectures:
-        starts = [Start(settings.tasks(architecture)[0], architecture, pretrained) for pretrained in arguments.pretrained]
+        starts = starts_on_first_task(architecture, arguments)
         cells.write(cells.HERE / "solved.json", [line for start in starts for line in of_start(start, arguments)])
         print(f"{architecture}: {len(starts)} models, {len(METRICS)} metrics")
 

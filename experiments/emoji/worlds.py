@@ -28,6 +28,7 @@ COMPARED = (
     ("l2_sp", "flyp"),
     ("static_distillation", "l2_sp"),
     ("ema_distillation, 0.9", "static_distillation"),
+    ("ema_distillation, 0.99", "static_distillation"),
     ("tracer", "ema_distillation, 0.9"),
     ("tracer", "ema_distillation, 0.99"),
     ("tracer", "static_distillation"),
