@@ -15,10 +15,15 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from tracer.errors import UserError
 from tracer.number_checks import POSITIVE, Array, number, whole_number
+from tracer.theory.decoupled_modes import DecoupledModes
+from tracer.theory.gradient_descent import descent_of
+from tracer.theory.gradient_flow import flow_of
 from tracer.theory.limits import end_of
 from tracer.theory.matrix_checks import matrix, not_negative
 from tracer.theory.metrics import Parameter
 from tracer.theory.modes import Modes, modes_of
+from tracer.theory.path import Solution
+from tracer.theory.recursion import Propagators, Stepping
 from tracer.theory.strategies import Distillation, Strategy
 
 GRADIENT_TOLERANCE = 1e-10
@@ -27,6 +32,8 @@ CG_STEPS = 10_000
 NEWTON_STEPS = 200
 FORCING = 0.01
 """Relative residual to which the equations of a Newton step are solved, unless its result is the end."""
+LARGEST_SHARE_OUTSIDE = 1e-3
+"""Of the gradient's norm that may lie outside the Lanczos basis."""
 BREAKDOWN = 1e-14
 """A Lanczos vector this small, relative to the largest Ritz value's bound, is round-off: the space is complete."""
 
@@ -52,9 +59,13 @@ class Linearisation:
 
         W_t = W_0 - |g| Q y_t(T) e_1,   T = Q^T H Q,
 
-    y_t being the response of one mode (`recursion.propagate`). Descent is exact in the model for up to `vectors` steps, and in
-    practice far beyond. Of the true gradient the model misses what is second order in the displacement; after a fixed number of
-    steps, smaller and smaller, the relative error of the displacement falls with the square of its size. Source: this project.
+    y_t being the response of one mode (`recursion.propagate`). Descent is exact in the model for up to `vectors` steps. Later, and
+    in flow, what the basis cannot hold is known: beta times the last element of y_t(T) e_1, beta being the length of the next
+    Lanczos vector before it is scaled, is the share of the gradient's norm that the model's gradient has outside the basis by then.
+    The displacement's relative error is mostly below that share, and paths are refused where it is above LARGEST_SHARE_OUTSIDE.
+
+    Of the true gradient the model misses what is second order in the displacement; after a fixed number of steps, smaller and
+    smaller, the relative error of the displacement falls with the square of its size. Source: this project.
 
     Attributes:
         images: (n, d).
@@ -67,7 +78,7 @@ class Linearisation:
 
     Raises:
         UserError: if shapes do not fit, values are not finite, a penalty is negative, logit_scale is not positive, or vectors
-            below 1.
+            below 1; and of a path, if the basis does not hold it up to a time that is asked for.
     """
 
     images: Array
@@ -215,11 +226,34 @@ class _Point:
 
 
 class _Krylov(NamedTuple):
-    """Ritz values (m,) and vectors (m, k d), and the start's component along each, (m,)."""
+    """Of a Krylov space of m Lanczos vectors.
+
+    Attributes:
+        values, vectors: Ritz values (m,) and vectors (m, k d).
+        start: component of what the space was started at along each, (m,).
+        leaks: what the operator makes of each Ritz vector outside the space, relative to the start's norm, (m,).
+    """
 
     values: Array
     vectors: Array
     start: Array
+    leaks: Array
+
+    def watched(self, solution: Solution) -> DecoupledModes:
+        """A solution in the Ritz vectors that refuses times up to which the space does not hold it."""
+        assert isinstance(solution, DecoupledModes), "the parameter metric couples no modes"
+
+        def propagate(times: Array) -> Propagators:
+            found = solution.response(times)
+            outside = np.abs(found.student_response @ (self.start * self.leaks))
+            if (share := outside.max(initial=0.0)) > LARGEST_SHARE_OUTSIDE:
+                raise UserError(
+                    f"{len(self.values)} Lanczos vectors do not hold the path up to {times[outside.argmax()]:g}, where a share "
+                    f"{share:.2g} of the gradient is outside them: give the Linearisation more vectors, or ask for earlier times"
+                )
+            return found
+
+        return DecoupledModes(self.start[None], self.vectors.T, propagate)
 
 
 def _lanczos(product: Callable[[Array], Array], start: Array, vectors: int) -> _Krylov:
@@ -227,20 +261,22 @@ def _lanczos(product: Callable[[Array], Array], start: Array, vectors: int) -> _
     norm = np.linalg.norm(start)
     size = min(vectors, start.size) if norm > 0 else 0
     basis, products = np.zeros((2, size, start.size))
-    following, found = start.ravel() / (norm or 1.0), 0
+    following, found, left = start.ravel() / (norm or 1.0), 0, 0.0
     for found in range(1, size + 1):
         basis[found - 1] = following
         products[found - 1] = product(following.reshape(start.shape)).ravel()
         rest = products[found - 1]
         for _ in range(2):
             rest = rest - basis[:found].T @ (basis[:found] @ rest)
-        left = np.linalg.norm(rest)
+        left = float(np.linalg.norm(rest))
         if left <= BREAKDOWN * np.linalg.norm(products[:found]):
+            left = 0.0
             break
         following = rest / left
     projected = basis[:found] @ products[:found].T
     values, rotation = np.linalg.eigh((projected + projected.T) / 2)
-    return _Krylov(np.maximum(values, 0.0), rotation.T @ basis[:found], norm * rotation[0] if found else np.zeros(0))
+    first, last = (norm * rotation[0], left / norm * rotation[-1]) if found else np.zeros((2, 0))
+    return _Krylov(np.maximum(values, 0.0), rotation.T @ basis[:found], first, last)
 
 
 @modes_of.register
@@ -248,6 +284,16 @@ def _(posed: Linearisation, distillation: Distillation) -> Modes:
     """Modes of whole weight matrices, each a row: weights that the Krylov space does not hold stay where they are."""
     strength, krylov = _strength(distillation), posed._krylov
     return Modes(krylov.start[None], krylov.values, np.full_like(krylov.values, strength), krylov.vectors.T)
+
+
+@descent_of.register
+def _(posed: Linearisation, distillation: Distillation, stepping: Stepping, allow_unstable: bool) -> Solution:
+    return posed._krylov.watched(descent_of.dispatch(object)(posed, distillation, stepping, allow_unstable))
+
+
+@flow_of.register
+def _(posed: Linearisation, strategy: Strategy, duration: float) -> Solution:
+    return posed._krylov.watched(flow_of.dispatch(object)(posed, strategy, duration))
 
 
 @end_of.register
