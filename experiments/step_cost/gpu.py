@@ -9,7 +9,7 @@ import gc
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,18 @@ import numpy as np
 import torch
 from PIL import Image
 from run import CAPTION, Contestant
+from scipy.stats import hmean
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from tracer.config.loading import validate
+from tracer.errors import Stopped
 from tracer.runs.fine_tune import fine_tune
 from tracer.training import distributed
 from tracer.training.batches import Batch
 
-WARM_UP, PROFILED, NAMED = 4, 3, 25
+WARM_UP, PROFILED, NAMED, DECODED = 4, 3, 25, 100
 STRATEGIES = {"flyp": ("flyp", 0), "tracer": ("tracer", 0), "tracer with replay": ("tracer", 1)}
 """By name: the strategy, and replay images and texts a pair."""
 
@@ -61,21 +64,29 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=14, help="processes that decode")
     arguments = options.parse_args()
     found: dict[str, Any] = {"torch": torch.__version__, "device": device(), "setting": {**vars(arguments), "output": None}}
-    parts: dict[str, Callable[[], Any]] = {
-        "card": lambda: card(arguments.size),
-        "eager": lambda: steps(arguments, found["card"], compiled=False),
-        "profile": lambda: {name: profiled(arguments, *STRATEGIES[name]) for name in ("flyp", "tracer")},
-        "from files": lambda: decoded(arguments),
-        "compiled": lambda: steps(arguments, found["card"], compiled=True),
-    }
-    for name, part in parts.items():
+    for name, part in planned(arguments, found).items():
         start = time.perf_counter()
         try:
             found[name] = part()
+        except Stopped:
+            raise
         except Exception as error:  # what comes after it is worth its minutes
             found[name] = {"failed": repr(error)}
         print(f"{name}, {time.perf_counter() - start:.0f} s: {json.dumps(found[name], indent=1)}", flush=True)
         (arguments.output / "speed.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def planned(arguments: argparse.Namespace, found: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
+    """What is measured, by name, from the most telling to what may be cut off; later parts know what earlier ones found."""
+    first, second, third = STRATEGIES
+    return {
+        "card": lambda: card(arguments.size),
+        **{f"{name}, eager": partial(paced, arguments, found, name, "eager") for name in STRATEGIES},
+        **{f"{name}, profile": partial(profiled, arguments, *STRATEGIES[name]) for name in (first, second)},
+        **{f"{name}, compiled": partial(paced, arguments, found, name, "compiled") for name in (first, second)},
+        "from files": partial(decoded, arguments),
+        f"{third}, compiled": partial(paced, arguments, found, third, "compiled"),
+    }
 
 
 def device() -> str:
@@ -93,13 +104,16 @@ def card(size: int) -> dict[str, float]:
     }
 
 
-def steps(arguments: argparse.Namespace, rates: dict[str, float], compiled: bool) -> dict[str, Any]:
-    """Each strategy's steps, and how much longer TRACER's is than FLYP's."""
-    found = {
-        name: within_memory(arguments, partial(step, strategy=strategy, replayed=replayed, rates=rates, compiled=compiled))
-        for name, (strategy, replayed) in STRATEGIES.items()
-    }
-    return {**found, "tracer / flyp": found["tracer"]["seconds a step"] / found["flyp"]["seconds a step"]}
+def paced(arguments: argparse.Namespace, found: Mapping[str, Any], name: str, how: str) -> dict[str, Any]:
+    """A strategy's steps in the largest micro-batches that the card has room for, and how much longer they are than FLYP's."""
+    fitting = found.get(f"{name}, eager", {}).get("micro-batch", arguments.micro_batch_size)
+    setting = argparse.Namespace(**{**vars(arguments), "micro_batch_size": fitting})
+    strategy, replayed = STRATEGIES[name]
+    pace = within_memory(
+        setting, partial(step, strategy=strategy, replayed=replayed, rates=found["card"], compiled=how == "compiled")
+    )
+    plain = found.get(f"flyp, {how}", pace)
+    return {**pace, "times flyp's": pace["seconds a step"] / plain["seconds a step"]}
 
 
 def within_memory(arguments: argparse.Namespace, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> dict[str, Any]:
@@ -159,13 +173,22 @@ def profiled(arguments: argparse.Namespace, strategy: str, replayed: int) -> lis
     with profile(activities=on, acc_events=True) as record:
         contestant.steps(PROFILED)
         synchronize()
-    spent = {each.key: each.self_device_time_total or each.self_cpu_time_total for each in record.key_averages()}
+    spent = dict(spans(record))
     whole, first = sum(spent.values()), sorted(spent, key=lambda name: -spent[name])[:NAMED]
     return [{"what": name, "ms a step": spent[name] / 1e3 / PROFILED, "share": spent[name] / whole} for name in first]
 
 
+def spans(record: profile) -> Iterator[tuple[str, float]]:
+    """Microseconds by kernel, each told once, without the ranges that name many; of a CPU by operation."""
+    for each in record.key_averages():
+        if not torch.cuda.is_available():
+            yield each.key, each.self_cpu_time_total
+        elif each.device_type == DeviceType.CUDA and not each.is_user_annotation:
+            yield each.key, each.self_device_time_total
+
+
 def decoded(arguments: argparse.Namespace) -> dict[str, float]:
-    """Images a second of a run of FLYP's that reads JPEG files, without its first ten steps."""
+    """Images a second of a run of FLYP's that reads JPEG files, without the first steps, whose batches lie ready."""
     release()
     with tempfile.TemporaryDirectory() as folder:
         drawn(Path(folder) / "photos", 2 * arguments.batch_size)
@@ -176,7 +199,7 @@ def decoded(arguments: argparse.Namespace) -> dict[str, float]:
                 "data": {"kind": "folder", "path": f"{folder}/photos", "templates": [CAPTION]},
                 "strategy": {"name": "flyp"},
                 "optimization": {
-                    "total_steps": 40,
+                    "total_steps": DECODED,
                     "batch_size": arguments.batch_size,
                     "precision": arguments.precision,
                     "warmup_steps": 0,
@@ -187,7 +210,9 @@ def decoded(arguments: argparse.Namespace) -> dict[str, float]:
         )
         fine_tune(run)
         lines = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
-    return {"images/s": float(np.mean([line["images_per_second"] for line in lines[1:]]))}
+    ready = 2 * arguments.workers  # a loader's processes fetch two batches each ahead
+    rates = [line["images_per_second"] for line in lines if line["step"] > ready + 10]
+    return {"images/s": float(hmean(rates)), "at steps": [line["step"] for line in lines][-len(rates) :]}
 
 
 def drawn(folder: Path, count: int) -> None:
@@ -219,6 +244,7 @@ def synchronize() -> None:
 
 def release() -> None:
     """Give back what the last contestant had, and count memory anew."""
+    torch.compiler.reset()  # what was compiled is kept by code, not by model, and a second batch size makes it fit any
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -13,13 +13,13 @@ HERE = Path(__file__).parent
 def main() -> None:
     known, made = (rows(Path(path)) for path in (HERE.parent / "demo" / "results.json", sys.argv[1]))
     print(f"{'strategy':28}", *(f"{name:>14}" for name in MEASURES))
-    for strategy in dict.fromkeys(key[0] for key in known):
-        keys = [key for key in known if key[0] == strategy]
+    for strategy, strength in dict.fromkeys((method, strength) for method, _, _, strength in known):
+        keys = [key for key in known if (key[0], key[3]) == (strategy, strength)]
         found = [
             interval([100 * (measure(made[key], name) - measure(known[key], name)) for key in keys], [key[1] for key in keys])
             for name in MEASURES
         ]
-        print(f"{strategy:28}", *(f"{each.mean:+6.1f} ± {each.half_width:4.1f} " for each in found))
+        print(f"{strategy + f' {strength:g}':28}", *(f"{each.mean:+6.1f} ± {each.half_width:4.1f} " for each in found))
 
 
 def rows(path: Path) -> dict[tuple[str, str, int, float], Row]:
