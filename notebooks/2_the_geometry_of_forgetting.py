@@ -108,7 +108,7 @@ for name, run in drifted.items():
 #
 # A teacher that stands still leaves a share of the initial error for ever, $\ell_j/(\sigma_j + \ell_j)$ in direction $j$.
 # Under L2-SP $\ell_j = \lambda$: it is largest where the data say least. In the data's own metric $\ell_j = \lambda s_j$:
-# the same share everywhere. The family $\ell_j = \lambda s_j^{1-\alpha}$ lies between. A teacher that moves leaves none.
+# the same share everywhere. The family $\ell_j = \lambda s_j^{1-\alpha}$ lies between. An EMA of fixed momentum leaves none.
 
 # %%
 rng = np.random.default_rng(0)

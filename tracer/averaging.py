@@ -91,6 +91,18 @@ class Kernel(ABC):
         """m, if this is an exponential average with the same momentum at every update of every clock."""
         return None
 
+    @property
+    def summed_rates(self) -> float:
+        """R, what the rates add up to as runs grow and their update period does not; infinite unless a kernel says otherwise.
+
+        If it is infinite the student forgets its start in the end; if not, a share p e^(-q R) of each mode's error stays for ever,
+        and then each rate must vanish as runs grow. `tracer.theory` goes by it. Source: this project.
+
+            >>> Exponential(time_constant_progress=0.4).summed_rates, Exponential(0.9).summed_rates
+            (2.5, inf)
+        """
+        return np.inf
+
     def gap_weights(self, clock: Clock) -> Array:
         """Weights with which the gaps W_n - Wbar_n after each update sum to the teacher's displacement Wbar_T - W_0, (updates,).
 
@@ -139,6 +151,10 @@ class Static(Kernel):
 
     def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         return np.zeros_like(numbers("update", updates, COUNT))
+
+    @property
+    def summed_rates(self) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -191,6 +207,12 @@ class Exponential(Kernel):
     @property
     def constant_momentum(self) -> float | None:
         return self.momentum if self.warmup_progress == 0 else None
+
+    @property
+    def summed_rates(self) -> float:
+        if self.time_constant_progress and self.warmup_progress == 0:  # rates of a warm-up stay where they are as runs grow
+            return 1 / self.time_constant_progress
+        return np.inf
 
     def _final_momentum(self, clock: Clock) -> float:
         if self.time_constant_progress is None:

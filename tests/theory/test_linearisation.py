@@ -524,6 +524,11 @@ def test_every_strategy_poses_the_problem_as_it_does_a_linearised_one(name):
     assert np.abs(path.limit() - case.initial_weights - interpolation * end.reshape(4, 5)).max() < STATIONARY
 
 
+def test_a_teacher_that_slows_down_with_the_run_has_no_closed_limit():
+    with pytest.raises(UserError, match="no closed limit with Exponential"):
+        limit(random_case(14), Distillation(0.3, Exponential(time_constant_progress=0.4), "parameter"))
+
+
 def test_a_moving_teacher_leaves_no_bias():
     case = random_case(14, weight_decay=0.1)
     path = gradient_descent(case, Distillation(0.3, Exponential(0.9), "parameter"), learning_rate=0.2, steps=20_000)

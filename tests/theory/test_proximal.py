@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.theory.cases import problems, random_moment, random_problem, seeds
 from tests.theory.power import assert_agrees
-from tests.theory.tolerances import CLOSED_FORM, GEOMETRY, LIMIT, LONG_RUN, MEANS, RECURSION
+from tests.theory.tolerances import CLOSED_FORM, GEOMETRY, LIMIT, LONG_RUN, MEANS, RECURSION, SLOWED
 from tests.tolerances import POWER
 from tracer import theory
 from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static, Uniform
@@ -156,6 +156,15 @@ class TestLimit:
         other = Static() if kernel != Static() else Exponential(0.5)
         null = proximal(problem, Distillation(0.8, other, metric), steps=1).limit()
         assert_agrees(path.student(5000), path.limit(), LIMIT, nulls={"another kernel": null, "start": problem.initial_weights})
+
+    @pytest.mark.parametrize("metric", METRICS, ids=repr)
+    def test_of_a_teacher_that_slows_down_with_the_run(self, metric):
+        problem, kernel = random_problem(7, "rank-deficient", weight_decay=0.1), Exponential(time_constant_progress=0.4)
+        strategy = Distillation(0.8, kernel, metric)
+        ends = [proximal(problem, strategy, steps=steps).student(steps) for steps in (4000, 8000)]
+        found = proximal(problem, strategy, steps=1).limit()
+        nulls = {"no bias": theory.optimum(problem), "static": theory.limit(problem, Distillation(0.8, Static(), metric))}
+        assert_agrees(found, 2 * ends[1] - ends[0], SLOWED, nulls=nulls)
 
     def test_is_direct_fine_tuning_unless_the_metric_mixes(self):
         problem = random_problem(7, "rank-deficient")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from tracer.averaging import Beta, Clock, PowerLaw
+from tracer.averaging import Beta, Clock, Exponential, PowerLaw, Static
+from tracer.errors import UserError
 from tracer.theory.update_indexed import UpdateIndexed
 
 STEPS = 1200
@@ -33,6 +34,18 @@ def test_long_periods_give_an_older_teacher():
     assert UpdateIndexed(PUBLISHED).mean_age(clock) == pytest.approx(2 / 3, abs=0.02)
     assert Beta(0.5, 0.5).mean_age(clock) == pytest.approx(1 / 2, abs=0.01)
     assert PowerLaw(0.5).mean_age(clock) == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_summed_rates_are_the_kernels_where_the_period_does_not_matter():
+    assert UpdateIndexed(Static()).summed_rates == 0
+    assert UpdateIndexed(PUBLISHED).summed_rates == np.inf
+    kernel = UpdateIndexed(Exponential(time_constant_progress=0.5))
+    for period in (1, 4):
+        clock = Clock(10**6, period)
+        summed = kernel.rates(clock, np.arange(1, clock.updates + 1)).sum()
+        assert summed == pytest.approx(2 / period, rel=1e-5)
+    with pytest.raises(UserError, match="depends on the update period"):
+        _ = kernel.summed_rates
 
 
 # How far the teacher's weights have to be moved, as a share of a run of 25,020 steps, from the published runs' (indexed by updates,

@@ -71,6 +71,10 @@ MINIMISER = 1e-6
 # Linear recursions that have converged beyond round-off: what is left are the 1e-16 of each step, times the slowest time scale.
 LONG_RUN = 1e-11
 
+# Ends of runs of 4000 to 16,000 steps whose teacher slows down with the run, extrapolated twice: of an error in 1 / (eta steps),
+# times rates of up to 10, the third order is left.
+SLOWED = 1e-5
+
 # Gradient flow is integrated on 20 steps for each factor e in time, to up to 7e-10 of the initial error.
 FLOW = 1e-8
 

@@ -326,6 +326,24 @@ def test_a_teacher_on_its_student_has_no_gaps_to_weigh():
         Exponential(0.0).gap_weights(Clock(3))
 
 
+@pytest.mark.parametrize("kernel", [*KERNELS, Exponential(time_constant_progress=0.4, warmup_progress=0.2)], ids=repr)
+@pytest.mark.parametrize("period", [1, 4])
+def test_summed_rates_without_bound_grow_with_the_run(kernel, period):
+    """By at least as much for every ten times more steps: a power law's by its exponent times log 10."""
+    summed = [
+        kernel.rates(clock, np.arange(1, clock.updates + 1)).sum() for clock in (Clock(s, period) for s in (10**3, 10**4, 10**5))
+    ]
+    assert kernel.summed_rates == (0 if kernel == Static() else np.inf)
+    assert np.all(np.diff(summed) > 0.6) if kernel != Static() else summed == [0, 0, 0]
+
+
+@pytest.mark.parametrize("period", [1, 4])
+def test_summed_rates_of_a_memory_that_follows_the_run(period):
+    clock, kernel = Clock(10**6, period), Exponential(time_constant_progress=0.4)
+    summed = kernel.rates(clock, np.arange(1, clock.updates + 1)).sum()
+    assert kernel.summed_rates == pytest.approx(summed, rel=1e-5)  # 1 - e^-x is x (1 - x / 2), with x of 1e-5
+
+
 def test_constant_momentum_is_that_of_every_clock():
     assert Exponential(0.9).constant_momentum == 0.9
     assert Exponential(0.0).constant_momentum == 0.0

@@ -9,7 +9,7 @@ from tracer.number_checks import BELOW_ONE, POSITIVE, Array, number
 from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.metrics import COMMUTING, Metric
 from tracer.theory.modes import teacher_spectrum
-from tracer.theory.optima import held_optimum, metric_without_round_off, optimum, task_curvatures
+from tracer.theory.optima import held_optimum, metric_without_round_off, optimum, shared_modes, task_curvatures
 from tracer.theory.problem import LearningProblem, Problem
 from tracer.theory.strategies import Distillation, Strategy
 
@@ -17,11 +17,14 @@ from tracer.theory.strategies import Distillation, Strategy
 def limit(problem: LearningProblem, strategy: Strategy, learning_rate: float | None = None, heavy_ball: float = 0.0) -> Array:
     """The strategy's weights as the number of steps grows without bound, (k, d).
 
-    Static teachers leave the anchor bias; moving ones leave none in the task subspace. Where the metric mixes the subspaces and
-    weight_decay is 0, an EMA teacher also moves the orthogonal part, by an amount that depends on the learning rate.
+    Static teachers leave the anchor bias, those whose rates add up without bound none in the task subspace. An EMA whose time
+    constant is a share tau of the run is between: the longer the run, the slower its teacher, and a share e^(-q / tau) of the bias
+    stays. Where the metric mixes the subspaces and weight_decay is 0, an EMA of fixed momentum also moves the orthogonal part, by
+    an amount that depends on the learning rate.
 
         Problem         in closed form, in every metric
-        Linearisation   W_0 - (H + strength)^+ gradient with a static teacher, strength 0 with a moving one, by conjugate gradients
+        Linearisation   W_0 - (H + strength)^+ gradient with a static teacher, by conjugate gradients; strength 0 with one whose
+                        rates add up without bound
         TwoTowers       SVD_k(C_2 + strength G_0) / (rho + strength) with a static teacher, or strength 0, from almost every start
 
     Source: TRACER, arXiv 2605.29380; Nakada et al., arXiv 2302.06232 (two towers); L2-SP, arXiv 1802.01483; metrics that do not
@@ -31,7 +34,7 @@ def limit(problem: LearningProblem, strategy: Strategy, learning_rate: float | N
         problem: what is learned.
         strategy: how.
         learning_rate, heavy_ball: of gradient descent, constant, with an update of the teacher at every step; used only for an EMA
-            teacher in a metric that mixes the subspaces.
+            teacher of fixed momentum in a metric that mixes the subspaces.
 
     Raises:
         UserError: if there is no closed limit (a WMA teacher, a warmed-up momentum, or no learning_rate, in such a metric; a
@@ -58,10 +61,14 @@ def end_of(posed: LearningProblem, strategy: Strategy, learning_rate: float | No
 @end_of.register
 def _(posed: Problem, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> Array:
     distillation = strategy.distillation
+    strength, metric = distillation.strength, distillation.measured_by
     if distillation.is_static:
-        return held_optimum(posed, distillation.strength, distillation.measured_by)
+        return held_optimum(posed, strength, metric)
+    summed_rates = distillation.kernel.summed_rates
+    if np.isfinite(summed_rates):
+        return posed.initial_weights + shared_modes(posed, strength, metric).displacement(summed_rates)
     end = optimum(posed)
-    if posed.weight_decay == 0 and _mixes(posed, distillation.measured_by):
+    if posed.weight_decay == 0 and _mixes(posed, metric):
         return end + _orthogonal_shift(posed, distillation, end, learning_rate, heavy_ball)
     return end
 
@@ -69,9 +76,11 @@ def _(posed: Problem, strategy: Strategy, learning_rate: float | None, heavy_bal
 def anchor_bias(problem: Problem, strategy: Strategy) -> Array:
     """Share of the initial error (W_0 - W*) v_j that is left at the end, by eigendirection, (d,).
 
-        l_j / (sigma_j + l_j) for a teacher that stands still, 0 for one that moves (and for no teacher at all).
+        p_j e^(-q_j R),   p_j = l_j / (sigma_j + l_j),   q_j = 1 - p_j
 
-    For mu = 0: strength / (rho s_j + strength) under L2-SP, strength / (rho + strength) in every mode in the data's metric.
+    R is what the kernel's rates add up to: p_j is left by a teacher that stands still (R = 0), p_j e^(-q_j / tau) by an EMA whose
+    time constant is a share tau of the run, and nothing by other teachers that move, nor without a teacher (p_j = 0). For mu = 0
+    p_j is strength / (rho s_j + strength) under L2-SP, strength / (rho + strength) in every mode in the data's metric.
     Source: TRACER, arXiv 2605.29380.
 
     Raises:
@@ -79,11 +88,9 @@ def anchor_bias(problem: Problem, strategy: Strategy) -> Array:
     """
     posed, distillation = strategy.prepare(problem), strategy.distillation
     teacher_curvatures = metric_without_round_off(posed, teacher_spectrum(posed, distillation))
-    left = (
-        ratio(teacher_curvatures, task_curvatures(posed) + teacher_curvatures)
-        if distillation.is_static
-        else np.zeros_like(teacher_curvatures)
-    )
+    held = ratio(teacher_curvatures, task_curvatures(posed) + teacher_curvatures)
+    summed_rates = distillation.kernel.summed_rates
+    left = held * np.exp(-(1.0 - held) * summed_rates) if np.isfinite(summed_rates) else np.zeros_like(held)
     return 1.0 - strategy.interpolation * (1.0 - left)
 
 

@@ -298,8 +298,14 @@ def _(posed: Linearisation, strategy: Strategy, duration: float) -> Solution:
 
 @end_of.register
 def _(posed: Linearisation, strategy: Strategy, learning_rate: float | None, heavy_ball: float) -> Array:
-    strength = _strength(strategy.distillation)
-    held = strength if strategy.distillation.is_static else 0.0
+    distillation = strategy.distillation
+    strength = _strength(distillation)
+    if not distillation.is_static and np.isfinite(distillation.kernel.summed_rates):
+        raise UserError(
+            f"Linearisation has no closed limit with {distillation.kernel!r}, which stops short of the optimum: "
+            "run gradient_descent for as long as you need"
+        )
+    held = strength if distillation.is_static else 0.0
     return posed.initial_weights + _newton_direction(posed._pretrained, posed.gradient(), held, GRADIENT_TOLERANCE)
 
 

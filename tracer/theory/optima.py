@@ -7,6 +7,7 @@ weights stay where they started; which eigenvalues count as zero is `RANK_TOLERA
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from tracer.number_checks import Array
 from tracer.theory.closed_forms.ratio import ratio
@@ -54,6 +55,21 @@ class SharedModes(NamedTuple):
     data_shares: Array
     teacher_shares: Array
     basis: Array
+
+    def displacement(self, summed_rates: float) -> Array:
+        """Where a student solved against its teacher has gone once rates that add up to R, all of them small, have moved that.
+
+            -gradient (1 - p e^(-q R)) / q = -gradient (e^(-q R) + (1 - e^(-q R)) / q) in each mode, (k, d) in all
+
+        Args:
+            summed_rates: R >= 0; at infinity it is -gradient / q, and 0 where q is, for no gradient is there.
+        """
+        if np.isinf(summed_rates):
+            reached = ratio(1.0, self.data_shares)
+        else:
+            passed = self.data_shares * summed_rates
+            reached = np.exp(-passed) + summed_rates * special.exprel(-passed)
+        return -(self.gradient * reached) @ self.basis.T
 
 
 def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedModes:

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
-from tracer.averaging import Clock, Static
+from tracer.averaging import Clock
 from tracer.errors import UserError
 from tracer.number_checks import Array
-from tracer.theory.closed_forms.ratio import ratio
 from tracer.theory.decoupled_modes import DecoupledModes
 from tracer.theory.optima import shared_modes
 from tracer.theory.path import WeightPath
@@ -22,17 +19,17 @@ class ProximalPath(WeightPath[Problem]):
     """The path that `proximal` makes; its forces and impulses are those of steps of size 1 in the shared modes."""
 
     def limit(self) -> Array:
-        """The weights as time grows without bound, (k, d), in every metric and for every kernel whose rates add up without bound.
+        """The weights as time grows without bound, (k, d), in every metric and for every kernel.
 
-        All kernels of `tracer.averaging` are of this kind, but the static one, which has its limit after one step. What the data
-        see goes to the optimum. In a metric that mixes the task subspace with its complement the orthogonal part moves too, by the
-        same for all moving teachers. Source: this project.
+        Where the teacher's rates add up without bound, what the data see goes to the optimum. In a metric that mixes the task
+        subspace with its complement the orthogonal part moves too, by the same for all such teachers. Rates that add up to R (0 of
+        the static teacher, 1 / tau of an EMA whose time constant is a share tau of the run) leave p e^(-q R) of the error in each
+        mode shared by data and teacher. Source: this project.
         """
         posed, distillation = self.posed, self.strategy.distillation
         modes = shared_modes(posed, distillation.strength, distillation.measured_by)
-        reached = np.ones_like(modes.data_shares) if isinstance(distillation.kernel, Static) else modes.data_shares
-        moved = ratio(modes.gradient, reached) @ modes.basis.T
-        return posed.initial_weights - self.strategy.interpolation * moved
+        moved = modes.displacement(distillation.kernel.summed_rates)
+        return posed.initial_weights + self.strategy.interpolation * moved
 
 
 def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: int = 1) -> ProximalPath:

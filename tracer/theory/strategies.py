@@ -122,7 +122,7 @@ class Distillation(Strategy):
     @property
     def is_static(self) -> bool:
         """Whether what holds the student never moves, or is not there."""
-        return self.strength == 0 or isinstance(self.kernel, Static)
+        return self.strength == 0 or self.kernel.summed_rates == 0
 
     @property
     def measured_by(self) -> Metric:

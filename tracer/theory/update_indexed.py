@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracer.averaging import Clock, Kernel
+from tracer.errors import UserError
 from tracer.number_checks import Array
 
 
@@ -24,3 +25,15 @@ class UpdateIndexed(Kernel):
 
     def rates(self, clock: Clock, updates: np.ndarray) -> Array:
         return self.kernel.rates(Clock(clock.total_steps), updates)
+
+    @property
+    def summed_rates(self) -> float:
+        """The kernel's own.
+
+        Raises:
+            UserError: if that is neither 0 nor infinite: of a k-th part of the kernel it is a k-th, and the period is the clock's.
+        """
+        summed = self.kernel.summed_rates
+        if 0 < summed < np.inf:
+            raise UserError(f"{self!r} has rates whose sum depends on the update period: run the teacher for as long as you need")
+        return summed

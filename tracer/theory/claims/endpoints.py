@@ -93,7 +93,7 @@ def wise_ft_limit(rng: np.random.Generator) -> Check:
 
 @theorem(TRACER, "Theorem 3.4", "Theorem C.8")
 def moving_teacher_limit(rng: np.random.Generator) -> Check:
-    """A teacher that keeps moving towards its student leaves no anchor bias: both end at the undistilled optimum."""
+    """A teacher that moves at each step by a fixed share of its gap leaves no anchor bias: both end at the undistilled optimum."""
     case, strength, momentum = random_instance(rng), rng.uniform(0.5, 1.5), rng.uniform(0.2, 0.7)
     measured = descended(case, strength, case.second_moment, 1 - momentum)
     predicted = theory.limit(case.problem, theory.Distillation(strength, Exponential(momentum)))
