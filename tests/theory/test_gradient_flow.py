@@ -242,11 +242,33 @@ class TestBetaKernel:
             expected, null = (solved[:, None, i] / (duration if i == 2 else 1) + 0 * found for solved in (reference, other))
             assert_agrees(found, expected, FLOW, nulls={"a": null})
 
+    def test_half_of_the_weight_at_either_end(self):
+        """With a = b near 0 the teacher rests until the end, then meets its student, which is p of it, halfway: 1 - q / 2."""
+        problem, _ = problem_and_start()
+        kernel, duration = Beta(1e-10, 1e-10), 1e6
+        path = gradient_flow(problem, Distillation(1.0, kernel, commuting(TEACHER_CURVATURES, problem)), duration=duration)
+        found = share_left(path, "teacher", duration)
+        expected = 1 - EIGENVALUES / (EIGENVALUES + TEACHER_CURVATURES) / 2 + 0 * found
+        assert_agrees(found, expected, FLOW, nulls={"all of it": 2 * expected - 1})
+
     def test_b_matters(self):
         ends = [integrated(0.5, b, 300.0, np.array([0.5, 1.0]))[-1] for b in (0.5, 0.55)]
         assert np.max(np.abs(ends[0] - ends[1])) > POWER * FLOW
 
-    @pytest.mark.parametrize(("a", "b"), [(0.02, 0.1), (0.5, 0.5), (100.0, 0.5), (0.5, 200.0), (300.0, 300.0), (700.0, 600.0)])
+    @pytest.mark.parametrize(
+        ("a", "b"),
+        [
+            (1e-6, 1e-6),
+            (1e-3, 1e-3),
+            (0.5, 1e-3),
+            (0.02, 0.1),
+            (0.5, 0.5),
+            (100.0, 0.5),
+            (0.5, 200.0),
+            (300.0, 300.0),
+            (700.0, 600.0),
+        ],
+    )
     def test_hazard_of_any_shape(self, a, b):
         """Its density over its mass, also where both underflow or 1 - p has lost its digits."""
         hazard = hazard_of(Beta(a, b))
@@ -254,8 +276,11 @@ class TestBetaKernel:
             for x in (1e-12, 1e-6, 1e-3, 0.02, 0.024, 0.1, 0.3, 0.45, 0.6, 0.9, 0.99):
                 left = (1 - mpmath.mpf(x)) ** hazard.stretch
                 p = 1 - left
-                ratio = p ** (a - 1) * left ** (b - 1) / mpmath.beta(a, b) / mpmath.betainc(a, b, 0, p, regularized=True)
-                expected = float(ratio * hazard.stretch * left / (1 - mpmath.mpf(x)) * x)
+                # near the end p is 1 to 60 digits, and yet left^b need not be 0
+                late = left < 0.01
+                mass = 1 - mpmath.betainc(b, a, 0, left, regularized=True) if late else mpmath.betainc(a, b, 0, p, regularized=True)
+                ratio = p ** (a - 1) * left ** mpmath.mpf(b) / mpmath.beta(a, b) / mass
+                expected = float(ratio * hazard.stretch / (1 - mpmath.mpf(x)) * x)
                 nulls = {"early": a} if x > 0.1 else {}
                 if expected > 1e-290:
                     assert_agrees(hazard.per_log_x(x), expected, HAZARD, nulls=nulls, relative=True)

@@ -22,8 +22,9 @@ FIRST_TIME = 1e-7
 """In units of the fastest mode's time scale: until then, the solution is its own expansion."""
 STEPS_PER_E_FOLD = 20
 """Grid steps for each factor e in time; on this grid the integration errs by about 1e-10."""
-SMALLEST_MASS = 1e-280
-"""Of a Beta distribution, below which its density and mass underflow and only their ratio is computed."""
+SMALLEST = 1e-280
+"""Mass of a Beta distribution below which it and its density underflow, so that only their ratio is computed; and distance to its
+end below which that underflows, so that the mass is computed from the leading power of what is left."""
 _ROOT = np.sqrt(6)
 RADAU_NODES = np.array([(4 - _ROOT) / 10, (4 + _ROOT) / 10, 1])
 RADAU_WEIGHTS = np.array(
@@ -133,8 +134,13 @@ def _beta_hazard(a: float, b: float) -> Hazard:
 
     def per_log_x(x: float) -> float:
         p, left = stretched.progress(x), (1.0 - x) ** stretch
-        mass = special.betainc(a, b, p) if p < 0.5 else special.betaincc(b, a, left)  # from the end whose distance has its digits
-        if mass < SMALLEST_MASS:  # DLMF 8.17.8
+        if p < 0.5:  # from the end whose distance has its digits
+            mass = special.betainc(a, b, p)
+        elif left > SMALLEST:
+            mass = special.betaincc(b, a, left)
+        else:  # left^b / (b B(a, b)) is missing, to all digits
+            mass = -np.expm1(special.xlog1py(stretch * b, -x) - np.log(b) - special.betaln(a, b))
+        if mass < SMALLEST:  # DLMF 8.17.8
             return float(stretch * x * a / (p * (1.0 - x) * special.hyp2f1(a + b, 1.0, a + 1.0, p)))
         density = special.xlogy(a - 1.0, p) + special.xlog1py(max(0.0, stretch * b - 1.0), -x) - special.betaln(a, b)
         return float(stretch * x * np.exp(density) / mass)
