@@ -229,6 +229,29 @@ def test_what_no_setting_leaves_is_nan():
     assert np.isnan(exponent_that_leaves(SHARE, [unlearned], [unlearned], RATE, STEPS)).all()
 
 
+@pytest.mark.parametrize("steps", [2000, 4000, 20_000])
+def test_without_a_teacher_no_setting_makes_a_difference(steps):
+    """Even where what is left, 0.9^steps, underflows in a product with itself, or at once."""
+    for match in (momentum_that_leaves, exponent_that_leaves):
+        assert np.isnan(match(SHARE, [1.0], [0.0], 0.1, steps)).all()
+        assert np.isfinite(match(SHARE, [1.0], [0.9], 0.1, steps)).all()
+
+
+@pytest.mark.parametrize("learning_rate", [1.06, 1.1, 5.0])
+def test_a_step_size_at_which_descent_diverges_is_refused(learning_rate):
+    """Above 2 / (sigma + l) = 1.0526: a little below, rules hold."""
+    mode = {"curvature": 1.0, "teacher_curvature": 0.9}
+    for diverging in (
+        lambda rate: momentum_of_equal_budget(Beta(0.5, 0.5), Clock(100), **mode, learning_rate=rate),
+        lambda rate: momentum_that_leaves(SHARE, [0.1, 1.0], [0.1, 0.9], rate, STEPS),
+        lambda rate: exponent_that_leaves(SHARE, [0.1, 1.0], [0.1, 0.9], rate, STEPS),
+    ):
+        with pytest.raises(UserError, match=r"above 1\.05263, the largest"):
+            diverging(learning_rate)
+        found = diverging(1.05)
+        assert np.all((found > 0) & np.isfinite(found))
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
 def test_a_share_outside_its_range_is_refused(share):
     with pytest.raises(UserError, match="share must lie between 0 and 1"):

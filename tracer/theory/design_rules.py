@@ -60,9 +60,10 @@ def momentum_of_equal_budget(
         learning_rate: eta.
 
     Raises:
-        UserError: if a curvature is negative, or the learning rate not positive.
+        UserError: if a curvature is negative, or the learning rate not positive or above 2 / (sigma + l).
     """
     not_negative(curvature=curvature, teacher_curvature=teacher_curvature)
+    _require_stable(curvature, teacher_curvature, learning_rate)
     stepping = Stepping(learning_rate, clock, kernel)
     summed = propagate(np.array([curvature]), np.array([teacher_curvature]), stepping, np.array([clock.total_steps]))
     budget = max(0.0, -float(summed.decay_impulse[0, 0]) / learning_rate)
@@ -103,7 +104,8 @@ def momentum_that_leaves(
         (modes,); NaN where no momentum does, for instance because even fine-tuning alone leaves more of a slow mode.
 
     Raises:
-        UserError: if the share does not lie between 0 and 1, or another number is out of its range.
+        UserError: if the share does not lie between 0 and 1, the learning rate is above 2 / (sigma + l) in a mode, or another
+            number is out of its range.
     """
 
     def left(rate: float, curvature: float, teacher_curvature: float) -> float:
@@ -260,6 +262,13 @@ def smallest_exponent(
     return _tolerated(left, tolerated, EXPONENTS, "exponent")
 
 
+def _require_stable(curvature: ArrayLike, teacher_curvature: ArrayLike, learning_rate: float) -> None:
+    """Refuse a step size at which a student beside a teacher at rest diverges."""
+    largest = float(np.min(wma.max_learning_rate(curvature, teacher_curvature)))
+    if number("learning_rate", learning_rate, POSITIVE) > largest:
+        raise UserError(f"learning_rate {learning_rate:g} is above {largest:g}, the largest at which descent is stable: lower it")
+
+
 def _stable_strength(problem: Problem, kernel: Kernel, metric: Metric | str, learning_rate: float) -> float:
     """The largest strength, up to a bound, at which the step size is stable for a teacher at rest."""
     weight = Distillation(1.0, kernel, metric).measured_by.matrix(problem)
@@ -290,10 +299,11 @@ def _mode_by_mode(
     bounds: tuple[float, float],
 ) -> Array:
     """The setting, in every mode, at which the error left is a share of what the static teacher leaves; NaN where there is none."""
+    _require_stable(curvature, teacher_curvature, learning_rate)
     target = number("share", share, PROPER_SHARE) * ema.student(curvature, teacher_curvature, learning_rate, 1.0, steps)
 
     def match(*mode: float) -> float:
-        return _crossing(lambda setting: left(setting, *mode[:2]), mode[2], bounds)
+        return _crossing(lambda setting: left(setting, *mode[:2]), mode[2], bounds) if mode[2] else np.nan
 
     found: Array = np.vectorize(match, otypes=[float])(curvature, teacher_curvature, target)
     return found
@@ -309,6 +319,6 @@ def _crossing(left: Callable[[float], float], target: float, bounds: tuple[float
         return left(float(np.exp(log_setting))) - target
 
     low, high = np.log(bounds)
-    if excess(low) * excess(high) > 0:
+    if np.sign(excess(low)) == np.sign(excess(high)):  # no product, which may underflow
         return np.nan
     return float(np.exp(brentq(excess, low, high, xtol=1e-10)))
