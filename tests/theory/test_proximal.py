@@ -81,6 +81,19 @@ class TestPath:
         assert_agrees(path.student(times) / size, students / size, LIMIT, nulls={"still": 0 * students})
         assert_agrees(path.teacher(times) / size, teachers / size, LIMIT, nulls={"still": 0 * students})
 
+    @pytest.mark.parametrize("kernel", KERNELS[2:], ids=repr)
+    def test_the_gap_is_what_has_not_been_learned(self, kernel):
+        """-(1 - omega) sigma / l times the student's error, in every mode; in the data's metric sigma / l is rho / lambda."""
+        problem, times = random_problem(3, "decades", embedding_penalty=2.5), np.arange(1, 31)
+        kept = 1 - kernel.rates(Clock(30), times)[:, None, None]
+        for metric, quotient in (("data", 2.5 / 0.8), ("parameter", 2.5 * problem.eigenvalues / 0.8)):
+            path = proximal(problem, Distillation(0.8, kernel, metric), steps=30)
+            gap, error = (
+                (each @ problem.eigenvectors) for each in (path.gap(times), path.student(times) - theory.optimum(problem))
+            )
+            law = -kept * error * quotient
+            assert_agrees(gap, law, LIMIT, nulls={"no rho": law / 2.5, "no omega": law / np.where(kept > 0, kept, 1)})
+
     @given(seeds)
     def test_is_descent_where_one_step_size_suits_all_modes(self, seed):
         problem, strategy, times = random_problem(seed, "repeated"), Distillation(0.9, Beta(0.5, 0.5)), np.arange(31)
