@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.theory.power import assert_agrees
 from tests.tolerances import FLOAT64, POWER
 from tracer.averaging import Static
 from tracer.errors import UserError
@@ -336,13 +337,28 @@ def test_zero_shot_stays(towers):
     np.testing.assert_array_equal(limit(towers, ZeroShot()), towers.initial_weights)
 
 
-@given(st.just(0.0) | st.floats(1e-6, 5), st.floats(-12, 1).map(lambda x: 10.0**x), st.floats(0.1, 10), st.floats(0, 100))
+def integral(c, s0, rho, t):
+    with mpmath.workdps(60):
+        c, s0, rho, t = map(mpmath.mpf, (c, s0, rho, t))
+        grown = 2 * rho * s0 * t if c == 0 else rho * s0 * mpmath.expm1(2 * c * t) / c
+        return float(mpmath.log1p(grown) / (2 * rho))
+
+
+@given(st.just(0.0) | st.floats(1e-6, 5), st.floats(-290, 1).map(lambda x: 10.0**x), st.floats(0.1, 10), st.floats(1e-9, 100))
 def test_integral_of_the_logistic(c, s0, rho, t):
-    with mpmath.workdps(40):
-        slow = 2 * rho * s0 * t if c == 0 else rho * s0 * mpmath.expm1(2 * mpmath.mpf(c) * t) / c
-        exact = mpmath.log1p(slow) / (2 * rho)
-    assert abs(logistic_integral(c, s0, rho, t) - exact) < FLOAT64 * (1 + 2 * c * t) / rho
-    assert abs(logistic_integral(c, 0.0, rho, t)) < FLOAT64 * (1 + 2 * c * t) / rho
+    """Relative to itself: it is as small as its start."""
+    assert logistic_integral(c, s0, rho, t) == pytest.approx(integral(c, s0, rho, t), rel=FLOAT64)
+    assert logistic_integral(c, 0.0, rho, t) == 0
+
+
+@pytest.mark.parametrize("t", [1e-9, 1.0, 14.99, 15.01, 350.0, 372.0, 372.5, 1e4])
+def test_integral_of_the_logistic_at_its_edges(t):
+    """Where e^(-2ct) underflows, and for starts that vanish beside 1; nulls are other starts."""
+    starts = np.array([1e-300, 1e-150, 1e-15, 1.0])
+    expected = np.array([integral(1.0, start, 1.0, t) for start in starts])
+    nulls = {"started a little more": logistic_integral(1.0, 1.001 * starts, 1.0, t)} if t < 100 else {}
+    assert_agrees(logistic_integral(1.0, starts, 1.0, t), expected, FLOAT64, nulls=nulls, relative=True)
+    assert logistic_integral(1.0, 0.0, 1.0, t) == 0
 
 
 def test_integral_is_none_of_the_starts():

@@ -25,6 +25,8 @@ SIZE_ROUND_OFF = 1e-28
 """Share of the largest size up to which one is round-off: the square of that of the maps."""
 TIE_TOLERANCE = 1e-10
 """Two singular values are tied if they differ by at most this share of the largest."""
+LATE = 30.0
+"""2ct from which an integral is computed by its logarithm: its exponential, 1e13 by then, would overflow later."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,25 +269,28 @@ def logistic(singular_value: Array, start: Array, embedding_penalty: float, time
     Raises:
         UserError: if the penalty is not positive, or another number is negative or not finite.
     """
-    _, divisor = _age_and_divisor(singular_value, start, embedding_penalty, time)
-    return ratio(start, divisor)
+    age, pushed = _age_and_push(singular_value, start, embedding_penalty, time)
+    return ratio(start, np.exp(-age) + pushed * special.exprel(-age))
 
 
 def logistic_integral(singular_value: Array, start: Array, embedding_penalty: float, time: Array) -> Array:
-    """Integral of `logistic` from 0 to t, log(1 + rho s_0 (e^(2ct) - 1) / c) / (2 rho); arguments and errors as there."""
-    age, divisor = _age_and_divisor(singular_value, start, embedding_penalty, time)
-    started = divisor > 0
-    grown = np.where(started, age + np.log(np.where(started, divisor, 1.0)), 0.0)
-    return grown[()] / (2.0 * embedding_penalty)
+    """Integral of `logistic` from 0 to t, log(1 + rho s_0 (e^(2ct) - 1) / c) / (2 rho); arguments and errors as there.
+
+    It keeps its digits however small it is.
+    """
+    age, pushed = _age_and_push(singular_value, start, embedding_penalty, time)
+    early = np.log1p(pushed * special.exprel(np.minimum(age, LATE)))
+    with np.errstate(divide="ignore"):  # a mode that is not started has the logarithm of 0, and grows by 0
+        late = np.logaddexp(0.0, age + np.log(pushed * special.exprel(-age)))
+    grown: Array = np.where(age < LATE, early, late)[()]
+    return grown / (2.0 * embedding_penalty)
 
 
-def _age_and_divisor(singular_value: Array, start: Array, embedding_penalty: float, time: Array) -> tuple[Array, Array]:
-    """2ct, and what s_0 is divided by at time t."""
+def _age_and_push(singular_value: Array, start: Array, embedding_penalty: float, time: Array) -> tuple[Array, Array]:
+    """2ct, and 2 rho s_0 t."""
     number("embedding_penalty", embedding_penalty, POSITIVE)
     start, time = numbers("start", start, NOT_NEGATIVE), numbers("time", time, NOT_NEGATIVE)
-    age = 2.0 * numbers("singular_value", singular_value, NOT_NEGATIVE) * time
-    divisor = np.exp(-age) + 2.0 * embedding_penalty * start * time * special.exprel(-age)
-    return np.broadcast_to(age, divisor.shape), divisor
+    return 2.0 * numbers("singular_value", singular_value, NOT_NEGATIVE) * time, 2.0 * embedding_penalty * start * time
 
 
 def truncated(target: Array, rank: int) -> Array:
