@@ -115,6 +115,17 @@ class TestMinimisers:
         expected = nearest_minimiser(problem, strength, metric)
         assert error_of(limit(problem, Distillation(strength, Static(), Inputs(metric))), expected) <= LIMIT
 
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("strength", [1e12, 1e15, 1e30, 1e200])
+    def test_inputs_that_hold_without_bound_leave_free_what_they_do_not_see(self, kind, strength):
+        """What a metric of two directions does not see goes to the least loss that the rest allows, however strong the hold."""
+        problem, metric = random_problem(3, kind), random_moment(2, 5, rank=2)
+        free = np.linalg.svd(metric)[2][2:].T
+        slope, curvature = problem.gradient(problem.initial_weights) @ free, free.T @ problem.curvature_matrix @ free
+        expected = problem.initial_weights - slope @ np.linalg.pinv(curvature, rcond=1e-9) @ free.T
+        found = limit(problem, Distillation(strength, Static(), Inputs(metric)))
+        assert_agrees(found, expected, LIMIT, nulls={"frozen": problem.initial_weights, "not held": optimum(problem)})
+
     @given(problems(), STRENGTHS, seeds)
     def test_inputs_that_see_everything(self, problem, strength, seed):
         metric = random_moment(seed, len(problem.eigenvalues))

@@ -37,8 +37,7 @@ def held_optimum(problem: Problem, strength: float, metric: Metric) -> Array:
     spectrum = metric.spectrum(problem)
     if spectrum is not None:
         return _from_modes(problem, task_curvatures(problem) + strength * metric_without_round_off(problem, spectrum))
-    inverse = np.linalg.pinv(problem.curvature_matrix + strength * metric.matrix(problem), rcond=RANK_TOLERANCE, hermitian=True)
-    return problem.initial_weights - problem.gradient(problem.initial_weights) @ inverse
+    return problem.initial_weights + shared_modes(problem, strength, metric).displacement(0.0)
 
 
 class SharedModes(NamedTuple):
@@ -73,9 +72,10 @@ class SharedModes(NamedTuple):
 
 
 def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedModes:
-    """The modes of the pencil (K, K + L), in each of which data and teacher share the student as q and p. Source: this project.
+    """The modes of the pencil (K, L), in each of which data and teacher share the student as q and p. Source: this project.
 
-    Where D commutes with Sigma they are Sigma's eigenvectors, with q = sigma / (sigma + l).
+    Where D commutes with Sigma they are Sigma's eigenvectors, with q = sigma / (sigma + l). Elsewhere what counts as zero is judged
+    of K and of D, each beside its own size, so that no strength, however great, hides what D does not see.
     """
     spectrum = metric.spectrum(problem)
     if spectrum is not None:
@@ -83,12 +83,19 @@ def shared_modes(problem: Problem, strength: float, metric: Metric) -> SharedMod
         total, data_shares, teacher_shares = stiffness(task_curvatures(problem), teacher_curvatures)
         scale = ratio(np.ones_like(total), np.sqrt(total))
         return SharedModes(problem.initial_modes * scale, data_shares, teacher_shares, problem.eigenvectors * scale)
-    values, vectors = np.linalg.eigh(problem.curvature_matrix + strength * metric.matrix(problem))
-    white = vectors * ratio(np.ones_like(values), np.sqrt(without_round_off(values)))
-    data_shares, turned = np.linalg.eigh(white.T @ problem.curvature_matrix @ white)
-    data_shares = np.minimum(without_round_off(data_shares), 1.0)
-    gradient = problem.initial_modes @ (problem.eigenvectors.T @ white @ turned)
-    return SharedModes(np.where(data_shares > 0, gradient, 0.0), data_shares, 1 - data_shares, white @ turned)
+    curvature, pull = problem.curvature_matrix, strength * metric.matrix(problem)
+    stiffest, strongest = np.diag(curvature).max(), np.diag(pull).max()
+    curvature, pull = ratio(curvature, stiffest), ratio(pull, strongest)
+    values, vectors = np.linalg.eigh(curvature + pull)
+    white = vectors * ratio(1.0, np.sqrt(without_round_off(values)))
+    seen, turned = np.linalg.eigh(white.T @ curvature @ white)
+    basis = white @ turned
+    total, data_shares, teacher_shares = stiffness(
+        stiffest * without_round_off(seen), strongest * without_round_off(np.einsum("ij,ij->j", basis, pull @ basis))
+    )
+    basis = basis * ratio(1.0, np.sqrt(total))
+    gradient = problem.initial_modes @ (problem.eigenvectors.T @ basis)
+    return SharedModes(np.where(data_shares > 0, gradient, 0.0), data_shares, teacher_shares, basis)
 
 
 def task_curvatures(problem: Problem) -> Array:
