@@ -369,3 +369,20 @@ class TestFlow:
         np.testing.assert_allclose(slow * fast, 0.4 * CURVATURES, atol=CLOSED_FORM)
         assert np.all(fast <= slow)
         assert np.all(slow <= 0)
+
+
+@pytest.mark.parametrize(
+    ("form", "others"),
+    [
+        (ema.student, (0.1, 0.9, 5)),
+        (ema.gap, (0.1, 0.9, 5)),
+        (ema.growth, (0.1, 0.9)),
+        (ema.max_learning_rate, (0.9,)),
+        (ema.flow_student, (0.1, 5.0)),
+        (ema.flow_gap, (0.1, 5.0)),
+    ],
+)
+def test_numbers_without_a_sign_are_numbers(form, others):
+    """Of eight bits the minus of 1 is 255."""
+    unsigned, signed = (form(kind(1), kind(2), *others) for kind in (np.uint8, np.float64))
+    assert_agrees(unsigned, signed, CLOSED_FORM, nulls={"another mode": form(1.0, 1.0, *others)})

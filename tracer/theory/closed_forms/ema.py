@@ -259,7 +259,7 @@ def growth(
     )
     step, update = np.zeros((2, *np.broadcast(total, numbers("learning_rate", rate, POSITIVE), momentum).shape, 3, 3))
     step[..., 2, 0] = total
-    step[..., 2, 1] = -np.asarray(teacher_curvature)
+    step[..., 2, 1] = -np.asarray(teacher_curvature, dtype=float)  # whose minus wraps if it is unsigned
     step[..., 2, 2] = number("heavy_ball", heavy_ball, BELOW_ONE)
     step[..., 0, :] = -rate[..., None] * step[..., 2, :]
     step[..., 0, 0] += 1
@@ -322,4 +322,4 @@ def flow_gap(curvature: ArrayLike, teacher_curvature: ArrayLike, teacher_rate: A
     Source: this project. Arguments as for `flow_student`.
     """
     pair = rates(curvature, teacher_curvature, teacher_rate)
-    return -np.asarray(curvature) * pair.exponential_difference(numbers("time", time, NOT_NEGATIVE))
+    return -np.asarray(curvature, dtype=float) * pair.exponential_difference(numbers("time", time, NOT_NEGATIVE))
