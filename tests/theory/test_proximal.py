@@ -81,6 +81,15 @@ class TestPath:
         assert_agrees(path.student(times) / size, students / size, LIMIT, nulls={"still": 0 * students})
         assert_agrees(path.teacher(times) / size, teachers / size, LIMIT, nulls={"still": 0 * students})
 
+    def test_is_the_teacher_and_the_optimum_in_the_task_subspace_and_rests_off_it(self):
+        """W_t = W_{t-1} Q + p Wbar_{t-1} P + q W* P: W* itself holds W_0 Q, and would add a share of it at each step."""
+        problem, times = random_problem(3, "rank-deficient"), np.arange(20)
+        path = proximal(problem, Distillation(0.8, Beta(0.5, 0.5)), steps=20)
+        p, space, optimum = 0.8 / 1.8, problem.task_subspace, theory.optimum(problem)
+        before = path.student(times) @ space.orthogonal_projector + p * path.teacher(times) @ space.projector
+        expected, null = before + (1 - p) * optimum @ space.projector, before + (1 - p) * optimum
+        assert_agrees(path.student(times + 1), expected, LIMIT, nulls={"all of the optimum": null})
+
     @pytest.mark.parametrize("kernel", KERNELS[2:], ids=repr)
     def test_the_gap_is_what_has_not_been_learned(self, kernel):
         """-(1 - omega) sigma / l times the student's error, in every mode; in the data's metric sigma / l is rho / lambda."""

@@ -155,6 +155,7 @@ class Problem:
                 "the loss has no minimum with embedding_penalty and weight_decay both 0: give one of them a value above zero"
             )
         outside = np.linalg.norm(self.task_subspace.orthogonal(self.cross_covariance))
+        # round-off is a share of the texts' size, which moments do not tell: it is taken for 1
         bound = np.sqrt(RANK_TOLERANCE) * max(np.linalg.norm(self.cross_covariance), np.sqrt(self.eigenvalues[0]))
         if outside > 10 * bound:
             raise UserError(

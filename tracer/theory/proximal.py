@@ -38,10 +38,11 @@ def proximal(problem: Problem, strategy: Strategy, *, steps: int, update_every: 
         W_t = argmin_W L(W) + strength / 2 tr((W - Wbar_{t-1}) D (W - Wbar_{t-1})^T), the one nearest to W_{t-1},
         and then the teacher's update.
 
-    In the data's metric, with rho = 1 and mu = 0, it is W_t = W_{t-1} Q + p Wbar_{t-1} P + q W*, p = strength / (1 + strength) and
-    q = 1 - p. In general it is gradient descent preconditioned by (rho Sigma + mu I + strength D)^+, a recursion of scalars in the
-    modes that data and teacher share; exact for every kernel and update period and, unlike `gradient_descent`, of no other form
-    where the metric does not commute with the second moment.
+    In the data's metric, with rho = 1 and mu = 0, it is W_t = W_{t-1} Q + p Wbar_{t-1} P + q W* P, p = strength / (1 + strength)
+    and q = 1 - p, P and Q being the projectors on the task subspace and its complement. In general it is gradient descent
+    preconditioned by (rho Sigma + mu I + strength D)^+, a recursion of scalars in the modes that data and teacher share; exact for
+    every kernel and update period and, unlike `gradient_descent`, of no other form where the metric does not commute with the
+    second moment.
 
         >>> import numpy as np
         >>> from tracer import theory
