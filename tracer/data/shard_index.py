@@ -4,6 +4,7 @@ The file, SHARD.index, has two lines of JSON: the state of the shard that it is 
 the samples. A file of that name in another format is somebody else's, and is left alone.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -151,7 +152,8 @@ def _keep(cache: Path, state: dict[str, Any], found: Samples) -> None:
         temporary.write_bytes(json.dumps(head).encode() + b"\n" + second)
         os.replace(temporary, cache)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a mount for reading alone refuses even to remove what is not there
+            temporary.unlink(missing_ok=True)
 
 
 def _checksum(content: bytes) -> str:

@@ -1,8 +1,10 @@
+import errno
 import io
 import json
 import os
 import pickle
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +170,14 @@ class TestIndex:
         monkeypatch.setattr(os, "replace", refused)
         assert len(webdataset(pattern(folder), "txt")) == 5
         assert sorted(path.name for path in folder.iterdir()) == ["000.tar", "001.tar"]
+
+    def test_goes_without_on_a_mount_that_refuses_to_remove_too(self, folder, monkeypatch):
+        def refused(*args, **kwargs):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(Path, "write_bytes", refused)
+        monkeypatch.setattr(Path, "unlink", refused)
+        assert len(webdataset(pattern(folder), "txt")) == 5
 
 
 class TestFaults:
