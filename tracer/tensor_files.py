@@ -21,7 +21,7 @@ from tracer.errors import UserError
 from tracer.storage import require_file
 
 _UNSEALED = "0" * hashlib.sha256().digest_size * 2
-_SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_SEAL = re.compile(rb'sha256\\?": ?\\?"([0-9a-f]{64})')  # in files of earlier versions under a key beside "tracer"
 _CHUNK = 1 << 24  # bytes
 _LONGEST_HEADER = 100_000_000  # bytes, which safetensors itself allows
 
@@ -29,7 +29,8 @@ _LONGEST_HEADER = 100_000_000  # bytes, which safetensors itself allows
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata to `path` so that a reader finds either the old file or the whole new one.
 
-    A checksum goes into the metadata (see `require_sound`). Tensors that share memory, as tied weights do, are written each.
+    A checksum goes into the metadata (see `require_sound`). Tensors that share memory, as tied weights do, are written each. What
+    is equal gives equal files: `storage.content_name` tells by them whether weights are the same.
 
     Raises:
         UserError: if the file cannot be written, for a full disk say; nothing half-written stays behind.
@@ -37,7 +38,8 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(_apart(tensors), temporary, metadata={"tracer": json.dumps(metadata), "sha256": _UNSEALED})
+        sealed = json.dumps({"sha256": _UNSEALED, **metadata})  # under one key: safetensors writes several in any order
+        save_file(_apart(tensors), temporary, metadata={"tracer": sealed})
         _seal(temporary)
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files private
         os.replace(temporary, path)
@@ -121,6 +123,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
         raise UserError(f"the metadata of {path} are damaged: replace it") from error
     if not isinstance(metadata, dict):
         raise UserError(f"the metadata of {path} are damaged: replace it")
+    metadata.pop("sha256", None)
     return metadata
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from tests.models import RandomBatches, TinyDualEncoder
 from tracer import tensor_files
@@ -182,9 +183,9 @@ class TestDamage:
         Checkpoints(tmp_path, IDENTITY).save(advanced(started(), 1))
         (path,) = Checkpoints(tmp_path, IDENTITY).paths()
         whole = path.read_bytes()
-        checksum = whole.index(b'"sha256"')
+        checksum = whole.index(b"sha256")
         header = 8 + int.from_bytes(whole[:8], "little")
-        start, end = {"header": (0, header), "anywhere": (0, len(whole)), "checksum": (checksum, checksum + 75)}[part]
+        start, end = {"header": (0, header), "anywhere": (0, len(whole)), "checksum": (checksum, checksum + 76)}[part]
         rng = np.random.default_rng(60)
         for bit in rng.integers(8 * start, 8 * end, size=60):
             damaged = bytearray(whole)
@@ -279,6 +280,21 @@ class TestStorage:
         save_tensors(tmp_path / "deep" / "x.safetensors", tensors, {"list": [1, None], "text": "é"})
         assert_same_tensors(load_tensors(tmp_path / "deep" / "x.safetensors"), tensors)
         assert load_metadata(tmp_path / "deep" / "x.safetensors") == {"list": [1, None], "text": "é"}
+
+    def test_what_is_equal_gives_equal_files(self, tmp_path):
+        """Names of reports and temperatures have a digest of the file."""
+        path, seen = tmp_path / "x.safetensors", set()
+        for _ in range(10):
+            save_tensors(path, {"a": torch.ones(3), "b": torch.zeros(2)}, {"list": [1, None], "text": "é"})
+            seen.add(path.read_bytes())
+        assert len(seen) == 1
+
+    def test_files_of_earlier_versions_are_read(self, tmp_path):
+        path = tmp_path / "x.safetensors"
+        save_file({"a": torch.ones(3)}, path, metadata={"tracer": '{"step": 3}', "sha256": tensor_files._UNSEALED})
+        tensor_files._seal(path)
+        tensor_files.require_sound(path)
+        assert load_metadata(path) == {"step": 3}
 
     def test_tied_weights_are_written_each(self, tmp_path):
         weight = torch.randn(3, 4)
