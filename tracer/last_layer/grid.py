@@ -1,9 +1,11 @@
 """The settings that a prediction compares: every strategy at several strengths and learning rates."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tracer.config import loading
+from tracer.config.replay import ReplaySection
 from tracer.config.schema import RunConfig
 from tracer.errors import UserError
 from tracer.runs import sweep
@@ -35,27 +37,53 @@ def of_sweep(path: Path) -> tuple[RunConfig, list[RunConfig]]:
     """The run that features are gathered for, and the settings of a sweep's file; of repetitions the first alone.
 
     Raises:
-        UserError: as `sweep.load` does, or if settings differ in model, data or suites, of which features are gathered once.
+        UserError: as `sweep.load` does, or if settings differ in model, data, suites, or the images or texts that they replay, of
+            which features are gathered once.
     """
     plan, points = sweep.load(path)
     runs = [point.runs[0] for point in points]
+    for name in SHARED:
+        _require_one(path, name, [getattr(run, name) for run in runs])
     first = next((run for run in runs if run.replay), runs[0])
-    for run in runs:
-        for name in SHARED:
-            if getattr(run, name) != getattr(first, name):
-                raise UserError(f"{path}: a prediction gathers features once, and settings differ in {name}: make a sweep of each")
-    return first.model_copy(update={"output": plan.output}), runs
+    return first.model_copy(update={"output": plan.output, "replay": _replayed(path, runs)}), runs
+
+
+def _replayed(path: Path, runs: Sequence[RunConfig]) -> ReplaySection | None:
+    """The images and texts that some of the runs replay, and the others not or the same."""
+    sections = [run.replay for run in runs if run.replay]
+    if not sections:
+        return None
+    found = {}
+    for name in ("images", "texts"):
+        named = [value for section in sections if (value := getattr(section, name)) is not None]
+        _require_one(path, f"replay.{name}", named)
+        found[name] = named[0] if named else None
+    return sections[0].model_copy(update=found)
+
+
+def _require_one(path: Path, name: str, values: Sequence[Any]) -> None:
+    if any(value != values[0] for value in values):
+        raise UserError(f"{path}: a prediction gathers features once, and settings differ in {name}: make a sweep of each")
 
 
 def _with(run: RunConfig, name: str, changes: dict[str, Any], rate: float) -> RunConfig:
     written = run.model_dump(mode="json", exclude_unset=True, exclude={"average", "replay", "strategy"})
-    values = {**written, "strategy": {**_used(run, name), "name": name, **changes.get("strategy", {})}}
+    values = {**written, **_averages(run), "strategy": {**_used(run, name), "name": name, **changes.get("strategy", {})}}
     if "replay" in changes:
         replay = run.replay.model_dump(mode="json", exclude_unset=True) if run.replay else {}
         values["replay"] = {**replay, **changes["replay"]}
     learning_rate = float(f"{rate * run.optimization.learning_rate:.4g}")
     values["optimization"] = {**values.get("optimization", {}), "learning_rate": learning_rate}
     return loading.validate(values, f"{name} in the prediction")
+
+
+def _averages(run: RunConfig) -> dict[str, Any]:
+    """What is written of the section `average` as far as it needs no strategy that averages by itself."""
+    average = run.average
+    if average.kernel is None and not average.snapshots:
+        return {}
+    exclude = set() if average.kernel else {"as_result"}
+    return {"average": average.model_dump(mode="json", exclude_unset=True, exclude=exclude)}
 
 
 def _used(run: RunConfig, name: str) -> dict[str, Any]:

@@ -69,13 +69,15 @@ class Prediction(NamedTuple):
 def listed(run: RunConfig, most_pairs: int) -> Listed:
     """What a prediction reads; it judges on `validation`, where there is one, else on `evaluation`.
 
-    What is replayed is the run's own, or by default `ReplaySection`'s.
+    What is replayed is the run's own, or by default `ReplaySection`'s, whose images stand in too where the run replays texts alone.
 
     Raises:
         UserError: if data are missing, or as `validation.suites` does.
     """
-    if run.replay is None or run.replay.images is None:
-        run = run.model_copy(update={"replay": ReplaySection()})
+    replay = run.replay or ReplaySection()
+    if replay.images is None:  # what the model keeps is measured on a pool
+        replay = replay.model_copy(update={"images": ReplaySection().images})
+    run = run.model_copy(update={"replay": replay})
     return Listed.of(run, {JUDGED_ON: validation.suites(run, same_images=True)[0]}, most_pairs)
 
 

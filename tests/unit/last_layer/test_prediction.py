@@ -8,7 +8,9 @@ from tracer.cli import main
 from tracer.config import loading
 from tracer.errors import UserError
 from tracer.last_layer import grid, held
-from tracer.last_layer.prediction import recommended
+from tracer.last_layer.prediction import listed, recommended
+
+WORDS = "[{kind: words}, {kind: words, longest: 3}]"
 
 
 def row(accuracy, ood=None, kept=1.0):
@@ -40,6 +42,17 @@ class TestGrid:
         assert {(each.replay.images.kind, each.replay.terms.fd) for each in replayed} == {("noise", 250.0)}
         assert len({each.replay.strength for each in replayed}) == 3
 
+    def test_averages_that_are_followed_are_followed_still(self):
+        run = loading.validate({"average": {"snapshots": 4, "kernel": {"kind": "uniform"}, "as_result": True}}, "here")
+        assert {(each.average.snapshots, each.average.as_result) for each in grid.settings(run)} == {(4, True)}
+
+    @pytest.mark.parametrize("further", [{}, {"snapshots": 4}])
+    def test_settings_of_the_average_of_averaged_alone_are_left_out(self, further):
+        average = {"as_result": True, "update_every_steps": 2, **further}
+        run = loading.validate({"strategy": {"name": "averaged"}, "average": average}, "here")
+        assert {each.average.snapshots for each in grid.settings(run)} == {further.get("snapshots", 0)}
+        assert not any(each.average.as_result for each in grid.settings(run))
+
 
 class TestSweep:
     SWEEP = """
@@ -62,6 +75,31 @@ grid:
         (tmp_path / "s.yaml").write_text(self.SWEEP.format(folder=tmp_path, further="model.pretrained: ['0', '1']"))
         with pytest.raises(UserError, match="gathers features once, and settings differ in model"):
             grid.of_sweep(tmp_path / "s.yaml")
+
+    @pytest.mark.parametrize(("name", "values"), [("images", "[{kind: noise}, {kind: photographs}]"), ("texts", WORDS)])
+    def test_other_images_or_texts_to_replay_are_refused(self, tmp_path, name, values):
+        (tmp_path / "s.yaml").write_text(self.SWEEP.format(folder=tmp_path, further=f"replay.{name}: {values}"))
+        with pytest.raises(UserError, match=f"gathers features once, and settings differ in replay.{name}: make a sweep of each"):
+            grid.of_sweep(tmp_path / "s.yaml")
+
+    def test_images_alone_texts_alone_and_neither_are_compared(self, tmp_path):
+        parts = "[null, {images: null, texts: {kind: words, longest: 3}}, {images: {kind: noise}, texts: null}]"
+        (tmp_path / "s.yaml").write_text(self.SWEEP.format(folder=tmp_path, further=f"replay: {parts}"))
+        run, runs = grid.of_sweep(tmp_path / "s.yaml")
+        assert {each.replay is None for each in runs} == {True, False}
+        assert (run.replay.images.kind, run.replay.texts.longest) == ("noise", 3)
+
+
+def test_texts_to_replay_without_images_are_those_of_the_run(tmp_path):
+    """What is kept is measured on the default images then."""
+    (tmp_path / "texts.txt").write_text("the letter a\nthe letter b\n")
+    texts = {"kind": "file", "path": str(tmp_path / "texts.txt")}
+    replay = {"images": None, "texts": texts, "texts_per_step": 2, "strength": 3.0}
+    run = loading.validate({"output": str(tmp_path), "model": {"architecture": "glyphs"}, "replay": replay}, "the test")
+    read = listed(run, 20)
+    assert read.run.replay.texts == run.replay.texts
+    assert read.run.replay.images.kind == "photographs"
+    assert len(read.pool) > 0
 
 
 @pytest.fixture(scope="module")
