@@ -40,8 +40,8 @@ def judge_saved(
 
     A temperature that was kept for these files (see `temperatures`) is applied to them, and the report has it as `temperature`.
 
-    The report is written to evaluation.json in the run's folder or, where there are such files, to evaluation-NAME-NAME.json (for
-    NAME see `storage.content_name`).
+    The report is written to evaluation-NAME-NAME.json in the run's folder (for NAME see `storage.content_name`) or, without such
+    files, to evaluation-pretrained.json: evaluation.json there is the run's own.
 
     Args:
         run: names the model and the output folder.
@@ -55,7 +55,7 @@ def judge_saved(
     """
     stage(f"judging {weights or run.model.pretrained or 'random weights'} on {len(suite.sets())} sets")
     encoder = load_encoder(run, weights, head)
-    name = name_for("evaluation", weights, head)
+    name = name_for("evaluation", weights, head) if weights or head else "evaluation-pretrained"
     told: dict[str, Any] = {}
     if weights and (kept := temperatures.place(weights, head)).exists():
         told = {"temperature": temperatures.load(kept)}

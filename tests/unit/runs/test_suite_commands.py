@@ -141,3 +141,11 @@ def test_judged_weights_have_one_report_written_once(tmp_path, wild, monkeypatch
     assert main(["evaluate", *wild, "--weights", str(tmp_path / "student.safetensors")]) == 0
     (name,) = written
     assert "change" in json.loads((tmp_path / "out" / name).read_text())
+
+
+def test_the_pretrained_model_alone_leaves_the_runs_report(tmp_path, wild):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "evaluation.json").write_text("the run's")
+    assert main(["evaluate", *wild]) == 0
+    assert (tmp_path / "out" / "evaluation.json").read_text() == "the run's"
+    assert "id" in json.loads((tmp_path / "out" / "evaluation-pretrained.json").read_text())
