@@ -13,13 +13,14 @@ from tracer.data.datasets import Suite
 from tracer.data.image_files import ImageFiles
 from tracer.data.images import CorruptSample
 from tracer.evaluation.report import evaluate
-from tracer.models.dual_encoder import Encoder
+from tracer.models import clip
+from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.storage import write_text
 from tracer.tensor_files import digest
 
 
 def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) -> dict[str, Any]:
-    """The report of `evaluate`, from the file if it holds that of these weights on this suite; else judged and kept there.
+    """The report of `evaluate`, from the file if it holds that of this model on this suite; else judged and kept there.
 
     Args:
         encoder: the model.
@@ -27,7 +28,7 @@ def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) ->
         path: where the report is kept; a damaged file is written anew.
         workers: background processes that read images.
     """
-    content = [__version__, digest(encoder.model.state_dict()), state_of(suite)]
+    content = [__version__, state_of_model(encoder.model), state_of(suite)]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["content"] == content:
@@ -38,6 +39,11 @@ def kept_report(encoder: Encoder, suite: Suite, path: Path, workers: int = 0) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"content": content, "report": report}, indent=1) + "\n")
     return report
+
+
+def state_of_model(model: DualEncoder) -> str:
+    """All that the answers of a `Clip` depend on: its weights by their digest, its sizes, activation and preprocessing."""
+    return json.dumps([digest(model.state_dict()), clip.configuration(model)])
 
 
 def state_of(suite: Suite) -> str:

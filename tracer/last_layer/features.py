@@ -18,14 +18,14 @@ from tracer.data.image_files import ImageFiles
 from tracer.data.images import CorruptSample
 from tracer.data.text_banks import filled
 from tracer.errors import UserError
-from tracer.evaluation.report_cache import state_of_images
+from tracer.evaluation.report_cache import state_of_images, state_of_model
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.models.last_maps import LastMaps, pooled_features, require_last_maps
 from tracer.runs import sources, training_data
 from tracer.runs.build import corrupt_share, load_encoder
 from tracer.runs.training_data import TrainingData
-from tracer.tensor_files import digest, load_tensors, save_tensors
+from tracer.tensor_files import load_tensors, save_tensors
 from tracer.training.batches import Batches, in_order
 from tracer.training.corrupt_samples import require_few
 
@@ -182,7 +182,7 @@ class _Passing:
 
     def __init__(self, encoder: Encoder, folder: Path, workers: int, on_image: Callable[[int], None]):
         self._encoder, self._folder, self._workers, self._on_image = encoder, folder, workers, on_image
-        self._model = repr((__version__, digest(encoder.model.state_dict()), clip.preprocessing(encoder.model)))
+        self._model = repr((__version__, state_of_model(encoder.model)))
         self._done = 0
         self.texts = TextFeatures(encoder)
 

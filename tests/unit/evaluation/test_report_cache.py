@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +15,7 @@ from tracer.data.datasets import Suite
 from tracer.evaluation import report_cache
 from tracer.evaluation.report import evaluate
 from tracer.models import clip
+from tracer.models.clip import Blueprint
 from tracer.runs import build, judging
 from tracer.runs import fine_tune as running
 
@@ -52,13 +54,19 @@ def test_the_same_is_judged_once(encoder, suite, counted, tmp_path):
     assert reports[0] == reports[1] == reports[2] == evaluate(encoder, suite())
 
 
-@pytest.mark.parametrize("change", ["weights", "image", "words", "file"])
+@pytest.mark.parametrize("change", ["weights", "activation", "preprocessing", "image", "words", "file"])
 def test_what_is_not_the_same_is_judged_again(encoder, suite, counted, tmp_path, change):
     path, judged = tmp_path / "kept.json", suite()
     report_cache.kept_report(encoder, judged, path)
     if change == "weights":
         with torch.no_grad():
             next(encoder.model.parameters()).add_(1e-3)
+    elif change == "activation":
+        encoder.model.blueprint = Blueprint("glyphs", {**encoder.model.blueprint.configuration, "quick_gelu": True})
+    elif change == "preprocessing":
+        open_clip.set_model_preprocess_cfg(
+            encoder.model.clip, clip.preprocessing(encoder.model).model_dump() | {"mean": (0.5,) * 3}
+        )
     elif change == "image":
         Image.new("RGB", (32, 32)).save(tmp_path / "images" / "one" / "0.png")
     elif change == "words":

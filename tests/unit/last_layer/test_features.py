@@ -16,6 +16,8 @@ from tracer.errors import UserError
 from tracer.evaluation.report import evaluate
 from tracer.last_layer import features
 from tracer.last_layer.features import Listed
+from tracer.models.clip import Blueprint
+from tracer.models.last_maps import pooled_features
 from tracer.runs.build import load_encoder
 from tracer.runs.sources import suite_of
 from tracer.toy import world
@@ -56,6 +58,16 @@ def test_other_weights_have_other_features(folder, frozen):
     found = Listed.of(other, {}, most_pairs=50).gather()
     assert len(found.data.pairs) == 50
     assert not np.isin(found.data.pairs.images[0], frozen.data.pairs.images).all()
+
+
+def test_another_activation_has_other_features(folder, frozen, monkeypatch):
+    """No tensor speaks for it, so that the weights are the same."""
+    passed, model = [], load_encoder(frozen.run)
+    model.model.blueprint = Blueprint("glyphs", {**model.model.blueprint.configuration, "quick_gelu": True})
+    monkeypatch.setattr(features, "load_encoder", lambda run: model)
+    monkeypatch.setattr(features, "pooled_features", lambda *arguments: passed.append(1) or pooled_features(*arguments))
+    Listed.of(frozen.run, {"validation": suite_of(frozen.run)}, most_pairs=10**6).gather()
+    assert passed
 
 
 def test_pairs_are_drawn_by_the_seed(folder):
