@@ -12,7 +12,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")  # a file's conte
 
 
 class CorruptSample(UserError):
-    """A damaged image or caption: training passes over the pair (see `Batches`), anything else stops with this sentence.
+    """A damaged image or caption: what reads training data passes over the pair (see `Batches`), the rest stops with this sentence.
 
     Args:
         sample: where it is, a path say.

@@ -92,8 +92,7 @@ class Listed:
         listed = data.labelled.captioned() if data.labelled else data.pairs  # a head's captions are labels
         chosen = _drawn(len(listed), most_pairs, run.seed)
         labelled = data.labelled and _of_labelled(data.labelled, chosen)
-        pairs = CaptionedImages(_part(listed.images, chosen), [listed.captions[position] for position in chosen])
-        return cls(run, pairs, labelled, _part(data.pool, _drawn(len(data.pool), MOST_REPLAYED, run.seed)), suites)
+        return cls(run, _pairs(listed, chosen), labelled, _part(data.pool, _drawn(len(data.pool), MOST_REPLAYED, run.seed)), suites)
 
     @property
     def count(self) -> int:
@@ -107,7 +106,7 @@ class Listed:
     def gather(self, on_image: Callable[[int], None] = lambda count: None) -> Frozen:
         """The features of all, by one pass of the pretrained model, or from files in the run's folder.
 
-        Images are seen as evaluation sees them, without random crops. Corrupt training and replay images are left out.
+        Images are seen as evaluation sees them, without random crops. Corrupt pairs and replay images are left out.
 
         Args:
             on_image: told how many images are done.
@@ -135,7 +134,7 @@ class Listed:
 
     def _require_linear(self, model: Encoder) -> None:
         """Refuse a model that does not end in linear maps, as its first readable pair tells."""
-        batch = Batches(self.pairs, model, 2, 1, self.run.seed)[0]
+        batch = Batches(self.pairs, model, 2, 1, self.run.seed, corrupt_share(self.run.data))[0]
         parameter = next(model.model.parameters())
         require_last_maps(clip.require_clip(model.model), *batch.to(parameter.device, parameter.dtype)[:2])
 
@@ -254,17 +253,39 @@ class _Readable(Dataset[tuple[Tensor | None, Tensor, list[CorruptSample]]]):
         return self.preprocess(read) if read else None, torch.tensor(positions, dtype=torch.int64), corrupt
 
 
-class _Part(Sequence[np.ndarray]):
-    """Some images of a sequence that reads or draws each when it is asked for."""
+class _Part(Sequence[Any]):
+    """Some items of a sequence that reads or draws each when it is asked for."""
 
-    def __init__(self, images: Images, positions: np.ndarray):
-        self._images, self._positions = images, positions
+    def __init__(self, items: Sequence[Any] | np.ndarray, positions: np.ndarray):
+        self._items, self._positions = items, positions
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._images[int(self._positions[index])]
+        return self._items[int(self._positions[index])]
+
+
+class _Whole(Sequence[np.ndarray]):
+    """The images of pairs that are read when they are asked for, corrupt where a pair's captions are."""
+
+    def __init__(self, images: Images, captions: Sequence[Sequence[str]]):
+        self._images, self._captions = images, captions
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        self._captions[index]
+        return self._images[index]
+
+
+def _pairs(listed: CaptionedImages, positions: np.ndarray) -> CaptionedImages:
+    images = _part(listed.images, positions)
+    if isinstance(listed.captions, list):
+        return CaptionedImages(images, [listed.captions[position] for position in positions])
+    captions = _Part(listed.captions, positions)
+    return CaptionedImages(_Whole(images, captions), captions)
 
 
 def _part(images: Images, positions: np.ndarray) -> Images:

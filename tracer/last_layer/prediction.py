@@ -27,6 +27,7 @@ from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.number_checks import Array
 from tracer.runs import validation
+from tracer.runs.build import corrupt_share
 from tracer.runs.judging import write_json
 from tracer.storage import write_text
 from tracer.training.batches import Batches
@@ -83,7 +84,8 @@ def listed(run: RunConfig, most_pairs: int) -> Listed:
 
 def measured_paces(listed: Listed, frozen: Frozen) -> Paces:
     """The paces of a run (see `paces`), on batches of its pairs."""
-    batches = Batches(listed.pairs, frozen.model, min(LARGEST_BATCH, len(listed.pairs)), BATCHES, listed.run.seed)
+    run, size = listed.run, min(LARGEST_BATCH, len(frozen.data.pairs))  # of those that can be read
+    batches = Batches(listed.pairs, frozen.model, size, BATCHES, run.seed, corrupt_share(run.data))
     model, device = clip.require_clip(frozen.model.model), next(frozen.model.model.parameters()).device
     return paces(model, [batches[number].to(device, torch.float32) for number in range(BATCHES)])
 

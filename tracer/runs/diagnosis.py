@@ -15,6 +15,7 @@ from tracer.config.replay import ImagePool
 from tracer.config.schema import RunConfig
 from tracer.data import label_tables
 from tracer.data.datasets import CaptionedImages, Images, LabelledImages, Suite
+from tracer.data.images import CorruptSample
 from tracer.errors import UserError
 from tracer.evaluation import diagnosis
 from tracer.evaluation.forgetting import Shown, compared
@@ -23,9 +24,10 @@ from tracer.evaluation.task_subspace import Share, shares, together
 from tracer.evaluation.zero_shot import classifier
 from tracer.models.dual_encoder import Encoder
 from tracer.runs import sources
-from tracer.runs.build import load_encoder
+from tracer.runs.build import corrupt_share, load_encoder
 from tracer.runs.judging import write_json
 from tracer.tensor_files import digest
+from tracer.training.corrupt_samples import require_few
 
 FEWEST = 10  # images of a set
 SPANNED, LOOKED_INTO = 2048, 512  # at most so many images make up a subspace, and are compared block by block
@@ -40,10 +42,12 @@ class Material:
     Attributes:
         task: the task's images, and what they are called; None where they are not known.
         sets: what the models answer.
+        corrupt_share: the share of the task's images that may be corrupt and are left out, where they are the training data's.
     """
 
     task: tuple[str, Images] | None
     sets: Mapping[str, Shown]
+    corrupt_share: float = 0.0
 
     @property
     def others(self) -> dict[str, Images]:
@@ -62,7 +66,7 @@ class Material:
         else:
             raise UserError("evaluation is null, so there are no images to compare answers on: name a suite, or give --images")
         by_id = ("the set id", suite.in_distribution.images) if suite else None
-        made = cls(("data", data.images) if data else by_id, sets)
+        made = cls(("data", data.images), sets, corrupt_share(run.data)) if data else cls(by_id, sets)
         for name, each in [*([made.task] if made.task else []), *((name, shown.images) for name, shown in sets.items())]:
             if len(each) < FEWEST:
                 raise UserError(f"{name} holds {len(each)} images, fewer than the {FEWEST} that say anything: add some")
@@ -163,7 +167,7 @@ def _shares(models: tuple[Encoder, Encoder], shown: Material, run: RunConfig, st
     """What of each map's change lies in the task subspace; nothing where the task is not known."""
     if shown.task is None:
         return []
-    task = _some([shown.task[1]], SPANNED, run.seed)
+    task = _some([shown.task[1]], SPANNED, run.seed, shown.corrupt_share)
     others = _some([*shown.others.values()], SPANNED, run.seed) if shown.others else None
     stage(f"the task subspace of each linear map, by {len(task)} images of {shown.task[0]}")
     return shares(models[0], models[1].model, task, others, run.workers)
@@ -175,12 +179,12 @@ def _similarity(
     """How alike each block of the image tower is to the pretrained one."""
     layers = diagnosis.layers(models[0].model, [row["name"] for row in blocks])
 
-    def look(name: str, images: Images) -> dict[str, dict[str, float]]:
-        some = _some([images], LOOKED_INTO, seed)
+    def look(name: str, images: Images, bearable: float = 0.0) -> dict[str, dict[str, float]]:
+        some = _some([images], LOOKED_INTO, seed, bearable)
         stage(f"representations of {len(some)} images of {name}")
         return diagnosis.similarity(models, some, layers)
 
-    on_task = look(*shown.task) if shown.task else {}
+    on_task = look(*shown.task, shown.corrupt_share) if shown.task else {}
     on_sets = {name: look(name, each.images) for name, each in shown.sets.items()}
     found: dict[str, Report] = {}
     for block in layers:
@@ -191,8 +195,23 @@ def _similarity(
     return found
 
 
-def _some(parts: Sequence[Images], most: int, seed: int) -> Images:
-    """At most so many images, drawn at random from all parts alike, read when they are asked for."""
+def _some(parts: Sequence[Images], most: int, seed: int, bearable: float = 0.0) -> Images:
+    """At most so many images, drawn at random from all parts alike, read when they are asked for.
+
+    Where a share of all is bearable, corrupt ones are left out.
+    """
     together: Any = ConcatDataset(cast(Any, parts))
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(together))[:most])
-    return cast(Images, Subset(together, drawn.tolist()))
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(together))[:most]).tolist()
+    return cast(Images, Subset(together, _readable(together, drawn, bearable) if bearable else drawn))
+
+
+def _readable(images: Any, positions: Sequence[int], bearable: float) -> list[int]:
+    kept, corrupt = [], []
+    for position in positions:
+        try:
+            images[position]
+            kept.append(position)
+        except CorruptSample as error:
+            corrupt.append(error)
+            require_few(corrupt, bearable, len(images))
+    return kept

@@ -1,5 +1,6 @@
 """What a run learns from, as its strategy takes it, and what can be said of it before a model is loaded."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from tracer.config.defaults import is_embedded
 from tracer.config.schema import RunConfig
 from tracer.data import text_banks
 from tracer.data.datasets import CaptionedImages, LabelledImages, Suite
+from tracer.data.images import CorruptSample
 from tracer.errors import UserError, nearest
 from tracer.evaluation.zero_shot import classifier
 from tracer.models.dual_encoder import Encoder
@@ -43,10 +45,14 @@ class TrainingData:
 
     @property
     def captions(self) -> list[str]:
-        """The different captions, of all classes where there are labels."""
+        """The different captions, of all classes where there are labels; those of corrupt pairs are passed over, as in training."""
         if self.labelled:
             return text_banks.filled(self.labelled.templates, self.labelled.class_names)
-        return [*dict.fromkeys(text for captions in self.pairs.captions for text in captions)]
+        different: dict[str, None] = {}
+        for position in range(len(self.pairs)):
+            with contextlib.suppress(CorruptSample):
+                different |= dict.fromkeys(self.pairs.captions[position])
+        return [*different]
 
     def zero_shot_head(self, encoder: Encoder) -> Head:
         """The zero-shot classifier of the classes and templates as a head."""

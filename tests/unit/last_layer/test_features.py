@@ -1,12 +1,15 @@
 """Features in the place of images: what they are of, and that a second look takes them from the disk."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.tolerances import FLOAT32, POWER
+from tests.unit.data.test_shards import write
 from tests.unit.last_layer.conftest import run_of
 from tracer.config import loading
 from tracer.config.replay import CaptionBank, NoisePool, ReplaySection
@@ -16,6 +19,7 @@ from tracer.errors import UserError
 from tracer.evaluation.report import evaluate
 from tracer.last_layer import features
 from tracer.last_layer.features import Listed
+from tracer.last_layer.prediction import measured_paces
 from tracer.models.clip import Blueprint
 from tracer.models.last_maps import pooled_features
 from tracer.runs.build import load_encoder
@@ -126,6 +130,41 @@ def test_corrupt_pairs_are_counted_over_all_batches_against_the_runs_own_share(f
     monkeypatch.setattr(features, "corrupt_share", lambda source: 0.05)
     found = damaged.gather()
     assert len(found.data.pairs) == 38
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Settings that read a shard of 12 pairs, of which the caption of the first one that is drawn is none."""
+    first = np.random.default_rng([0, 0, 0]).permutation(12)[0]
+    members, task = [], world.task("train")
+    for number in range(12):
+        file = io.BytesIO()
+        Image.fromarray(task.images[number]).save(file, "png")
+        caption = b"\xff" if number == first else f"the digit {task.class_names[number % 3]}".encode()
+        members += [(f"{number:02}.png", file.getvalue()), (f"{number:02}.txt", caption)]
+    write(tmp_path / "pairs.tar", members)
+    return {
+        "output": str(tmp_path / "run"),
+        "model": {"architecture": "glyphs"},
+        "data": {"kind": "webdataset", "path": str(tmp_path / "pairs.tar"), "max_corrupt_share": 0.1},
+        "replay": {"images": None, "texts": {"kind": "captions", "words": 0.0}, "texts_per_step": 2},
+        "optimization": {"total_steps": 2, "batch_size": 8},
+    }
+
+
+def test_a_pair_of_a_corrupt_caption_is_left_out(shard):
+    listed = Listed.of(loading.validate(shard, "the test"), {}, most_pairs=100)
+    found = listed.gather()
+    assert len(listed.pairs) == 12
+    assert len(found.data.pairs.images) == len(found.data.pairs.captions) == 11
+    assert set(found.bank) == {captions[0] for captions in found.data.pairs.captions}
+    assert min(measured_paces(listed, found)) > 0
+
+
+def test_a_corrupt_caption_counts_against_the_share(shard):
+    shard["data"]["max_corrupt_share"] = 0.05
+    with pytest.raises(UserError, match=r"1 of the 12 training pairs .* corrupt, more than data\.max_corrupt_share = 0\.05"):
+        Listed.of(loading.validate(shard, "the test"), {}, most_pairs=100).gather()
 
 
 def test_classes_have_their_captions_whatever_the_strategy_learns(folder):

@@ -128,6 +128,25 @@ def test_before_may_be_a_run(diagnosed, tmp_path):
     assert told["before"] == str(diagnosed["flyp"] / "student.safetensors")
 
 
+def test_corrupt_training_images_are_left_out(diagnosed, tmp_path, capsys):
+    task = world.task("train")
+    for number in range(24):
+        folder = tmp_path / "digits" / task.class_names[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(task.images[number]).save(folder / f"{number}.png")
+    (tmp_path / "digits" / task.class_names[0] / "4.png").write_bytes(b"")
+
+    def diagnose(share):
+        data = f"data={{kind: folder, path: {tmp_path}/digits, templates: ['the digit {{}}'], max_corrupt_share: {share}}}"
+        model = ["model.architecture=glyphs", "evaluation.split=test", f"output={tmp_path}", data]
+        return main(["diagnose", *model, "--weights", str(diagnosed["flyp"])])
+
+    assert diagnose(0.02) == 2
+    assert "1 of the 24 training pairs met so far is corrupt" in capsys.readouterr().err
+    assert diagnose(0.05) == 0
+    assert "by 23 images of data" in " ".join(capsys.readouterr().out.split())
+
+
 VISION = {
     "tiny-vit": {},
     "tiny-convnext": {
