@@ -182,13 +182,11 @@ def _loop(run: RunConfig) -> Loop:
 def corrupt_samples(run: RunConfig, data: TrainingData, step: int) -> CorruptSamples | None:
     """Where this process writes down the corrupt pairs and replay images that it meets from a step on."""
     pool = run.replay.images if run.replay else None
-    read = [(each, count) for each, count in ((run.data, len(data.pairs)), (pool, len(data.pool))) if isinstance(each, ReadData)]
-    if not read:
+    if not isinstance(run.data, ReadData) and not isinstance(pool, ReadData):
         return None
     name = "skipped.jsonl" if distributed.is_first() else f"skipped-{distributed.index()}.jsonl"
-    total = sum(count for _, count in read)
-    share = sum(source.max_corrupt_share * count for source, count in read) / total
-    return CorruptSamples(run.output / name, share, total, step)
+    replay = corrupt_share(pool), len(data.pool)
+    return CorruptSamples(run.output / name, corrupt_share(run.data), len(data.pairs), step, replay)
 
 
 def _require_space(run: RunConfig, student: DualEncoder, teacher: Teacher | None, followers: Mapping[str, Follower]) -> None:

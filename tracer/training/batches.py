@@ -31,6 +31,7 @@ class Batch(NamedTuple):
             together with `images`, so that batch norm in train mode would take its statistics over both.
         replay_tokens: (b, context), further texts likewise.
         skipped: the corrupt pairs that others stand in for, if there were any; `load` takes them off.
+        skipped_replay: the corrupt replay images likewise.
     """
 
     images: Tensor
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     replay: Tensor | None = None
     replay_tokens: Tensor | None = None
     skipped: tuple[CorruptSample, ...] | None = None
+    skipped_replay: tuple[CorruptSample, ...] | None = None
 
     def to(self, device: torch.device, precision: torch.dtype) -> "Batch":
         """The batch on a device, what is floating-point in the given precision."""
@@ -119,13 +121,15 @@ class Batches(Dataset[Batch]):
         seeds = rng.integers(2**63, size=self.batch_size)
         rows = range(self.batch_size)[self.rows]
         skipped: dict[str, CorruptSample] = {}
+        skipped_replay: dict[str, CorruptSample] = {}
         pairs = [self._first_readable(self._candidates(epoch, position, row), skipped) for row in rows]
         captions = [options[picks[row] % len(options)] for row, (_, options) in zip(rows, pairs, strict=True)]
         images = self._augmented([image for image, _ in pairs], seeds[self.rows])
-        replay, texts = self._replayed(step, skipped)
+        replay, texts = self._replayed(step, skipped_replay)
         tokens = self.tokenize([*captions, *texts])  # together, so that all are as long
         replay_tokens = tokens[len(captions) :] if texts else None
-        return Batch(images, tokens[: len(captions)], replay, replay_tokens, tuple(skipped.values()) or None)
+        passed_over = (tuple(each.values()) or None for each in (skipped, skipped_replay))
+        return Batch(images, tokens[: len(captions)], replay, replay_tokens, *passed_over)
 
     def share(self) -> Self:
         """The same batches, of which only the rows that fall to this process are prepared.
@@ -224,16 +228,17 @@ def load(
         first_step: the first to prepare, from 0.
         total_steps: the end.
         workers: processes.
-        corrupt_samples: where corrupt pairs are written down, when the batch that they were drawn for is handed out.
+        corrupt_samples: where corrupt pairs and replay images are written down, when their batch is handed out.
 
     Raises:
-        UserError: as preparing a batch does, or if too many pairs are corrupt.
+        UserError: as preparing a batch does, or if too many pairs or replay images are corrupt.
     """
     steps = range(first_step, total_steps)
     for step, batch in zip(steps, in_order(batches, steps, workers), strict=True):
-        if corrupt_samples is not None and batch.skipped:
-            corrupt_samples.add(batch.skipped, step + 1)
-        yield batch._replace(skipped=None)
+        if corrupt_samples is not None:
+            corrupt_samples.add(batch.skipped or (), step + 1)
+            corrupt_samples.add(batch.skipped_replay or (), step + 1, replayed=True)
+        yield batch._replace(skipped=None, skipped_replay=None)
 
 
 def in_order(items: Dataset[Item], positions: Sequence[int], workers: int = 0) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""The corrupt pairs that training passes over: counted, written down, and no more than a run allows."""
+"""The corrupt pairs and replay images that training passes over: counted, written down, and no more than a run allows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,19 +28,24 @@ def require_few(
 
 
 class CorruptSamples:
-    """The corrupt pairs that a run has met, each once and in order, written to a JSONL file as they come.
+    """The corrupt pairs and replay images that a run has met, each once and in order, written to a JSONL file as they come.
 
     Args:
-        path: the file; it is made for the first corrupt pair.
-        share: how many the run bears, as a share of all pairs.
+        path: the file; it is made for the first of them.
+        share: how many corrupt pairs the run bears, as a share of all pairs.
         total: pairs in the training set.
         resumed_at: the step that the run goes on from; what was met after it is forgotten, to be met again.
+        replay: the same share of replay images, and how many of these there are.
     """
 
-    def __init__(self, path: Path, share: float, total: int, resumed_at: int = 0):
-        self.path, self.share, self.total = path, share, total
+    def __init__(
+        self, path: Path, share: float, total: int, resumed_at: int = 0, replay: tuple[float, int] = (MAX_CORRUPT_SHARE, 0)
+    ):
+        self._bounds = {False: (share, total, "training pairs", "data"), True: (*replay, "replay images", "replay.images")}
         self._file = JsonLines(path, resumed_at)
-        self._met = {line["sample"]: CorruptSample(line["sample"], line["reason"]) for line in read(path)}
+        self._met = {
+            (line.get("replayed", False), line["sample"]): CorruptSample(line["sample"], line["reason"]) for line in read(path)
+        }
 
     def __len__(self) -> int:
         return len(self._met)
@@ -50,14 +55,14 @@ class CorruptSamples:
         """All of them, in the order met."""
         return list(self._met.values())
 
-    def add(self, corrupt: Sequence[CorruptSample], step: int) -> None:
-        """Write down what `step` (counted from 1) met.
+    def add(self, corrupt: Sequence[CorruptSample], step: int, replayed: bool = False) -> None:
+        """Write down what `step` (counted from 1) met, of the pairs or of what is replayed.
 
         Raises:
             UserError: if that makes too many.
         """
         for error in corrupt:
-            if error.sample not in self._met:
-                self._met[error.sample] = error
-                self._file.log({"sample": error.sample, "reason": error.reason}, step)
-        require_few(self.samples, self.share, self.total)
+            if (replayed, error.sample) not in self._met:
+                self._met[replayed, error.sample] = error
+                self._file.log({"sample": error.sample, "reason": error.reason, "replayed": replayed}, step)
+        require_few([error for (kind, _), error in self._met.items() if kind == replayed], *self._bounds[replayed])

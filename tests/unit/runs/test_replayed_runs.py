@@ -8,10 +8,12 @@ import torch
 from PIL import Image
 
 from tests.unit.runs.test_fine_tune import configured, folders, weights  # noqa: F401
+from tracer.data.datasets import CaptionedImages
+from tracer.data.images import CorruptSample
 from tracer.errors import UserError
 from tracer.models import clip
+from tracer.runs import build, run_identity, training_data
 from tracer.runs import fine_tune as running
-from tracer.runs import run_identity, training_data
 from tracer.toy import small_clip, world
 from tracer.training import run_changes
 
@@ -82,6 +84,21 @@ def test_corrupt_images_are_passed_over_and_written_down(configured, pool):  # n
     result = running.fine_tune(run)
     assert {each.sample for each in result.skipped} == {str(next(pool.rglob(f"{number}.png"))) for number in (1, 2)}
     assert logged(run)[-1]["data.skipped"] == 2
+    assert all(json.loads(line)["replayed"] for line in (run.output / "skipped.jsonl").read_text().splitlines())
+
+
+def test_a_large_pool_lets_no_more_pairs_pass(configured, pool):  # noqa: F811
+    replay = {"images": {"kind": "images", "path": str(pool), "max_corrupt_share": 0.5}}
+    run = configured("flyp", data={"kind": "webdataset", "path": "pairs.tar", "max_corrupt_share": 0.1}, replay=replay)
+    run.output.mkdir()
+    data = training_data.TrainingData(CaptionedImages([None] * 10, [("one",)] * 10), None, [None] * 1000)
+    counted = build.corrupt_samples(run, data, 0)
+    counted.add([CorruptSample("a.png", "it is empty")], 1)
+    counted.add([CorruptSample(f"{number}.png", "it is empty") for number in range(500)], 1, replayed=True)
+    with pytest.raises(
+        UserError, match=r"2 of the 10 training pairs met so far are corrupt, more than data.max_corrupt_share = 0.1"
+    ):
+        counted.add([CorruptSample("b.png", "it is empty")], 1)
 
 
 class TestIdentity:

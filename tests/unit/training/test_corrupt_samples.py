@@ -126,6 +126,17 @@ class TestCount:
         again = CorruptSamples(tmp_path / "skipped.jsonl", 1, 10, resumed_at=4)
         assert [error.sample for error in again.samples] == ["2.png"]
 
+    def test_a_large_pool_lets_no_more_pairs_pass(self, tmp_path):
+        corrupt_samples = CorruptSamples(tmp_path / "skipped.jsonl", 0.2, 10, replay=(0.01, 1000))
+        met = [CorruptSample(f"{i}.png", "it is empty") for i in range(11)]
+        corrupt_samples.add(met[:10], 1, replayed=True)
+        corrupt_samples.add(met[:2], 1)
+        assert len(corrupt_samples) == 12, "a file may be of both"
+        for replayed, told in ((False, r"3 of the 10 training pairs"), (True, r"11 of the 1000 replay images")):
+            again = CorruptSamples(tmp_path / "skipped.jsonl", 0.2, 10, 1, replay=(0.01, 1000))
+            with pytest.raises(UserError, match=told):
+                again.add(met[10:], 1, replayed)
+
     def test_nothing_is_written_for_sound_data(self, tmp_path):
         list(load(batches(), 0, STEPS, 0, CorruptSamples(tmp_path / "skipped.jsonl", 0, 10)))
         assert list(tmp_path.iterdir()) == []

@@ -109,11 +109,11 @@ def test_another_image_stands_in_for_a_corrupt_one(workers):
     met = set()
 
     class Noted:
-        def add(self, corrupt, step):
-            met.update(each.sample for each in corrupt)
+        def add(self, corrupt, step, replayed=False):
+            met.update((each.sample, replayed) for each in corrupt)
 
     list(load(batches(shown), 0, STEPS, workers, Noted()))
-    assert met == {"2.png", "5.png"}
+    assert met == {("2.png", True), ("5.png", True)}
 
 
 def test_one_image_does_not_search_beyond_the_share():
