@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch.func import functional_call
 
 from tracer.errors import UserError, nearest
 from tracer.models import depth
+from tracer.models.blueprint import Blueprint
 from tracer.models.dual_encoder import DualEncoder, Encoder, Features, last_linear_map
 from tracer.models.loading import configurations, failures, fitting, origins, remote_code
 from tracer.models.loading.preprocessing import Preprocessing
@@ -30,24 +31,6 @@ from tracer.tensor_files import save_tensors
 from tracer.toy import renderer, small_clip
 
 BatchNorm = Literal["frozen", "tracked"]
-
-
-@dataclass(frozen=True)
-class Blueprint:
-    """What a model is built from, beside its weights.
-
-    Attributes:
-        architecture: its name, as `create` takes it.
-        configuration: its sizes, what open_clip calls model_cfg.
-    """
-
-    architecture: str
-    configuration: dict[str, Any]
-
-    @property
-    def quick_gelu(self) -> bool:
-        """Whether it has OpenAI's activation, x sigmoid(1.702 x), for which no tensor of a file speaks."""
-        return bool(self.configuration.get("quick_gelu", False))
 
 
 class Clip(DualEncoder):
@@ -237,11 +220,15 @@ def save(model: DualEncoder, path: Path) -> None:
 def save_folder(model: DualEncoder, folder: Path) -> None:
     """Save a `Clip` as student.safetensors in a folder that open_clip loads, preprocessing included, as "local-dir:folder".
 
+    A tokenizer of the library transformers is saved too: open_clip looks for its files in the folder, wherever they came from.
+
     open_clip would take whatever file of weights comes first by name, a head or an interpolation say, unless there is one by the
     name that it prefers: that is a link to the student, or a copy where the file system has no links.
     """
     save(model, folder / origins.STUDENT)
     write_text(folder / configurations.NAME, json.dumps(configuration(model), indent=1, allow_nan=False) + "\n")
+    if tokenizer := require_clip(model).blueprint.tokenizer:
+        tokenizer.save_pretrained(folder)
     link(folder / origins.OPEN_CLIPS_CHOICE, folder / origins.STUDENT)
 
 
@@ -333,7 +320,8 @@ def _open_clip(
     model, augment, preprocess, tokenizer = _built(
         architecture, origin.tag, described.configuration, trust_remote_code, start, fine_tuned
     )
-    clip = Clip(model, Blueprint(architecture, described.configuration), batch_norm)
+    own = tokenizer if described.configuration["text_cfg"].get("hf_tokenizer_name") else None
+    clip = Clip(model, Blueprint(architecture, described.configuration, own), batch_norm)
     if start:
         _fill(clip, start)
     return Encoder(

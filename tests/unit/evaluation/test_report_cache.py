@@ -15,7 +15,7 @@ from tracer.data.datasets import Suite
 from tracer.evaluation import report_cache
 from tracer.evaluation.report import evaluate
 from tracer.models import clip
-from tracer.models.clip import Blueprint
+from tracer.models.blueprint import Blueprint
 from tracer.runs import build, judging
 from tracer.runs import fine_tune as running
 

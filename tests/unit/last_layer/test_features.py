@@ -20,7 +20,7 @@ from tracer.evaluation.report import evaluate
 from tracer.last_layer import features
 from tracer.last_layer.features import Listed
 from tracer.last_layer.prediction import measured_paces
-from tracer.models.clip import Blueprint
+from tracer.models.blueprint import Blueprint
 from tracer.models.last_maps import pooled_features
 from tracer.runs.build import load_encoder
 from tracer.runs.sources import suite_of

@@ -9,6 +9,7 @@ from torch import nn
 from tests.tolerances import FLOAT32, FLOAT64, POWER
 from tracer.errors import UserError
 from tracer.models import clip
+from tracer.models.blueprint import Blueprint
 from tracer.models.dual_encoder import DualEncoder
 from tracer.models.tokenizers import OpenClipTokenizer
 from tracer.tensor_files import load_tensors, save_tensors
@@ -126,7 +127,7 @@ class TestProjections:
             "text_cfg": {"context_length": 5, "vocab_size": 9, "width": 12, "heads": 2, "layers": 1},
         }
         kind = open_clip.CLIP if towers == "transformer" else open_clip.CustomTextCLIP
-        image, text = clip.Clip(kind(**size), clip.Blueprint(towers, size)).projections()
+        image, text = clip.Clip(kind(**size), Blueprint(towers, size)).projections()
         assert image.shape == (6, 16)
         assert text.shape == (6, 12)
         assert image.requires_grad
@@ -146,7 +147,7 @@ class TestShortCaptions:
         torch.manual_seed(0)
         vision = {"image_size": 8, "patch_size": 4, "layers": 1, "width": 16, "head_width": 8}
         size = {"embed_dim": 6, "vision_cfg": vision, "text_cfg": text}
-        return clip.Clip(kind(**size), clip.Blueprint("tiny", size)).double()
+        return clip.Clip(kind(**size), Blueprint("tiny", size)).double()
 
     def captions(self):
         tokens = torch.randint(1, 18, (5, self.LENGTH))

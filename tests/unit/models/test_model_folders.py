@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import huggingface_hub
 import open_clip
@@ -142,6 +143,9 @@ class Tokenizer:
         cls.asked.append((str(source), options))
         return cls()
 
+    def save_pretrained(self, folder):
+        (Path(folder) / "tokenizer.json").write_text("{}")
+
     def __call__(self, texts, **options):
         return types.SimpleNamespace(input_ids=torch.ones(len(texts), 77, dtype=torch.long))
 
@@ -153,20 +157,31 @@ def transformers(monkeypatch):
     return Tokenizer.asked
 
 
+@pytest.fixture
+def tokenized(saved):
+    """Writes a configuration whose tokenizer is the folder's own."""
+
+    def write(**text):
+        folder, _ = saved
+        size = TINY_ARCHITECTURES["tiny-vit"]
+        configuration = {**size, "text_cfg": {**size["text_cfg"], "hf_tokenizer_name": "mine", **text}}
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": configuration}))
+        return f"local-dir:{folder}"
+
+    return write
+
+
+def test_a_tokenizer_of_transformers_is_saved_with_its_model(tokenized, transformers, tmp_path):
+    """open_clip looks for its files in the folder, wherever the configuration says that they came from."""
+    name = tokenized()
+    clip.save_folder(interpolate(*(clip.create(name, name).model for _ in range(2)), 0.5), tmp_path / "mine")
+    assert (tmp_path / "mine" / "tokenizer.json").exists()
+    again = f"local-dir:{tmp_path / 'mine'}"
+    clip.create(again, again)
+    assert transformers[-1][0] == str(tmp_path / "mine")
+
+
 class TestCode:
-    @pytest.fixture
-    def tokenized(self, saved):
-        """Writes a configuration whose tokenizer is the folder's own."""
-
-        def write(**text):
-            folder, _ = saved
-            size = TINY_ARCHITECTURES["tiny-vit"]
-            configuration = {**size, "text_cfg": {**size["text_cfg"], "hf_tokenizer_name": "mine", **text}}
-            (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": configuration}))
-            return f"local-dir:{folder}"
-
-        return write
-
     def test_of_a_tokenizer_is_never_asked_for(self, tokenized, transformers):
         """transformers would ask at the terminal if it were not told."""
         name = tokenized()

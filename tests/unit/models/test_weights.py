@@ -13,6 +13,7 @@ from tests.models import TINY_ARCHITECTURES
 from tracer import storage, tensor_files
 from tracer.errors import UserError
 from tracer.models import clip
+from tracer.models.blueprint import Blueprint
 from tracer.models.loading import failures, weights
 from tracer.models.loading.preprocessing import Preprocessing
 
@@ -113,7 +114,7 @@ class TestNames:
         """As open_clip does: the text tower's names get its prefix, and a bias that is absent is 0."""
         state = open_clip.create_model("tiny-vit").state_dict()
         configuration = {**TINY_ARCHITECTURES["tiny-vit"], "init_logit_bias": -10.0}
-        custom = clip.Clip(open_clip.CustomTextCLIP(**configuration), clip.Blueprint("custom", configuration))
+        custom = clip.Clip(open_clip.CustomTextCLIP(**configuration), Blueprint("custom", configuration))
         torch.save(state, tmp_path / "w.pt")
         clip._fill(custom, weights.read(tmp_path / "w.pt"))
         filled = custom.clip.state_dict()
