@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 def _configuration(options: argparse.Namespace) -> "RunConfig":
     from tracer.config import loading
 
-    given = [options.config, *options.overrides] if options.config and "=" in options.config else options.overrides
-    path = paths.given(options.config, "the configuration") if options.config and "=" not in options.config else None
-    return loading.load(path, given)
+    first = options.config
+    # the folders of a sweep's runs are called like overrides, so that their files are none
+    if first and "=" in first and not os.path.isfile(os.path.expanduser(first)):
+        return loading.load(None, [first, *options.overrides])
+    return loading.load(paths.given(first, "the configuration") if first else None, options.overrides)
 
 
 def demo(options: argparse.Namespace) -> None:

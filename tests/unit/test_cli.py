@@ -116,6 +116,19 @@ def test_options_may_stand_between_overrides(capsys):
     assert "workers: 1" in printed
 
 
+def test_a_file_may_lie_in_the_folder_of_a_sweeps_run(capsys, tmp_path, monkeypatch):
+    """A folder that is called like an override is none: it is there where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed=5").mkdir()
+    (tmp_path / "seed=5" / "config.yaml").write_text("workers: 1")
+    assert main(["train", "seed=5/config.yaml", "--print-config", "seed=4"]) == 0
+    printed = capsys.readouterr().out
+    assert "seed: 4" in printed
+    assert "workers: 1" in printed
+    assert main(["train", "seed=5", "--print-config"]) == 0
+    assert "seed: 5" in capsys.readouterr().out
+
+
 def test_interruption_exits_with_130(capsys, monkeypatch):
     from tracer.runs import fine_tune as running
 
