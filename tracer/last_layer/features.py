@@ -23,10 +23,10 @@ from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.models.last_maps import LastMaps, pooled_features, require_last_maps
 from tracer.runs import sources, training_data
-from tracer.runs.build import corrupt_share, load_encoder
+from tracer.runs.build import a_few, corrupt_share, load_encoder
 from tracer.runs.training_data import TrainingData
 from tracer.tensor_files import load_tensors, save_tensors
-from tracer.training.batches import Batches, in_order
+from tracer.training.batches import in_order
 from tracer.training.corrupt_samples import require_few
 
 AT_ONCE = 256  # images or texts of a forward pass
@@ -118,7 +118,7 @@ class Listed:
         torch.manual_seed(run.seed)
         model = load_encoder(run)
         clip.freeze(model.model, run.model.freeze)
-        self._require_linear(model)
+        require_last_maps(clip.require_clip(model.model), *a_few(run, model, self.pairs))
         passing = _Passing(model, run.output / "features", run.workers, on_image)
         features, kept = passing.images(self.pairs.images, Bearable(corrupt_share(run.data)))
         pairs = CaptionedImages(features, [self.pairs.captions[position] for position in kept])
@@ -131,12 +131,6 @@ class Listed:
         passing.remember([text for captions in pairs.captions for text in captions] + bank + judged)
         encoder = Encoder(LastMaps(clip.require_clip(model.model)).cpu(), stacked, stacked, passing.texts)
         return Frozen(run, model, encoder, TrainingData(pairs, labelled, pool), bank, suites)
-
-    def _require_linear(self, model: Encoder) -> None:
-        """Refuse a model that does not end in linear maps, as its first readable pair tells."""
-        batch = Batches(self.pairs, model, 2, 1, self.run.seed, corrupt_share(self.run.data))[0]
-        parameter = next(model.model.parameters())
-        require_last_maps(clip.require_clip(model.model), *batch.to(parameter.device, parameter.dtype)[:2])
 
     def _bank(self, model: Encoder) -> list[str]:
         section = self.run.replay and self.run.replay.texts

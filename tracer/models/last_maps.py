@@ -45,13 +45,19 @@ def pooled_features(model: DualEncoder, inputs: Tensor, tower: Tower = "image") 
 
 
 @torch.no_grad()
-def require_last_maps(model: Clip, images: Tensor, tokens: Tensor) -> None:
+def require_last_maps(
+    model: Clip,
+    images: Tensor,
+    tokens: Tensor,
+    why: str = "which is all that is solved and predicted: choose a model whose towers do",
+) -> None:
     """Refuse a model of which a tower does not end in a linear map: then no map of features makes its embeddings.
 
     Args:
         model: it is put in eval mode.
         images: (n, ...), a few that the model takes.
         tokens: (n, context).
+        why: what the sentence ends with, what needs the maps and what to do.
 
     Raises:
         UserError: that names the tower.
@@ -64,10 +70,7 @@ def require_last_maps(model: Clip, images: Tensor, tokens: Tensor) -> None:
         except (RuntimeError, ValueError):  # no parameter of the model's own, or the identity does not fit its place
             mapped = torch.full_like(whole, torch.inf)
         if not torch.allclose(mapped, whole, rtol=ROUNDING, atol=ROUNDING * float(whole.abs().max())):
-            raise UserError(
-                f"the {tower} tower of {model.blueprint.architecture} does not end in a linear map, which is all that is solved and"
-                " predicted: choose a model whose towers do"
-            )
+            raise UserError(f"the {tower} tower of {model.blueprint.architecture} does not end in a linear map, {why}")
 
 
 def last_map_names(model: DualEncoder, tower: Tower = "image") -> list[str]:

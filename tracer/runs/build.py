@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from tracer import schedules
 from tracer.averaging import Clock
 from tracer.config.data import ReadData
 from tracer.config.fields import Section
 from tracer.config.schema import RunConfig
+from tracer.data.datasets import CaptionedImages
 from tracer.models import clip
 from tracer.models.classifier import Classifier, read_labels
 from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.head import Head
+from tracer.models.last_maps import require_last_maps
 from tracer.runs import disk_space, sources
 from tracer.runs.training_data import TrainingData
 from tracer.strategies import PRESETS
@@ -25,7 +28,7 @@ from tracer.training.batches import Batches
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.corrupt_samples import MAX_CORRUPT_SHARE, CorruptSamples
 from tracer.training.follower import Follower
-from tracer.training.objective import Objective
+from tracer.training.objective import PROJECTION_TERMS, Objective
 from tracer.training.optimizer import parameter_groups
 from tracer.training.replay import Replay
 from tracer.training.snapshots import Snapshots
@@ -131,6 +134,25 @@ def batches(run: RunConfig, learner: Learner, data: TrainingData) -> Batches:
     share, optimization = corrupt_share(run.data), run.optimization
     replay = _replay(run, learner.encoder, data)
     return Batches(data.pairs, encoder, optimization.batch_size, optimization.total_steps, run.seed, share, replay)
+
+
+def a_few(run: RunConfig, encoder: Encoder, pairs: CaptionedImages) -> tuple[Tensor, Tensor]:
+    """Two readable pairs of a run as its model takes them, images and tokens; raises as `Batches` does."""
+    parameter = next(encoder.model.parameters())
+    batch = Batches(pairs, encoder, 2, 1, run.seed, corrupt_share(run.data))[0].to(parameter.device, parameter.dtype)
+    return batch.images, batch.tokens
+
+
+def require_penalised_maps(run: RunConfig, encoder: Encoder, pairs: CaptionedImages) -> None:
+    """Refuse penalties on the last linear maps of a model that ends otherwise: they would hold a layer within a tower.
+
+    Raises:
+        UserError: that names tower and penalties.
+    """
+    keys = [f"strategy.{name}" for name in PROJECTION_TERMS if run.objective_weights().get(name)]
+    if keys:
+        why = f"which {' and '.join(keys)} would penalise: set {'it' if len(keys) == 1 else 'both'} to 0, or choose another model"
+        require_last_maps(clip.require_clip(encoder.model), *a_few(run, encoder, pairs), why)
 
 
 def _replay(run: RunConfig, encoder: Encoder, data: TrainingData) -> Replay | None:

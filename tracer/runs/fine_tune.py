@@ -121,6 +121,7 @@ def _set_off(run: RunConfig, encoder: Encoder, earlier: Sequence[Encoder], data:
 def _trainer(
     run: RunConfig, learner: Learner, data: TrainingData, checkpoints: Checkpoints, on_step: Callable[[int], None]
 ) -> Trainer:
+    build.require_penalised_maps(run, learner.encoder, data.pairs)
     corrupt = build.corrupt_samples(run, data, checkpoints.step())
     return build.trainer(run, learner, build.batches(run, learner, data), on_step, checkpoints, corrupt)
 

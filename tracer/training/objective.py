@@ -131,6 +131,7 @@ FEATURE_TERMS: dict[str, Callable[[Pairing], Tensor]] = {
         pairing.image_to_teacher_text, pairing.text_to_teacher_image, pairing.teacher_logits
     ),
 }
+PROJECTION_TERMS = ("cross_projection_norm", "orthogonality")  # penalties on the towers' last linear maps
 REPLAY_TERMS = frozenset({"replay_fd", "replay_text_fd", "replay_crd"})
 DISTILLATION_TERMS = REPLAY_TERMS | {"crd", "fd", "icl", "cross_kd", "lipsum", "l2_teacher"}
 WEIGHT_TERMS: dict[str, Callable[[DualEncoder, DualEncoder | None, DualEncoder | None], Tensor]] = {

@@ -325,6 +325,42 @@ class TestBatchNorm:
         assert not torch.equal(start["clip.visual.bn1.weight"], end["clip.visual.bn1.weight"])
 
 
+class TestPenalties:
+    @pytest.fixture
+    def pooling(self, monkeypatch):
+        """A tower that ends in a residual layer, as SigLIP's do; its last weight is within."""
+        vision = {
+            "timm_model_name": "test_vit",
+            "timm_model_pretrained": False,
+            "timm_pool": "map",
+            "timm_proj": "none",
+            "image_size": 32,
+        }
+        known = open_clip.factory._MODEL_CONFIGS
+        monkeypatch.setitem(known, "tiny-pooling", known["tiny-vit"] | {"vision_cfg": vision, "embed_dim": 64})
+
+    @pytest.mark.parametrize(
+        ("strategy", "told"),
+        [
+            ("carot", "strategy.cross_projection_norm and strategy.orthogonality would penalise: set both to 0"),
+            ({"name": "flyp", "cross_projection_norm": 0.05}, "strategy.cross_projection_norm would penalise: set it to 0"),
+        ],
+        ids=["both", "one"],
+    )
+    def test_on_a_layer_within_a_tower_are_refused(self, configured, pooling, strategy, told):
+        section = strategy if isinstance(strategy, dict) else {"name": strategy}
+        run = configured("tiny-pooling")
+        run = loading.validate(run.model_dump(mode="json", exclude_unset=True) | {"strategy": section}, "here")
+        with pytest.raises(UserError, match=rf"image tower of tiny-pooling does not end in a linear map, which {told}"):
+            fine_tune.fine_tune(run)
+        assert not list(run.output.glob("*.safetensors"))
+
+    def test_of_weight_0_ask_for_nothing(self, configured, pooling):
+        run = configured("tiny-pooling", strategy="flyp")
+        fine_tune.fine_tune(run)
+        assert (run.output / "student.safetensors").exists()
+
+
 class TestFreezing:
     FROZEN = ("visual.conv1*", "transformer.*", "logit_scale")
 
