@@ -325,6 +325,18 @@ class TestBatchNorm:
         assert not torch.equal(start["clip.visual.bn1.weight"], end["clip.visual.bn1.weight"])
 
 
+class TestLogitScale:
+    @pytest.mark.parametrize(("optimization", "bound"), [({}, 117.4), ({"max_logit_scale": 50.0}, 50.0)])
+    def test_a_pretrained_one_above_the_default_bound_is_kept(self, configured, tmp_path, optimization, bound):
+        pretrained = clip.create("tiny-vit", None).model
+        with torch.no_grad():
+            pretrained.clip.logit_scale.fill_(float(np.log(117.4)))
+        clip.save(pretrained, tmp_path / "start.safetensors")
+        optimization = {"learning_rate": 1e-9, **optimization}
+        run = configured(strategy="flyp", pretrained=str(tmp_path / "start.safetensors"), optimization=optimization)
+        assert fine_tune.fine_tune(run).student.model.logit_scale.item() == pytest.approx(bound, rel=1e-5)
+
+
 class TestPenalties:
     @pytest.fixture
     def pooling(self, monkeypatch):
