@@ -26,6 +26,8 @@ PROLONGED = ("flyp", *DISTILLED, "replay, photographs")
 def main() -> None:
     parser = options()
     arguments = parser.parse_args()
+    if unknown := {*arguments.parts} - {*PARTS}:
+        parser.error(f"there is no part {min(unknown)!r}: name some of {', '.join(PARTS)}")
     if {"tasks", "pools"} & {*arguments.parts} and {*settings.AMONG_GLYPHS} & {*arguments.architectures}:
         parser.error("glyphs are one task, and have no pools of drawings: name the parts strategies or horizons for them")
     chosen = {architecture: tuning.choices(architecture) for architecture in arguments.architectures}

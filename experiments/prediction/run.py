@@ -45,6 +45,8 @@ def main() -> None:
     options.add_argument("--horizons", type=int, nargs="+", default=(100, 300, 3000), help="for the part horizons")
     options.add_argument("--tenths", action="store_true", help="run the tenths instead")
     arguments = options.parse_args()
+    if unknown := {*arguments.parts} - {*PARTS}:
+        options.error(f"there is no part {min(unknown)!r}: name some of {', '.join(PARTS)}")
     torch.set_num_threads(1)
     sys.path.insert(0, str(REPLAY))
     if arguments.tenths:

@@ -30,6 +30,8 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[0], help="fine-tuning seeds")
     options.add_argument("--horizons", type=int, nargs="+", default=HORIZONS, help="for the part horizons")
     arguments = options.parse_args()
+    if unknown := {*arguments.parts} - {*PARTS}:
+        options.error(f"there is no part {min(unknown)!r}: name some of {', '.join(PARTS)}")
     for part in arguments.parts:
         planned = PARTS[part](arguments)
         cells.write(part, cells.run(planned, MODELS, arguments.seeds, "test", arguments.runs / part, arguments.processes))

@@ -247,12 +247,19 @@ def test_what_is_not_tuned_is_told(emoji, tmp_path, monkeypatch):
         emoji["tuning"].choices("vit")
 
 
-def test_glyphs_have_no_further_tasks_and_no_pools(emoji, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["compare.py", "pools", "--architectures", "glyphs-vit"])
+MISTAKES = {
+    "glyphs are one task, and have no pools of drawings": ("pools", "--architectures", "glyphs-vit"),
+    "there is no part 'task': name some of strategies, tasks, pools, horizons": ("strategies", "task"),
+}
+
+
+@pytest.mark.parametrize("sentence", MISTAKES)
+def test_parts_that_there_are_not_are_told(sentence, emoji, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["compare.py", *MISTAKES[sentence]])
     with pytest.raises(SystemExit) as stopped:
         emoji["compare"].main()
     assert stopped.value.code == 2
-    assert "glyphs are one task, and have no pools of drawings" in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
 
 
 def test_every_line_is_of_the_setting_that_was_chosen(emoji):
