@@ -112,8 +112,8 @@ def paced(arguments: argparse.Namespace, found: Mapping[str, Any], name: str, ho
     pace = within_memory(
         setting, partial(step, strategy=strategy, replayed=replayed, rates=found["card"], compiled=how == "compiled")
     )
-    plain = found.get(f"flyp, {how}", pace)
-    return {**pace, "times flyp's": pace["seconds a step"] / plain["seconds a step"]}
+    plain = found.get(f"flyp, {how}", pace).get("seconds a step")  # none where that part failed
+    return {**pace, "times flyp's": plain and pace["seconds a step"] / plain}
 
 
 def within_memory(arguments: argparse.Namespace, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def spans(record: profile) -> Iterator[tuple[str, float]]:
             yield each.key, each.self_device_time_total
 
 
-def decoded(arguments: argparse.Namespace) -> dict[str, float]:
+def decoded(arguments: argparse.Namespace) -> dict[str, Any]:
     """Images a second of a run of FLYP's that reads JPEG files, without the first steps, whose batches lie ready."""
     release()
     with tempfile.TemporaryDirectory() as folder:
@@ -211,8 +211,8 @@ def decoded(arguments: argparse.Namespace) -> dict[str, float]:
         fine_tune(run)
         lines = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
     ready = 2 * arguments.workers  # a loader's processes fetch two batches each ahead
-    rates = [line["images_per_second"] for line in lines if line["step"] > ready + 10]
-    return {"images/s": float(hmean(rates)), "at steps": [line["step"] for line in lines][-len(rates) :]}
+    late = [line for line in lines if line["step"] > ready + 10]
+    return {"images/s": float(hmean([line["images_per_second"] for line in late])), "at steps": [line["step"] for line in late]}
 
 
 def drawn(folder: Path, count: int) -> None:

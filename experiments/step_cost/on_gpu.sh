@@ -4,6 +4,9 @@ set -u
 cd "$(dirname "$0")/../.."
 folder=$1
 parts=" ${*:2} "
+for name in ${parts}; do
+  [[ " tests speed demo table " == *" $name "* ]] || { echo "there is no part '$name': name some of tests, speed, demo, table"; exit 2; }
+done
 mkdir -p "$folder"
 demo=$(mktemp -d)
 trap 'rm -rf "$demo"' EXIT
@@ -23,6 +26,7 @@ nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 python3 -c "import torch, pytest, hypothesis, tracer.demo.run, tracer.runs.fine_tune; torch.zeros(1, device='cuda')" || exit 1
 part tests 130 python3 -m pytest -q -o addopts= -p no:cacheprovider -m gpu tests/unit/training/test_gpu.py
 part speed 280 python3 experiments/step_cost/gpu.py --output "$folder"
+[[ $parts == "  " || $parts == *" demo "* ]] && rm -f "$folder/results.json"
 part demo 220 python3 -m tracer demo --output "$demo"
 [[ -e $demo/results.json ]] && cp "$demo/results.json" "$folder"
 part table 30 python3 experiments/step_cost/same_table.py "$folder/results.json"

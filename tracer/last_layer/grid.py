@@ -53,7 +53,10 @@ def _replayed(path: Path, runs: Sequence[RunConfig]) -> ReplaySection | None:
     sections = [run.replay for run in runs if run.replay]
     if not sections:
         return None
-    found = {}
+    found: dict[str, Any] = {
+        "images_per_step": max(run.images_replayed for run in runs) or None,
+        "texts_per_step": max(run.texts_replayed for run in runs) or None,
+    }
     for name in ("images", "texts"):
         named = [value for section in sections if (value := getattr(section, name)) is not None]
         _require_one(path, f"replay.{name}", named)

@@ -39,8 +39,8 @@ def fine_tune(
     """Fine-tune as configured, going on from the newest checkpoint in `run.output` if there is one, and judge the result.
 
     Writes config.yaml, metrics.jsonl, checkpoints, student.safetensors, with a head head.safetensors, with a suite evaluation.json,
-    and a model card, README.md, into `run.output`; skipped.jsonl lists corrupt training pairs, if there are any. What else the run
-    leaves (see `Result`) is saved likewise, a teacher as teacher.safetensors and, with a head, teacher-head.safetensors, say.
+    and a model card, README.md, into `run.output`; skipped.jsonl lists corrupt pairs and replay images, if there are any. What
+    else it leaves (see `Result`) is saved likewise, a teacher as teacher.safetensors, with a head teacher-head.safetensors, say.
     The runs that it begins with (`RunConfig.earlier`) have folders below, and `on_step` is given the steps done in all of them.
     `stage` is told what begins, and `trackers` get the metrics too.
     All data are listed, and what can be checked without the model is, before it is loaded. The folder is this run's alone

@@ -23,7 +23,7 @@ class Result:
         suite: what the run is judged on, if it is.
         report: the student's report on it.
         card: the model card, which is written into the run's folder.
-        skipped: the corrupt training pairs that were passed over, in the order met.
+        skipped: the corrupt training pairs and replay images that were passed over, in the order met.
     """
 
     student: Encoder

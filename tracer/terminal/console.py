@@ -231,11 +231,11 @@ def _optional(value: float | None, text: str, scale: float = 1) -> str:
 
 
 def skipped(corrupt: Sequence[CorruptSample], path: Path) -> None:
-    """The first corrupt training pairs that were passed over, if there were any, and the file that lists all."""
+    """The first corrupt pairs and replay images that were passed over, if there were any, and the file that lists all."""
     if corrupt:
         first = "; ".join(f"{error.sample} ({error.reason})" for error in corrupt[:SHOWN])
         further = f" and {len(corrupt) - SHOWN} more" if len(corrupt) > SHOWN else ""
-        say(f"passed over {len(corrupt)} corrupt training pairs: {first}{further}; {path} lists them")
+        say(f"passed over {len(corrupt)} corrupt training pairs or replay images: {first}{further}; {path} lists them")
 
 
 def say(text: str) -> None:

@@ -235,9 +235,10 @@ def load(
     """
     steps = range(first_step, total_steps)
     for step, batch in zip(steps, in_order(batches, steps, workers), strict=True):
-        if corrupt_samples is not None:
-            corrupt_samples.add(batch.skipped or (), step + 1)
-            corrupt_samples.add(batch.skipped_replay or (), step + 1, replayed=True)
+        if corrupt_samples is not None and batch.skipped:
+            corrupt_samples.add(batch.skipped, step + 1)
+        if corrupt_samples is not None and batch.skipped_replay:
+            corrupt_samples.add(batch.skipped_replay, step + 1, replayed=True)
         yield batch._replace(skipped=None, skipped_replay=None)
 
 

@@ -82,7 +82,7 @@ class Trainer:
         anchor: the pretrained model, for L2-SP, replay, and the distances in the log; it is not changed.
         checkpoints: where the run is saved and resumed from; None saves nothing.
         trackers: where scalars go.
-        corrupt_samples: where corrupt training pairs are written down; their number is logged as `data.skipped`. None: by no one.
+        corrupt_samples: where corrupt pairs and replay images are written down, counted as `data.skipped`. None: by no one.
         on_step: called after each step with the number of steps done (progress bars, snapshots).
 
     Raises:

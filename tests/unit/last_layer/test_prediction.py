@@ -83,11 +83,12 @@ grid:
             grid.of_sweep(tmp_path / "s.yaml")
 
     def test_images_alone_texts_alone_and_neither_are_compared(self, tmp_path):
-        parts = "[null, {images: null, texts: {kind: words, longest: 3}}, {images: {kind: noise}, texts: null}]"
+        parts = "[null, {images: {kind: noise}, texts: null}, {images: null, texts: {kind: words, longest: 3}, texts_per_step: 2}]"
         (tmp_path / "s.yaml").write_text(self.SWEEP.format(folder=tmp_path, further=f"replay: {parts}"))
         run, runs = grid.of_sweep(tmp_path / "s.yaml")
         assert {each.replay is None for each in runs} == {True, False}
         assert (run.replay.images.kind, run.replay.texts.longest) == ("noise", 3)
+        assert (run.images_replayed, run.texts_replayed) == (16, 2)
 
 
 def test_texts_to_replay_without_images_are_those_of_the_run(tmp_path):

@@ -90,7 +90,7 @@ def test_corrupt_images_within_the_limit_are_listed(train, output, pairs, capsys
     (pairs / "5.png").write_bytes(b"")
     assert main(["train", f"output={output}", *QUICK, csv_data(pairs, max_corrupt_share=0.2), "optimization.batch_size=7"]) == 0
     told = capsys.readouterr().out.replace("\n", "")
-    assert "passed over 1 corrupt training pairs" in told
+    assert "passed over 1 corrupt training pairs or replay images" in told
     assert "5.png (it is empty)" in told
     assert json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])["data.skipped"] == 1
 
