@@ -134,8 +134,8 @@ class Optimization(Section):
     )
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the learning rate falls after that: to 0, or not")
     max_gradient_norm: Positive | None = Field(1.0, description="gradients are scaled down to this norm; null leaves them")
-    max_logit_scale: Positive = Field(
-        100.0, description="upper bound on a trained logit scale; 100, the default, gives way to a pretrained scale above it"
+    max_logit_scale: Positive | None = Field(
+        None, description="upper bound on a trained logit scale; default: 100, or the pretrained scale where that is larger"
     )
     precision: Literal["bf16", "fp32", "fp64"] = Field(
         "fp32", description="of the towers; weights are float32, or float64 with fp64; with open_clip's models bf16 by default"

@@ -13,7 +13,7 @@ from tracer import schedules
 from tracer.averaging import Clock
 from tracer.config.data import ReadData
 from tracer.config.fields import Section
-from tracer.config.schema import Optimization, RunConfig
+from tracer.config.schema import RunConfig
 from tracer.data.datasets import CaptionedImages
 from tracer.models import clip
 from tracer.models.classifier import Classifier, read_labels
@@ -194,17 +194,12 @@ def _loop(run: RunConfig, start: DualEncoder) -> Loop:
         precision=optimization.precision,
         micro_batch_size=optimization.micro_batch_size,
         max_gradient_norm=optimization.max_gradient_norm,
-        max_logit_scale=_max_logit_scale(optimization, start),
+        # the default is not to change a pretrained model at its first step
+        max_logit_scale=optimization.max_logit_scale or max(Loop.max_logit_scale, start.logit_scale.item()),
         log_every_steps=run.log_every_steps,
         checkpoint_every_steps=run.checkpoint_every_steps,
         workers=run.workers,
     )
-
-
-def _max_logit_scale(optimization: Optimization, start: DualEncoder) -> float:
-    """The bound that is meant: the default one is not to change a pretrained model at its first step."""
-    bound = optimization.max_logit_scale
-    return max(bound, start.logit_scale.item()) if bound == Optimization().max_logit_scale else bound
 
 
 def corrupt_samples(run: RunConfig, data: TrainingData, step: int) -> CorruptSamples | None:

@@ -326,7 +326,9 @@ class TestBatchNorm:
 
 
 class TestLogitScale:
-    @pytest.mark.parametrize(("optimization", "bound"), [({}, 117.4), ({"max_logit_scale": 50.0}, 50.0)])
+    @pytest.mark.parametrize(
+        ("optimization", "bound"), [({}, 117.4), ({"max_logit_scale": 100.0}, 100.0), ({"max_logit_scale": 50.0}, 50.0)]
+    )
     def test_a_pretrained_one_above_the_default_bound_is_kept(self, configured, tmp_path, optimization, bound):
         pretrained = clip.create("tiny-vit", None).model
         with torch.no_grad():
