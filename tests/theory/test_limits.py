@@ -189,13 +189,18 @@ class TestWhatStays:
 
     @given(problems(kinds=("rank-deficient",), weight_decays=(0.0,)), STRENGTHS, seeds)
     def test_displacement_is_the_least_that_minimises(self, problem, strength, seed):
-        """Adding any common null direction of curvature and metric changes neither gradient, but lengthens the way."""
+        """Adding any common null direction of curvature and metric changes neither gradient, but lengthens the way.
+
+        Two ranges that all but touch are left out: their common null directions are known only as far as the ranges are apart.
+        """
         d = len(problem.eigenvalues)
         metric = random_moment(seed, d, rank=max(1, (d - problem.rank) // 2))
         moved = limit(problem, Distillation(strength, Static(), Inputs(metric))) - problem.initial_weights
-        values, vectors = np.linalg.eigh(problem.curvature_matrix + strength * metric)
-        unseen = vectors[:, values <= 1e-10 * values[-1]]
-        assert np.linalg.norm(moved @ unseen) <= LIMIT * np.linalg.norm(moved)
+        curvature = problem.curvature_matrix
+        values, vectors = np.linalg.eigh(curvature / np.trace(curvature) + metric / np.trace(metric))
+        null = values <= 1e-10
+        assume(values[~null].min() > 1e-4)
+        assert np.linalg.norm(moved @ vectors[:, null]) <= LIMIT * np.linalg.norm(moved)
 
     def test_weight_decay_forgets_what_l2_sp_keeps_a_share_of(self):
         problem = random_problem(4, "rank-deficient", weight_decay=0.2)
