@@ -5,6 +5,7 @@ replay on one pool of images after another; *horizons*, longer runs. Each from e
 """
 
 from argparse import ArgumentParser
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import tuning
 from cells import Cell, Start
 from world import TASKS
 
-from tracer.demo.settings import CAROT
+from tracer.demo.settings import CAROT, PUBLISHED_PENALTY
 
 PRETRAINED = (0, 1, 2)
 DISTILLED = ("static_distillation", "ema_distillation, 0.99", "tracer")
@@ -69,10 +70,11 @@ def strategies(chosen: dict[str, Any], _: Any) -> list[Cell]:
         paced("ft", chosen["ft"]),
         paced("lp_ft", chosen["ft"]),
         paced("flyp", chosen["flyp"]),
+        replace(paced("flyp", chosen["flyp"], {"strategy": PUBLISHED_PENALTY}), name="flyp, cross-projection norm"),
         paced("wise_ft", chosen["wise_ft"], share),
         paced("averaged", chosen["averaged"]),
         paced("model_stock", chosen["flyp"]),
-        paced("carot", chosen["tracer"], {"strategy": CAROT}),
+        replace(paced("carot", chosen["tracer"], {"strategy": CAROT}), name="carot, published"),
     ]
     return planned + [tuned(what, chosen[what]) for what in tuning.TRIED]
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-import numpy as np
 from cells import HERE, Line, read
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -74,28 +73,25 @@ def undominated(points: Sequence[tuple[float, float]]) -> list[tuple[float, floa
 
 
 def table(lines: Sequence[Line]) -> Iterator[str]:
-    """OOD / knowledge, percent, of each strategy with at most some points of FLYP's ID accuracy given up, read off its lines.
+    """Of each strategy's settings that give up at most some points of FLYP's ID accuracy, that of the highest OOD accuracy.
 
-    Empty where more is given up by every setting.
+    Empty where every setting gives up more.
     """
     columns = [*product(ARCHITECTURES, GIVEN_UP)]
-    yield from heading("strategy", [f"{architecture}, {points} given up" for architecture, points in columns])
+    yield from heading("strategy", [f"{architecture}, at most {points} given up" for architecture, points in columns])
     for what in TABLED:
         cells = []
         for architecture, points in columns:
             own = [line for line in lines if line["architecture"] == architecture]
-            at = 100 * chosen(own)["flyp"]["ID"] - points
-            kept = [
-                along([(100 * line["ID"], 100 * line[measure]) for line in own if line["what"] == what], at) for measure in KEPT
-            ]
-            cells.append(" / ".join(f"{each:.1f}" for each in kept if each is not None))
+            flyp = chosen(own)["flyp"]["ID"]
+            fit = [line for line in own if line["what"] == what and line["ID"] >= flyp - points / 100]
+            cells.append(kept(max(fit, key=lambda line: line["OOD"]), flyp) if fit else "")
         yield row(what, cells)
 
 
-def along(points: Sequence[tuple[float, float]], at: float) -> float | None:
-    """The height at a place of the line through what no point betters: left of it that of its end, right of it None."""
-    x, y = zip(*undominated(points), strict=True)
-    return float(np.interp(at, x, y)) if at <= x[-1] else None
+def kept(line: Line, flyp: float) -> str:
+    """OOD / knowledge, percent, and the points of FLYP's ID accuracy that are given up for that."""
+    return " / ".join(f"{100 * line[measure]:.1f}" for measure in KEPT) + f" ({100 * (flyp - line['ID']):.1f})"
 
 
 if __name__ == "__main__":

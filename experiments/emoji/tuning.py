@@ -16,7 +16,7 @@ import settings
 from cells import Cell, Line, Start
 from world import PLACE
 
-from tracer.demo.settings import PUBLISHED_PENALTY, REPLAY
+from tracer.demo.settings import CAROT, PUBLISHED_PENALTY, REPLAY
 from tracer.errors import UserError
 from tracer.strategies import PRESETS
 
@@ -27,7 +27,9 @@ TOLERATED_LOSS = 0.01
 EMA = {"kernel": {"kind": "exponential", "momentum": 0.99}}
 NOISE = {"images": {"kind": "noise"}}
 CAPTIONS = {"texts": {"kind": "captions"}}
+CAROTS_OWN = {key: CAROT[key] for key in ("terms", "update_every_steps", *PUBLISHED_PENALTY)}
 TRIED: dict[str, tuple[str, tuple[float, ...], dict[str, Any], dict[str, Any] | None]] = {
+    "carot": ("carot", (0.05, 0.15, 0.5, 1.5, 5.0), CAROTS_OWN, None),
     "l2_sp": ("l2_sp", (0.003, 0.03, 0.3, 3.0), {}, None),
     "static_distillation": ("static_distillation", (0.03, 0.1, 0.3, 0.9), PUBLISHED_PENALTY, None),
     "ema_distillation, 0.9": ("ema_distillation", (0.3, 0.9, 3.0, 30.0), PUBLISHED_PENALTY, None),

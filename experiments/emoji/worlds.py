@@ -24,6 +24,7 @@ REPLAY = HERE.parent / "replay"
 MEASURED = ("ID", "OOD", "knowledge", "ID ECE", "OOD ECE")
 COMPARED = (
     ("flyp", "zero_shot"),
+    ("flyp, cross-projection norm", "flyp"),
     ("wise_ft", "flyp"),
     ("l2_sp", "flyp"),
     ("static_distillation", "l2_sp"),
@@ -32,6 +33,7 @@ COMPARED = (
     ("tracer", "ema_distillation, 0.9"),
     ("tracer", "ema_distillation, 0.99"),
     ("tracer", "static_distillation"),
+    ("tracer", "carot"),
     ("tracer", "flyp"),
     ("replay, photographs", "static_distillation"),
     ("replay, photographs", "tracer"),

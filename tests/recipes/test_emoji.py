@@ -221,10 +221,20 @@ def test_a_frontier_leaves_out_what_another_setting_betters_in_both(emoji):
     points = [(0.9, 0.2), (0.5, 0.6), (0.7, 0.1), (0.8, 0.4)]
     frontiers = emoji["frontiers"]
     assert frontiers.undominated(points) == [(0.5, 0.6), (0.8, 0.4), (0.9, 0.2)]
-    assert frontiers.along(points, 0.85) == pytest.approx(0.3)
-    assert frontiers.along(points, 0.9) == 0.2
-    assert frontiers.along(points, 0.4) == 0.6
-    assert frontiers.along(points, 0.91) is None
+
+
+def test_a_row_has_the_best_of_what_gives_up_few_enough_points(emoji, monkeypatch):
+    def line(what, learned, ood):
+        return {"architecture": "vit", "what": what, "ID": learned, "OOD": ood, "knowledge": 0.25}
+
+    frontiers = emoji["frontiers"]
+    monkeypatch.setattr(frontiers, "ARCHITECTURES", ("vit",))
+    monkeypatch.setattr(frontiers, "TABLED", ("flyp", "tracer", "l2_sp"))
+    tracers = [line("tracer", *each) for each in ((0.89, 0.2), (0.85, 0.3), (0.81, 0.4), (0.7, 0.6))]
+    _, _, flyp, tracer, l2_sp = frontiers.table([line("flyp", 0.9, 0.1), *tracers, line("l2_sp", 0.7, 0.9)])
+    assert flyp == "| flyp | 10.0 / 25.0 (0.0) | 10.0 / 25.0 (0.0) |"
+    assert tracer == "| tracer | 20.0 / 25.0 (1.0) | 40.0 / 25.0 (9.0) |"
+    assert l2_sp == "| l2_sp |  |  |"
 
 
 def test_lines_take_the_place_of_their_own_run(emoji, tmp_path):
