@@ -117,9 +117,9 @@ for distillation, run in persisting:
 # %% [markdown]
 # ## A finite budget
 #
-# Summed over a run of any length, the gap to an EMA comes to $m/(1-m)$ times the initial error, whatever curvature,
-# strength and step size: a budget that momentum alone sets. The gap to a WMA has none while $\kappa \leq 1$; its sum grows
-# like $T^{1-\kappa}$ (like $\log T$ at $\kappa = 1$).
+# Summed over a run, the gap to an EMA is $m/(1-m)$ times the way that the teacher has come, in a long one $m/(1-m)$ times the
+# initial error, whatever curvature, strength and step size: a budget that momentum alone sets. The gap to a WMA has none while
+# $\kappa \leq 1$; its sum grows like $T^{1-\kappa}$ (like $\log T$ at $\kappa = 1$).
 
 # %%
 forces.budgets(problem, collapsing, persisting, modes=(0, 4, 7))

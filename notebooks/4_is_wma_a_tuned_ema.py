@@ -246,7 +246,7 @@ curves(panels)
 #
 # - The budget is what the theory says: whatever the mode, an EMA's gaps sum to $-m/(1-m)$, and with momentum 0.9 the gap is
 #   gone after some hundreds of steps. A WMA's sum still grows at step 10,000. Momentum 0.999, whose memory is a tenth of that
-#   run, has the larger gap for most of it.
+#   run, has the larger gap for its first two fifths.
 # - Matching by mean age or by the budget of one mode is not a fair match: the EMAs so chosen leave other residuals, and each
 #   mode asks for another budget ($(1-m)\times$ steps of 8.9 for the fastest mode and 3.8 for the middle one, in the metric of
 #   the data).

@@ -96,8 +96,8 @@ for position, row in enumerate(predicted.rows):
         shown(prediction.described(row), row, trained.report)
 
 # %% [markdown]
-# The recommended setting keeps most in both. The order is right; accuracies are off by some points, of knowledge by more, since
-# below the last map features move in ways that a faster map does not imitate.
+# The recommended setting keeps most in both. The order is right for OOD accuracy and knowledge; accuracies are off by some points,
+# of knowledge by more, since below the last map features move in ways that a faster map does not imitate.
 #
 # ## Or solve it
 #

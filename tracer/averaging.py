@@ -263,8 +263,9 @@ class Beta(Kernel):
     """Weighted moving average (WMA) by a Beta density over the horizon: CLIPood's average, and TRACER's teacher (a = b = 1/2).
 
     `weighting="cdf"` gives each update the mass of the Beta distribution on the stretch of progress it stands for (between the
-    midpoints to its neighbours), so that the mean age does not move with the update period. `weighting="pdf"` samples the density
-    at the update, alpha_j = pdf((j k + 1/2) / (T + 1)), as published; with long periods that over-weights the anchor.
+    midpoints to its neighbours), so that the mean age hardly moves with the update period while there are many updates.
+    `weighting="pdf"` samples the density at the update, alpha_j = pdf((j k + 1/2) / (T + 1)), as published; with long periods that
+    over-weights the anchor.
 
         >>> Beta(0.5, 0.5).weights(Clock(total_steps=3)).round(3)  # the two ends weigh most
         array([0.333, 0.167, 0.167, 0.333])

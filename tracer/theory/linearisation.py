@@ -119,8 +119,9 @@ class Linearisation:
     def logit_change(self, weights: Array) -> float:
         """Root mean square change of the logits from the pretrained ones, the measure of how far the expansion carries.
 
-        Softmaxes change their curvature where logits move by about 1: relative errors of predicted displacements are about
-        0.01 at a change of 0.5, 0.1 at 1.2, and several tenths at 2.
+        Softmaxes change their curvature where logits move by about 1. How fast that tells depends on the data: on random ones
+        relative errors of predicted displacements are about 0.01 at a change of 0.5, 0.05 at 1.2 and 0.14 at 2, on a small
+        pretrained CLIP 0.01 at 1.6 and 0.08 at 4.
         """
         return float(np.sqrt(np.mean(self._logits(self._weights(weights) - self.initial_weights) ** 2)))
 
