@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     average.add_argument("--kernel", metavar="'{kind: beta, a: 0.5, b: 0.5}'", help="averaging kernel, as strategy.kernel has it")
     average.add_argument("--choose", action="store_true", help="take the best of many mean ages on a validation suite instead")
     average.add_argument("--output", default=None, help="folder for the average (default: one in RUN/averages)")
+    _add_same_images(average)
     average.add_argument("overrides", nargs="*", metavar="key=value", help="with --choose: keys of validation and evaluation")
     average.set_defaults(command=commands.average)
 

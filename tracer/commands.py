@@ -72,6 +72,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    from tracer.config.loading import remarks_on_the_suite
+
     run = _configuration(options)
     weights, head = (_to_read(getattr(options, name), f"--{name}") for name in ("weights", "head"))
     coefficients = None if options.interpolations is None else _coefficients(options.interpolations)
@@ -83,6 +85,8 @@ def evaluate(options: argparse.Namespace) -> None:
     from tracer.runs import judging
     from tracer.terminal import console
 
+    for remark in remarks_on_the_suite(run):
+        console.say(remark)
     suite = judging.suite_to_judge_on(run)
     if coefficients is None or weights is None:
         console.report(judging.judge_saved(run, suite, weights, head, console.say), run.output)
@@ -201,23 +205,25 @@ def average(options: argparse.Namespace) -> None:
     output = None if options.output is None else paths.given(options.output, "--output")
     if output:
         paths.require_folder(output, "--output")
-    from tracer.runs import averages
+    from tracer.runs import averages, run_folder
     from tracer.terminal import console
 
+    if output:
+        run_folder.require_room_beside(output)
     kept = averages.KeptAverages.of(folder)
-    made = _chosen(kept, options.overrides) if kernel is None else kept.make(kernel)
+    made = _chosen(kept, options.overrides, options.same_images) if kernel is None else kept.make(kernel)
     output = output or kept.folder / averages.name_of(made.kernel)
     made.save(output)
     console.average(made.told, output)
 
 
-def _chosen(kept: "KeptAverages", overrides: Sequence[str]) -> "Made":
+def _chosen(kept: "KeptAverages", overrides: Sequence[str], same_images: bool) -> "Made":
     """The average that is best on a validation suite, judged on the run's own."""
     from tracer.runs import average_choice
     from tracer.runs.averages import CANDIDATES
     from tracer.terminal import console
 
-    chosen_on, suite = average_choice.suites(kept, overrides)
+    chosen_on, suite = average_choice.suites(kept, overrides, same_images)
     with console.progress("averages", len(CANDIDATES)) as advance:
         reports = average_choice.judge(kept, chosen_on, advance)
     console.averages(reports)
@@ -268,10 +274,11 @@ def sweep(options: argparse.Namespace) -> None:
     with lock.held(plan.output), console.progress(f"{len(jobs)} runs", total) as advance:
         advance.stage(f"{processes} at once, kept in {plan.output / 'runs'}")
         rows = [each if isinstance(each, Failure) else each[0] for each in try_all(jobs, processes, advance)]
-        written = sweep.write(plan, sweep.summarise(plan, points, rows), rows)
-    print(written)
-    print(f"written to {plan.output}")
-    failed = sum(isinstance(row, Failure) for row in rows)
+        summaries, failed = sweep.summarise(plan, points, rows), sum(isinstance(row, Failure) for row in rows)
+        print(sweep.table(summaries, plan.published))
+        if failed < len(rows):  # else what an earlier call has written is worth more
+            sweep.write(plan, summaries, rows)
+            print(f"written to {plan.output}")
     if failed:
         raise UserError(f"{failed} of {len(rows)} runs failed, as the table says: mend them, and the same command runs those alone")
 

@@ -65,6 +65,18 @@ AVERAGE = [
     Case("average of an unknown kernel", "average photos --kernel median", "kind cannot be 'median'"),
     Case("average of half a kernel", "average photos --kernel exponential", "either momentum or time_constant_progress"),
     Case("average of a null kernel", "average photos --kernel null", "--kernel is empty: name a kind"),
+    *[
+        Case(
+            f"{name} into the folder of a run",
+            f"{typed} --output ran",
+            "ran holds a run, whose weights would be replaced: choose another folder by --output",
+            {"ran/config.yaml": "output: ran\n"},
+        )
+        for name, typed in (
+            ("average", "average photos --kernel uniform"),
+            ("solving", f"solve base.yaml '{SUITE}' --same-images"),
+        )
+    ],
     Case("average into a file", "average photos --kernel uniform --output taken", "--output is taken, but it is a file", TAKEN),
 ]
 EVALUATE = [
@@ -155,6 +167,18 @@ MERGE = [
         f"merge base.yaml --weights taken '{SUITE}' 'validation={{kind: folder, id: photos}}'",
         "12 of 12 images of the set id of validation are also in .* of evaluation",
         TAKEN,
+    ),
+    Case(
+        "merging into the folder of a run",
+        f"merge base.yaml '{SUITE}' --same-images --weights taken --methods wise_ft --output runs",
+        "runs/wise_ft holds a run, whose weights would be replaced",
+        {**TAKEN, "runs/wise_ft/config.yaml": "output: runs/wise_ft\n"},
+    ),
+    Case(
+        "merging beside what other methods made",
+        f"merge base.yaml '{SUITE}' --same-images --weights taken --methods wise_ft --output merged",
+        "merged/lines is of an earlier merge by other methods: delete it, or choose another --output",
+        {**TAKEN, "merged/lines/student.safetensors": "made"},
     ),
     Case(
         "merging without shifted sets",

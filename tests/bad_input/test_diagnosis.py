@@ -48,7 +48,7 @@ CASES = [
     ),
     case("the same weights twice", "w.safetensors are those in w.safetensors, so there is nothing", more="--before w.safetensors"),
     case("no weights to start from", "model.pretrained is null, .* or by --before", more="model.pretrained=null"),
-    case("no images", "evaluation is null, .* name a suite, or give --images", start="diagnose base.yaml"),
+    case("no images", "no suite is named in evaluation, .* name one, or give --images", start="diagnose base.yaml"),
     case("an absent folder of images", "nowhere", more="--images nowhere"),
     case("a folder without images", "empty holds no images", {**MOVED, "empty/notes.txt": "none"}, "--images empty"),
     case("a file for a folder of images", "base.yaml", more="--images base.yaml"),

@@ -49,6 +49,12 @@ CASES = [
         {"one": pictures("bird")},
     ),
     Case(
+        "training on one class",
+        f"train base.yaml {of('one')}",
+        "the training data show 1 class, which leaves nothing to tell apart",
+        {"one": pictures("bird")},
+    ),
+    Case(
         "a suite of other classes",
         f"solve base.yaml {SUITE} {of('other')}",
         "no class in common",

@@ -33,6 +33,13 @@ def remarks(run: RunConfig) -> list[str]:
     return told
 
 
+def remarks_on_the_suite(run: RunConfig) -> list[str]:
+    """What a user should know of the suite that judges a model where none is named."""
+    if is_embedded(run.model.architecture) or run.evaluation is None or "evaluation" in run.model_fields_set:
+        return []
+    return [f"evaluation is left out: {run.model.architecture} is judged on the embedded suite, handwritten digits"]
+
+
 def load(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """A run from a YAML file (None: the defaults) and `section.key=value` overrides.
 

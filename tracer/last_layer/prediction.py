@@ -30,7 +30,7 @@ from tracer.runs import validation
 from tracer.runs.build import corrupt_share
 from tracer.runs.judging import write_json
 from tracer.storage import write_text
-from tracer.training.batches import Batches
+from tracer.training.batches import Batches, require_a_batch
 
 TOLERATED_LOSS = 0.01
 """Accuracy on the task that is given for what is kept: a setting is feasible if it has that of the best, less this."""
@@ -73,13 +73,15 @@ def listed(run: RunConfig, most_pairs: int) -> Listed:
     What is replayed is the run's own, or by default `ReplaySection`'s, whose images stand in too where the run replays texts alone.
 
     Raises:
-        UserError: if data are missing, or as `validation.suites` does.
+        UserError: if data are missing or do not fill a batch, or as `validation.suites` does.
     """
     replay = run.replay or ReplaySection()
     if replay.images is None:  # what the model keeps is measured on a pool
         replay = replay.model_copy(update={"images": ReplaySection().images})
     run = run.model_copy(update={"replay": replay})
-    return Listed.of(run, {JUDGED_ON: validation.suites(run, same_images=True)[0]}, most_pairs)
+    found = Listed.of(run, {JUDGED_ON: validation.suites(run, same_images=True)[0]}, most_pairs)
+    require_a_batch(found.pairs, min(run.optimization.batch_size, most_pairs))
+    return found
 
 
 def measured_paces(listed: Listed, frozen: Frozen) -> Paces:

@@ -19,7 +19,7 @@ from tracer.last_layer.regression import Regression
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.models.last_maps import LastMaps
-from tracer.runs import judging, validation
+from tracer.runs import judging, run_folder, training_data, validation
 from tracer.runs.training_data import TrainingData
 
 METRICS = ("replay", "parameter", "data")
@@ -82,7 +82,7 @@ def solve(planned: Plan, output: Path, on_image: Callable[[int], None] = lambda 
     Raises:
         UserError: as `Listed.gather` does, or if the folder holds another model.
     """
-    clip.require_room(output)
+    run_folder.require_room_beside(output)
     frozen = planned.listed.gather(on_image)
     suite = frozen.suites.get(CHOSEN_ON)
     shown, chosen_on = (frozen, suite) if suite else _held_out(frozen)
@@ -147,9 +147,8 @@ def _require_a_task(listed: Listed) -> None:
         if CHOSEN_ON not in listed.suites:
             raise UserError("without class labels a strength is chosen on a suite, and validation is null: name one")
         return
+    training_data.require_classes(labelled)
     shown = labelled.labels_shown
-    if shown < 2:
-        raise UserError(f"the training data show {shown} class, which leaves nothing to tell apart: add another")
     if CHOSEN_ON not in listed.suites and len(labelled) < HELD_OUT * shown:
         raise UserError(
             f"{len(labelled)} images of {shown} classes leave none of each class to choose a strength on, and validation is null:"

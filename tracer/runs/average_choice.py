@@ -10,7 +10,7 @@ from tracer.data.datasets import Suite
 from tracer.errors import UserError
 from tracer.evaluation import choice
 from tracer.evaluation.report import evaluate
-from tracer.runs import validation
+from tracer.runs import run_folder, validation
 from tracer.runs.averages import CANDIDATES, KeptAverages, Made, kernel_of
 from tracer.runs.build import AVERAGES, load_encoder
 from tracer.runs.judging import compare, write_json
@@ -19,19 +19,20 @@ from tracer.synthesis import STUDENT
 JUDGED = tuple(f"{section}{sign}" for section in ("validation", "evaluation") for sign in "=.")
 
 
-def suites(kept: KeptAverages, overrides: Sequence[str] = ()) -> tuple[Suite, Suite]:
+def suites(kept: KeptAverages, overrides: Sequence[str] = (), same_images: bool = False) -> tuple[Suite, Suite]:
     """The suite to choose on and the suite to report on, of a run's sections `validation` and `evaluation`.
 
     Args:
         kept: snapshots of the run.
         overrides: keys of these two sections that the run lacks, or has otherwise.
+        same_images: as in `validation.suites`.
 
     Raises:
         UserError: for keys of others, or as `validation.suites` does.
     """
     if others := [text for text in overrides if not text.startswith(JUDGED)]:
         raise UserError(f"--choose takes keys of validation and evaluation alone, and not {others[0]!r}: leave it out")
-    return validation.suites(load(kept.run.output / "config.yaml", overrides))
+    return validation.suites(load(kept.run.output / run_folder.CONFIGURATION, overrides), same_images)
 
 
 def judge(kept: KeptAverages, suite: Suite, on_judged: Callable[[int], None] = lambda judged: None) -> list[dict[str, Any]]:

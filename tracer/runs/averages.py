@@ -21,6 +21,7 @@ from tracer.errors import UserError
 from tracer.models import clip
 from tracer.models.dual_encoder import Encoder
 from tracer.number_checks import Array
+from tracer.runs import run_folder
 from tracer.runs.build import AVERAGES, Learner, load_encoder
 from tracer.runs.judging import write_json
 from tracer.strategies import PRESETS
@@ -57,7 +58,7 @@ class Made:
     def save(self, folder: Path) -> None:
         """Save it in a folder that open_clip loads, with the head, and what is told of it in average.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        clip.require_room(folder)
+        run_folder.require_room_beside(folder)
         clip.save_folder(self.encoder.model, folder)
         if self.encoder.head is not None:
             self.encoder.head.save(folder / "head.safetensors")
@@ -87,9 +88,9 @@ class KeptAverages:
         Raises:
             UserError: if there is no run, it kept no averages or is not finished, or files are absent or damaged.
         """
-        if not (folder / "config.yaml").exists():
+        if not (folder / run_folder.CONFIGURATION).exists():
             raise UserError(f"{folder} holds no run: name a folder that tracer train wrote")
-        run = load(folder / "config.yaml").model_copy(update={"output": folder})
+        run = load(folder / run_folder.CONFIGURATION).model_copy(update={"output": folder})
         if not run.average.snapshots:
             raise UserError(f"the run in {folder} kept no averages: train it with average.snapshots = 8, say")
         lengths = folder / AVERAGES / LENGTHS

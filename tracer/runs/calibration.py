@@ -39,7 +39,8 @@ def calibrate(
         stage: told what begins.
 
     Returns:
-        `temperature`; `kept`, where; `images`, how many it was fitted on; `before` and `after`, reports of `evaluate`.
+        `temperature`; `kept`, where; `images`, how many it was fitted on, and of which `section`; `before` and `after`, reports of
+        `evaluate`.
 
     Raises:
         UserError: if the weights' folder cannot be written to, or as `validation.suites`, `load_encoder` and `temperature.fit` do.
@@ -48,13 +49,14 @@ def calibrate(
     chosen_on, reported = validation.suites(run, same_images)
     encoder = load_encoder(run, weights, head)
     task = chosen_on.in_distribution
-    stage(f"fitting a temperature on {len(task)} images of validation")
+    section = "evaluation" if chosen_on is reported else "validation"
+    stage(f"fitting a temperature on {len(task)} images of {section}")
     fitted = temperature.fit(logits(encoder, task, workers=run.workers), torch.as_tensor(task.labels))
     stage(f"judging {weights} on {len(reported.sets())} sets")
     before, after = before_and_after(report.answers(encoder, reported, run.workers), reported, fitted)
     kept = temperatures.place(weights, head)
     temperatures.save(kept, fitted)
-    told = {"temperature": fitted, "kept": str(kept), "images": len(task), "before": before, "after": after}
+    told = {"temperature": fitted, "kept": str(kept), "images": len(task), "section": section, "before": before, "after": after}
     write_json(told, run.output / f"{name_for('calibration', weights, head)}.json")
     return told
 

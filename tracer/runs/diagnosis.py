@@ -57,14 +57,16 @@ class Material:
     @classmethod
     def of(cls, run: RunConfig, images: Path | None) -> Self:
         """A folder of images without classes, or else the sets of the run's suite; raises as `diagnose` does."""
-        suite, data = sources.suite_of(run), _data(run)
+        suite, data = _suite(run), _data(run)
         if images is not None:
             pool = sources.pool(ImagePool(kind="images", path=images), 0, run.seed)
             sets = {images.resolve().name or str(images): Shown(pool, _words(suite, data), labelled=False)}
         elif suite is not None:
             sets = {name: Shown(each.images, each, labelled=True) for name, each in suite.sets().items()}
         else:
-            raise UserError("evaluation is null, so there are no images to compare answers on: name a suite, or give --images")
+            raise UserError(
+                "no suite is named in evaluation, so there are no images to compare answers on: name one, or give --images"
+            )
         by_id = ("the set id", suite.in_distribution.images) if suite else None
         made = cls(("data", data.images), sets, corrupt_share(run.data)) if data else cls(by_id, sets)
         for name, each in [*([made.task] if made.task else []), *((name, shown.images) for name, shown in sets.items())]:
@@ -123,6 +125,13 @@ def diagnose(
     write_json(told, output / "diagnosis.json")
     plotting.save(plotting.diagnosis(told), output / "diagnosis")
     return told
+
+
+def _suite(run: RunConfig) -> Suite | None:
+    """The suite that the configuration names: of a model of open_clip's the embedded one, if it is left out, says nothing."""
+    if "evaluation" not in run.model_fields_set and not is_embedded(run.model.architecture):
+        return None
+    return sources.suite_of(run)
 
 
 def _data(run: RunConfig) -> LabelledImages | CaptionedImages | None:

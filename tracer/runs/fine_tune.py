@@ -14,7 +14,7 @@ from tracer.data.datasets import Suite
 from tracer.models import clip
 from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.merging import interpolate, model_stock
-from tracer.runs import build, lock, run_identity, training_data
+from tracer.runs import build, lock, run_folder, run_identity, training_data
 from tracer.runs.build import Learner, load_encoder
 from tracer.runs.judging import judge
 from tracer.runs.model_card import ModelCard
@@ -25,6 +25,7 @@ from tracer.storage import write_text
 from tracer.strategies import PRESETS, AsTrained, Averaged, Interpolated, Merged
 from tracer.tracking import JsonLines, Tracker, require_installed, services
 from tracer.training import distributed
+from tracer.training.batches import require_a_batch
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.teacher import Teacher
 from tracer.training.trainer import Trainer
@@ -59,6 +60,8 @@ def fine_tune(
 def _fine_tune(run: RunConfig, on_step: Callable[[int], None], stage: Callable[[str], None], trackers: Sequence[Tracker]) -> Result:
     suite = suite_of(run)
     data = training_data.of_run(run, suite)
+    if data:
+        require_a_batch(data.pairs, run.optimization.batch_size)
     identity = run_identity.of_run(run, data.listed if data else None, data.pool if data else ())
     checkpoints = Checkpoints(run.output / "checkpoints", identity, run.keep_checkpoints)
     distributed.by_first(checkpoints.step)  # refuses a folder that holds another run
@@ -146,7 +149,7 @@ def made_of(run: RunConfig, learner: Learner, average: DualEncoder | None, earli
 
 def _begin(run: RunConfig, checkpoints: Checkpoints) -> None:
     """Write down what the run is."""
-    write_text(run.output / "config.yaml", configuration.dump(run))
+    write_text(run.output / run_folder.CONFIGURATION, configuration.dump(run))
     checkpoints.begin()
 
 

@@ -15,7 +15,7 @@ from tracer.evaluation.report import evaluate
 from tracer.models import clip
 from tracer.models.dual_encoder import DualEncoder, Encoder
 from tracer.models.loading.origins import STUDENT
-from tracer.runs import validation
+from tracer.runs import run_folder, validation
 from tracer.runs.build import load_encoder
 from tracer.runs.judging import write_json
 from tracer.tensor_files import digest
@@ -100,12 +100,15 @@ def merge(
 
     Raises:
         UserError: if weights do not fit the model, want images otherwise, moved nowhere or are named twice, if a suite is missing
-            or has no OOD sets, or as `validation.suites` does.
+            or has no OOD sets, the folder holds a run or what other methods made, or as `validation.suites` does.
     """
     if run.model.pretrained is None:
         raise UserError("model.pretrained is null, so there are no pretrained weights that the others came from: name them")
-    for method in methods:
-        clip.require_room(output / method)
+    for method in METHODS:
+        if method in methods:
+            run_folder.require_room_beside(output / method)
+        elif (output / method).exists():
+            raise UserError(f"{output / method} is of an earlier merge by other methods: delete it, or choose another --output")
     suites = validation.suites(run, same_images)
     for section, suite in zip(("validation", "evaluation"), suites, strict=True):
         if not suite.ood:

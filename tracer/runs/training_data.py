@@ -19,7 +19,6 @@ from tracer.runs import sources
 from tracer.strategies import PRESETS
 from tracer.toy import renderer
 from tracer.training import distributed
-from tracer.training.batches import require_a_batch
 
 DRAWN_SIZE = 256  # pixels along a side of images that are drawn for one of open_clip's models, which crops and resizes them
 
@@ -64,8 +63,8 @@ def of_run(run: RunConfig, suite: Suite | None) -> TrainingData | None:
     """What a run learns from, itself or, where a head is learnt, in the runs that it merges; None where it reads nothing.
 
     Raises:
-        UserError: if the data cannot be listed, lack labels that the strategy learns, do not fill a batch of every process, or lack
-            classes of the suite that a head is to know.
+        UserError: if the data cannot be listed, lack labels that the strategy learns, show one class alone, cannot be shared among
+            the processes, or lack classes of the suite that a head is to know.
     """
     preset = PRESETS[run.strategy.name]
     if not (preset.trained or preset.has_head):
@@ -81,8 +80,9 @@ def of_run(run: RunConfig, suite: Suite | None) -> TrainingData | None:
     else:
         pairs = labelled.captioned() if labelled else sources.training_pairs(run.data)
     sources.require_toy_is_meant(run, "data", labelled or pairs)
-    require_a_batch(pairs, run.optimization.batch_size)
     distributed.equal_share(run.optimization.batch_size, "optimization.batch_size")
+    if labelled:
+        require_classes(labelled)
     if labelled and suite and preset.has_head:
         _require_label_space(labelled.class_names, suite)
     for name in ("images", "texts"):
@@ -96,6 +96,13 @@ def pool(run: RunConfig) -> Sequence[np.ndarray]:
         return ()
     size = renderer.SIZE if is_embedded(run.model.architecture) else DRAWN_SIZE
     return sources.pool(run.replay.images, size, run.seed, run.images_replayed)
+
+
+def require_classes(labelled: LabelledImages) -> None:
+    """Refuse images of one class alone: whose captions are alike, and tell nothing apart."""
+    shown = labelled.labels_shown
+    if shown < 2:
+        raise UserError(f"the training data show {shown} class, which leaves nothing to tell apart: add another")
 
 
 def _require_label_space(known: Sequence[str], suite: Suite) -> None:

@@ -145,7 +145,7 @@ def _plainly(value: Any) -> str:
 
 def calibration(told: Mapping[str, Any], verdict: str, output: Path) -> None:
     """A temperature, calibration before and after it, where it hurts, and where all was written."""
-    say(f"temperature {told['temperature']:.4g}, fitted on {told['images']} images of validation")
+    say(f"temperature {told['temperature']:.4g}, fitted on {told['images']} images of {told['section']}")
     table = _table("ECE in percent, NLL in nats", "set", "ECE\nbefore", "ECE\nafter", "NLL\nbefore", "NLL\nafter")
     for name, (before, after) in _pairs(told["before"], told["after"]).items():
         errors, losses = ([f"{scale * row[key]:.{digits}f}" for row in (before, after)] for key, scale, digits in _CALIBRATION)

@@ -305,6 +305,10 @@ class TestDefaultsByModel:
     def test_what_is_seldom_meant_is_said(self):
         assert loading.remarks(RunConfig()) == []
         assert loading.remarks(loading.validate({"model": self.CLIP, "data": {}}, "here")) == []
+        (told,) = loading.remarks_on_the_suite(loading.validate({"model": self.CLIP, "data": {}}, "here"))
+        assert "evaluation is left out: ViT-B-16 is judged on the embedded suite" in told
+        for known in ({}, {"model": self.CLIP, "evaluation": None}, {"model": self.CLIP, "evaluation": {}}):
+            assert loading.remarks_on_the_suite(loading.validate(known, "here")) == []
         random, digits = loading.remarks(loading.validate({"model": self.CLIP | {"pretrained": None}}, "here"))
         assert "random weights" in random
         assert "ViT-B-16 is trained on the embedded task" in digits

@@ -178,6 +178,7 @@ class TestCommand:
         judged = json.loads((folder / "averages" / "evaluation.json").read_text())
         assert {"trained", "pretrained", "same"} <= {*judged, *judged["sets"]}
         assert (folder / "averages" / "choice.png").exists()
+        assert main(["average", str(folder), "--choose", "--same-images"]) == 0
 
 
 def test_the_disk_has_to_have_room_for_all_files(kept, configured, monkeypatch):  # noqa: F811

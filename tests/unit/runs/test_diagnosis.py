@@ -177,7 +177,7 @@ def test_a_folder_of_unlabelled_images_and_any_tower(architectures, monkeypatch,
         noise = np.random.default_rng(number).integers(256, size=(40, 50, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / "photos" / f"{number}.png")
     model = f"model={{architecture: {architecture}, pretrained: {tmp_path}/start.safetensors}}"
-    arguments = [model, "evaluation=null", f"output={tmp_path}", "--images", f"{tmp_path}/photos"]
+    arguments = [model, f"output={tmp_path}", "--images", f"{tmp_path}/photos"]
     assert main(["diagnose", *arguments, "--weights", f"{tmp_path}/end.safetensors"]) == 0
     told = read(tmp_path)
     assert told["task"] is None

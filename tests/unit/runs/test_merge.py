@@ -178,6 +178,7 @@ class TestCalibrate:
         encoder, task = loaded(students[0]), chosen_on.in_distribution
         assert told["temperature"] == temperature.fit(logits(encoder, task), torch.as_tensor(task.labels))
         assert abs(told["temperature"] - 1) > 0.02
+        assert told["section"] == "validation"
         assert told["before"]["sets"] == evaluate(encoder, reported)["sets"]
         after = evaluate(dataclasses.replace(encoder, temperature=told["temperature"]), reported)
         for name, row in told["after"]["sets"].items():

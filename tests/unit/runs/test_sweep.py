@@ -235,6 +235,21 @@ def small(tmp_path_factory):
     return write
 
 
+def test_where_all_runs_fail_an_earlier_table_stays(small, capsys):
+    grid = {"optimization.learning_rate": [1e-3], "seed": [0]}
+    path = small("changed", grid=grid, runs=[], published=[])
+    assert main(["sweep", str(path)]) == 0
+    kept = {file: file.read_bytes() for file in path.with_suffix("").iterdir() if file.is_file()}
+    assert {file.name for file in kept} >= {"table.md", "results.json"}
+    path = small("changed", grid={**grid, "optimization.learning_rate": [1e20]}, runs=[], published=[])
+    capsys.readouterr()
+    assert main(["sweep", str(path)]) == 2
+    told = capsys.readouterr()
+    assert "0 of 1, 1 failed" in told.out
+    assert "1 of 1 runs failed" in told.err
+    assert {file: file.read_bytes() for file in kept} == kept
+
+
 def test_failed_runs_are_marked_and_the_others_go_on(small, capsys):
     """Some diverge; the command says so with an exit code, and runs those alone when it is started again."""
     grid = {"optimization.learning_rate": [1e-3, 1e20], "seed": [0, 1]}
