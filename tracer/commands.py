@@ -131,6 +131,7 @@ def predict(options: argparse.Namespace) -> None:
     _require_pairs(options)
     if options.sweep is not None and (options.config or options.overrides):
         raise UserError(f"--sweep has a configuration of its own, its base: leave {options.config or options.overrides[0]} out")
+    from tracer.config.loading import remarks
     from tracer.last_layer import grid
 
     if options.sweep is None:
@@ -144,6 +145,8 @@ def predict(options: argparse.Namespace) -> None:
     from tracer.last_layer.simulation import LAST_MAPS
     from tracer.terminal import console
 
+    for remark in remarks(run):
+        console.say(remark)
     listed = prediction.listed(run, options.pairs)
     with console.progress("features", listed.count) as advance:
         frozen = listed.gather(advance)

@@ -80,7 +80,7 @@ def solve(planned: Plan, output: Path, on_image: Callable[[int], None] = lambda 
         report on, `report`, the student's beside the pretrained model's (see `change.compared`).
 
     Raises:
-        UserError: as `Listed.gather` does, or if the folder holds another model.
+        UserError: as `Listed.gather` does, or if the folder holds a run or another model.
     """
     run_folder.require_room_beside(output)
     frozen = planned.listed.gather(on_image)

@@ -56,7 +56,11 @@ class Made:
     told: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Save it in a folder that open_clip loads, with the head, and what is told of it in average.json."""
+        """Save it in a folder that open_clip loads, with the head, and what is told of it in average.json.
+
+        Raises:
+            UserError: if the folder holds a run, or weights of another model.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         run_folder.require_room_beside(folder)
         clip.save_folder(self.encoder.model, folder)

@@ -99,7 +99,11 @@ def pool(run: RunConfig) -> Sequence[np.ndarray]:
 
 
 def require_classes(labelled: LabelledImages) -> None:
-    """Refuse images of one class alone: whose captions are alike, and tell nothing apart."""
+    """Refuse images of one class alone, whose captions are alike and tell nothing apart.
+
+    Raises:
+        UserError: if less than two classes are shown.
+    """
     shown = labelled.labels_shown
     if shown < 2:
         raise UserError(f"the training data show {shown} class, which leaves nothing to tell apart: add another")

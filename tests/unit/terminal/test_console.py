@@ -108,9 +108,9 @@ def test_merged_models_fit_80_columns_with_what_was_chosen(shown, tmp_path):
 def test_calibration_is_shown_before_and_after(shown, tmp_path):
     after = judged(0.9)
     after["sets"]["id"] = {**after["sets"]["id"], "ece": 0.123, "nll": 0.456}
-    told = {"temperature": 1.31, "images": 30, "kept": "there.json", "before": judged(0.9), "after": after}
+    told = {"temperature": 1.31, "images": 30, "section": "evaluation", "kept": "there.json", "before": judged(0.9), "after": after}
     console.calibration(told, "It hurts nowhere.", tmp_path)
-    assert "temperature 1.31, fitted on 30 images" in shown()
+    assert "temperature 1.31, fitted on 30 images of evaluation" in shown()
     assert "12.3" in shown()
     assert "0.456" in shown()
     assert "mean of knowledge" in shown()
