@@ -203,6 +203,8 @@ def average(options: argparse.Namespace) -> None:
         raise UserError("tracer average takes either --kernel or --choose: give one of them")
     if options.overrides and not options.choose:
         raise UserError(f"--kernel takes no keys such as {options.overrides[0]!r}: leave them out")
+    if options.same_images and not options.choose:
+        raise UserError("--kernel chooses on no images: leave --same-images out")
     kernel = None if options.kernel is None else loading.kernel(options.kernel, "--kernel")
     folder = paths.given(options.run, "RUN")
     output = None if options.output is None else paths.given(options.output, "--output")

@@ -61,6 +61,7 @@ AVERAGE = [
     Case("average twice", "average photos --kernel uniform --choose", "takes either --kernel or --choose"),
     Case("average of no run", "average photos --kernel uniform", "photos holds no run: name a folder that tracer train wrote"),
     Case("average with keys", "average photos --kernel uniform seed=1", "--kernel takes no keys such as 'seed=1'"),
+    Case("average on the same images", "average photos --kernel uniform --same-images", "leave --same-images out"),
     Case("average of no kernel", "average photos --kernel ''", "kernel"),
     Case("average of an unknown kernel", "average photos --kernel median", "kind cannot be 'median'"),
     Case("average of half a kernel", "average photos --kernel exponential", "either momentum or time_constant_progress"),

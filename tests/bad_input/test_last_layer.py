@@ -42,6 +42,16 @@ CASES = [
     ],
     Case("predicting without a suite", "predict base.yaml", "evaluation is null, so there is nothing to judge the model on"),
     Case("solving few photos without a suite", "solve base.yaml", "12 images of 3 classes leave none of each class"),
+    Case(  # a closed form has no batches
+        "solving fewer photos than a batch",
+        "solve base.yaml optimization.batch_size=512",
+        "12 images of 3 classes leave none of each class",
+    ),
+    Case(
+        "predicting from fewer photos than a batch",
+        f"predict base.yaml {SUITE.split(' --')[0]} optimization.batch_size=512",
+        "12 pairs, fewer than one batch of 512: lower batch_size",
+    ),
     Case(
         "one class",
         f"solve base.yaml {SUITE} {of('one')}",

@@ -186,6 +186,12 @@ class TestCalibrate:
             assert row == pytest.approx(after["sets"][name], abs=1e-5)
             assert row["nll"] != pytest.approx(told["before"]["sets"][name]["nll"], abs=1e-3)
 
+    def test_images_that_are_reported_on_are_called_so(self, tmp_path, students, monkeypatch, capsys):
+        reported = validation.suites(loading.load(None))[1]
+        monkeypatch.setattr(validation, "suites", lambda run, same_images: (reported, reported))
+        assert main(["calibrate", f"output={tmp_path / 'out'}", "--weights", str(students[0]), "--same-images"]) == 0
+        assert f"{len(reported.in_distribution)} images of evaluation" in " ".join(capsys.readouterr().out.split())
+
     def test_evaluate_applies_it_to_these_weights_alone(self, tmp_path, students, told):
         for folder in students:
             (folder / "out").mkdir()
